@@ -73,13 +73,22 @@ export interface Engine {
   scan(space: KeySpace, options: ScanOptions, callback: EngineCallback<ScanResult>): void;
   batch(): EngineBatch;
   /** Consumes the batch. */
-  write(batch: EngineBatch, options: { readonly sync: boolean }, callback: (error: Error | undefined) => void): void;
+  write(
+    batch: EngineBatch,
+    options: { readonly sync: boolean },
+    callback: (error: Error | undefined) => void,
+  ): void;
   snapshot(): EngineSnapshot;
   /**
    * Deletes [start, end) in one key space. Not atomic, not synced, ordered after earlier writes; what it left undone
    * at a crash must be redone by the caller (the tombstone protocol).
    */
-  deleteRange(space: KeySpace, start: Uint8Array, end: Uint8Array, callback: (error: Error | undefined) => void): void;
+  deleteRange(
+    space: KeySpace,
+    start: Uint8Array,
+    end: Uint8Array,
+    callback: (error: Error | undefined) => void,
+  ): void;
   /** A cheap estimate of the bytes in [start, end); undefined where the engine offers none. */
   approximateBytes(space: KeySpace, start: Uint8Array, end: Uint8Array): number | undefined;
   /** Engine-specific figures for metrics and `/status`. */

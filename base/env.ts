@@ -29,7 +29,8 @@ export interface Random {
 }
 
 /** Uniform integer in [0, bound); `bound` in [1, 2^32]. */
-export const randomBelow = (random: Random, bound: number): number => Math.floor((random.u32() / 2 ** 32) * bound);
+export const randomBelow = (random: Random, bound: number): number =>
+  Math.floor((random.u32() / 2 ** 32) * bound);
 
 export type LogFields = Readonly<Record<string, unknown>>;
 

@@ -4,20 +4,21 @@
  * a stream is: messages in, messages out, an end on each side. Nothing here allocates a promise per message.
  */
 
-export interface Codec<T> {
-  encode(message: T): Uint8Array;
+/** `Init` is what may be left out when encoding (all fields optional); `T` is what decoding gives (defaults filled). */
+export interface Codec<T, Init = T> {
+  encode(message: Init): Uint8Array;
   /** Throws on malformed bytes. The result may alias `bytes`: copy what outlives the turn. */
   decode(bytes: Uint8Array): T;
 }
 
 export type MethodKind = "unary" | "clientStream" | "serverStream" | "bidi";
 
-export interface MethodDefinition<Request, Response> {
+export interface MethodDefinition<Request, Response, RequestInit = Request, ResponseInit = Response> {
   /** As on the wire: `/tikvpb.Tikv/RawGet`. */
   readonly path: string;
   readonly kind: MethodKind;
-  readonly request: Codec<Request>;
-  readonly response: Codec<Response>;
+  readonly request: Codec<Request, RequestInit>;
+  readonly response: Codec<Response, ResponseInit>;
 }
 
 /** gRPC status codes that raftwerk uses, with gRPC's numbers. */
@@ -73,22 +74,26 @@ export interface ServerCallListener<Request> {
 export type RpcHandler<Request, Response> = (call: ServerCall<Response>) => ServerCallListener<Request>;
 
 export interface BoundMethod {
-  // biome-ignore lint: the registry is heterogeneous by nature; `bindMethod` is the typed door.
-  readonly definition: MethodDefinition<never, never>;
-  readonly handler: RpcHandler<never, never>;
+  /** Types are erased here, the registry being heterogeneous by nature; `bindMethod` is the typed door. */
+  readonly definition: MethodDefinition<unknown, unknown>;
+  readonly handler: RpcHandler<unknown, unknown>;
 }
 
 /** Ties a handler to its method with types checked; a server takes a list of these. */
-export function bindMethod<Request, Response>(
-  definition: MethodDefinition<Request, Response>,
-  handler: RpcHandler<Request, Response>,
+export function bindMethod<Request, Response, RequestInit, ResponseInit>(
+  definition: MethodDefinition<Request, Response, RequestInit, ResponseInit>,
+  handler: RpcHandler<Request, ResponseInit>,
 ): BoundMethod {
   return { definition: definition as never, handler: handler as never };
 }
 
 /** Makes a handler of a plain function for unary calls. `reply` may be called later, once. */
 export function unaryHandler<Request, Response>(
-  serve: (request: Request, reply: (response: Response | RpcStatusError) => void, call: ServerCall<Response>) => void,
+  serve: (
+    request: Request,
+    reply: (response: Response | RpcStatusError) => void,
+    call: ServerCall<Response>,
+  ) => void,
 ): RpcHandler<Request, Response> {
   return (call) => ({
     onMessage(request) {
@@ -143,11 +148,11 @@ export interface CallOptions {
 
 /** A connection to one address; connects lazily and reconnects by itself for new calls. */
 export interface RpcChannel {
-  open<Request, Response>(
-    method: MethodDefinition<Request, Response>,
+  open<Request, Response, RequestInit, ResponseInit>(
+    method: MethodDefinition<Request, Response, RequestInit, ResponseInit>,
     listener: ClientCallListener<Response>,
     options?: CallOptions,
-  ): ClientCall<Request>;
+  ): ClientCall<RequestInit>;
   close(): void;
 }
 
@@ -157,13 +162,13 @@ export interface RpcNetwork {
 }
 
 /** One request, one response or an error. */
-export function callUnary<Request, Response>(
+export function callUnary<Request, Response, RequestInit, ResponseInit>(
   channel: RpcChannel,
-  method: MethodDefinition<Request, Response>,
-  request: Request,
+  method: MethodDefinition<Request, Response, RequestInit, ResponseInit>,
+  request: RequestInit,
   options: CallOptions & { readonly timeoutMs: number },
   callback: (error: RpcStatusError | undefined, response: Response | undefined) => void,
-): ClientCall<Request> {
+): ClientCall<RequestInit> {
   let response: Response | undefined;
   const call = channel.open(
     method,
@@ -174,7 +179,10 @@ export function callUnary<Request, Response>(
       onEnd(status) {
         if (status.code !== RPC_CODE.ok) callback(new RpcStatusError(status), undefined);
         else if (response === undefined)
-          callback(new RpcStatusError({ code: RPC_CODE.internal, message: "no response message" }), undefined);
+          callback(
+            new RpcStatusError({ code: RPC_CODE.internal, message: "no response message" }),
+            undefined,
+          );
         else callback(undefined, response);
       },
     },

@@ -181,7 +181,9 @@ export type ProposalDropped =
   | "uncommittedQuota"
   | "forwardingDisabled"
   | "malformedConfChange";
-export type ProposeResult = { readonly kind: "proposed" } | { readonly kind: "dropped"; readonly reason: ProposalDropped };
+export type ProposeResult =
+  | { readonly kind: "proposed" }
+  | { readonly kind: "dropped"; readonly reason: ProposalDropped };
 
 /** Answers of `Storage` that the caller must branch on. */
 export type StorageError =
