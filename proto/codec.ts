@@ -30,8 +30,14 @@ export function codec<T, Init>(generated: GeneratedClass<T, Init>): Codec<T, Ini
   return {
     encode(message) {
       const writer = scratch.reset();
-      const written = generated.encode(message, writer).finish(true);
-      const bytes = written.slice();
+      let bytes: Uint8Array;
+      try {
+        bytes = generated.encode(message, writer).finish(true).slice();
+      } catch (error) {
+        // The writer is left inside a sub-message; `reset` would only go back to where that began.
+        scratch = new protobuf.Writer();
+        throw error;
+      }
       if (bytes.length > SCRATCH_BYTES_MAX) scratch = new protobuf.Writer();
       return bytes;
     },
