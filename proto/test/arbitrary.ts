@@ -93,6 +93,11 @@ function defaultOf(field: protobuf.Field): unknown {
   return kind64(field) === undefined ? 0 : 0n;
 }
 
+/** Reflection keys maps of 64-bit integers by eight characters; safe integers never look like eight digits there. */
+function decimalKey(key: string): string {
+  return /^\d+$/.test(key) ? key : String(protobuf.util.longFromHash(key, true));
+}
+
 /** The normal form: bytes as hex, 64-bit integers and enums as bigint, absent scalars as their default. */
 export function normal(type: protobuf.Type, message: Record<string, unknown>): Record<string, unknown> {
   const result: Record<string, unknown> = {};
@@ -102,7 +107,10 @@ export function normal(type: protobuf.Type, message: Record<string, unknown>): R
     const given = absent ? undefined : message[field.name];
     if (field instanceof protobuf.MapField) {
       const entries = Object.entries((given ?? {}) as Record<string, unknown>);
-      result[field.name] = Object.fromEntries(entries.map(([key, each]) => [key, normalOne(field, each)]));
+      const keyOf = (key: string) => (field.keyType === "string" ? key : decimalKey(key));
+      result[field.name] = Object.fromEntries(
+        entries.map(([key, each]) => [keyOf(key), normalOne(field, each)]),
+      );
     } else if (field.repeated) {
       result[field.name] = ((given ?? []) as unknown[]).map((each) => normalOne(field, each));
     } else if (given === undefined || given === null) {
