@@ -1,0 +1,94 @@
+/**
+ * What a change of peers does to a region when its entry is applied. Deterministic: every replica comes to the same
+ * answer, an error included (then nothing changes but the applied index). (raftstore rules 5.6)
+ */
+import type { PeerChange } from "./admin.js";
+import { findPeerOnStore, type PeerMeta, type PeerRole, type Region } from "./region.js";
+
+export type ChangePeerResult =
+  | { readonly kind: "changed"; readonly region: Region }
+  | { readonly kind: "refused"; readonly reason: string };
+
+const refused = (reason: string): ChangePeerResult => ({ kind: "refused", reason });
+
+/** `conf_ver` grows by the number of changes; on leaving, by the number of peers whose role changes. */
+export function applyChangePeer(region: Region, changes: readonly PeerChange[]): ChangePeerResult {
+  if (changes.length === 0) return leaveJoint(region);
+  const joint = region.peers.some((peer) => peer.role === "incomingVoter" || peer.role === "demotingVoter");
+  if (joint) return refused("the region is in a joint configuration already");
+  return changes.length === 1 ? simpleChange(region, changes[0] as PeerChange) : enterJoint(region, changes);
+}
+
+function withPeers(region: Region, peers: readonly PeerMeta[], confVerMore: number): ChangePeerResult {
+  const epoch = { ...region.epoch, confVer: region.epoch.confVer + confVerMore };
+  return { kind: "changed", region: { ...region, epoch, peers } };
+}
+
+const replace = (peers: readonly PeerMeta[], id: number, role: PeerRole): PeerMeta[] =>
+  peers.map((peer) => (peer.id === id ? { ...peer, role } : peer));
+
+function simpleChange(region: Region, change: PeerChange): ChangePeerResult {
+  const present = findPeerOnStore(region, change.peer.storeId);
+  const { peer } = change;
+  switch (change.kind) {
+    case "addVoter":
+      if (present === undefined) return withPeers(region, [...region.peers, { ...peer, role: "voter" }], 1);
+      if (present.id !== peer.id) return refused(`store ${peer.storeId} holds peer ${present.id} already`);
+      if (present.role !== "learner") return refused(`peer ${peer.id} is a voter already`);
+      return withPeers(region, replace(region.peers, peer.id, "voter"), 1);
+    case "addLearner":
+      if (present === undefined) return withPeers(region, [...region.peers, { ...peer, role: "learner" }], 1);
+      if (present.id !== peer.id) return refused(`store ${peer.storeId} holds peer ${present.id} already`);
+      if (present.role === "learner") return refused(`peer ${peer.id} is a learner already`);
+      return withPeers(region, replace(region.peers, peer.id, "learner"), 1);
+    case "remove": {
+      if (present === undefined || present.id !== peer.id)
+        return refused(`peer ${peer.id} is not in the region`);
+      if (region.peers.length === 1) return refused("the last peer of a region cannot be removed");
+      return withPeers(
+        region,
+        region.peers.filter((other) => other.id !== peer.id),
+        1,
+      );
+    }
+  }
+}
+
+function enterJoint(region: Region, changes: readonly PeerChange[]): ChangePeerResult {
+  let peers: readonly PeerMeta[] = region.peers;
+  const seen = new Set<number>();
+  for (const { kind, peer } of changes) {
+    if (seen.has(peer.id)) return refused(`two changes for peer ${peer.id}`);
+    seen.add(peer.id);
+    const present = peers.find((other) => other.storeId === peer.storeId);
+    if (present !== undefined && present.id !== peer.id) {
+      return refused(`store ${peer.storeId} holds peer ${present.id} already`);
+    }
+    if (kind === "remove") {
+      if (present === undefined) return refused(`peer ${peer.id} is not in the region`);
+      if (present.role === "voter") return refused(`voter ${peer.id} must be demoted before it is removed`);
+      peers = peers.filter((other) => other.id !== peer.id);
+    } else if (present === undefined) {
+      peers = [...peers, { ...peer, role: kind === "addVoter" ? "incomingVoter" : "learner" }];
+    } else if (kind === "addVoter" && present.role === "learner") {
+      peers = replace(peers, peer.id, "incomingVoter");
+    } else if (kind === "addLearner" && present.role === "voter") {
+      peers = replace(peers, peer.id, "demotingVoter");
+    } else {
+      return refused(`peer ${peer.id} has the asked role already`);
+    }
+  }
+  return withPeers(region, peers, changes.length);
+}
+
+function leaveJoint(region: Region): ChangePeerResult {
+  const changing = region.peers.filter(
+    (peer) => peer.role === "incomingVoter" || peer.role === "demotingVoter",
+  );
+  if (changing.length === 0) return refused("the region is not in a joint configuration");
+  const peers = region.peers.map((peer): PeerMeta => {
+    if (peer.role === "incomingVoter") return { ...peer, role: "voter" };
+    return peer.role === "demotingVoter" ? { ...peer, role: "learner" } : peer;
+  });
+  return withPeers(region, peers, changing.length);
+}

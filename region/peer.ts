@@ -1,0 +1,710 @@
+/**
+ * One replica of a region: a Raft node, its storage, the queue of its writers and readers, its lease. All methods are
+ * synchronous steps of the store's turn. The order inside `collect` is that of raftstore rules 4.1; what may be told to
+ * the outside before the turn's batch is durable is decided by the Raft library (`Ready.messages` against
+ * `append.responses`).
+ *
+ * Applied effects become visible in two moments: `collect` stages them into the batch (applier's view), `written` makes
+ * them the peer's own view once the batch is in the engine. Clients and reads only see the second.
+ */
+import {
+  assert,
+  type Engine,
+  type EngineBatch,
+  type Env,
+  logIndex,
+  type PeerId,
+  type RegionId,
+} from "../base/index.js";
+import { type ConfChangeV2, decodeConfChange, type Entry, type Message, RawNode } from "../raft/index.js";
+import type { Append, Apply, Ready, Snapshot, SoftState } from "../raft/types.js";
+import {
+  type AdminCommand,
+  encodeAdminEntry,
+  epochCheckOf,
+  epochMatches,
+  type PeerChange,
+  toConfChange,
+} from "./admin.js";
+import { Applier, type ApplyEffect, type ApplyHost, type ApplyRun } from "./applier.js";
+import { applyChangePeer } from "./change-peer.js";
+import type { WriteBatchEncoder } from "./command.js";
+import type { RegionConfig } from "./config.js";
+import {
+  epochNotMatch,
+  notLeader,
+  plainError,
+  raftEntryTooLarge,
+  type RegionError,
+  readIndexNotReady,
+  regionNotFound,
+  serverIsBusy,
+  staleCommand,
+} from "./errors.js";
+import { Lease } from "./lease.js";
+import type { ApplyState } from "./local-state.js";
+import { PeerStorage } from "./peer-storage.js";
+import { ProposalQueue, type WriteDone } from "./proposals.js";
+import { ReadQueue, type ReadRequest } from "./reads.js";
+import {
+  findPeer,
+  isInitialized,
+  isVoter,
+  type PeerMeta,
+  type Region,
+  type RegionEpoch,
+  regionFromProto,
+} from "./region.js";
+import { raft_serverpb } from "../proto/index.js";
+import { WriteGatherer } from "./write-gatherer.js";
+
+/** What a peer asks of its store. */
+export interface PeerHost extends Omit<ApplyHost, "decodeConfChange"> {
+  readonly env: Env;
+  readonly engine: Engine;
+  readonly config: RegionConfig;
+  /** Puts a message into the outbox of this turn. */
+  send(peer: Peer, message: Message): void;
+  /** The peer has something to do: visit it in this turn, or the next. */
+  wake(peer: Peer): void;
+  roleChanged(peer: Peer): void;
+  /** Effects of written entries, in order: PD reports, new peers of a split, destruction. */
+  applied(peer: Peer, effect: ApplyEffect): void;
+  /** An accepted snapshot is staged: its data is to be loaded, then `snapshotApplied` called. */
+  loadSnapshot(peer: Peer, snapshot: Snapshot, previous: Region): void;
+  /** Other regions known here, for EpochNotMatch: the parts that a split of this one left behind. */
+  siblings(peer: Peer, requestedVersion: number): readonly Region[];
+}
+
+/** One peer's part of a batch under way. */
+export interface StagedWork {
+  readonly peer: Peer;
+  readonly append: Append | undefined;
+  readonly apply: Apply | undefined;
+  readonly run: ApplyRun | undefined;
+  readonly snapshot: { readonly state: ApplyState; readonly region: Region } | undefined;
+}
+
+export interface WriteRequest {
+  readonly epoch: RegionEpoch;
+  /** Upper bound of the encoded size. */
+  readonly bytes: number;
+  readonly isSwap: boolean;
+  fill(encoder: WriteBatchEncoder): void;
+  readonly done: WriteDone;
+}
+
+type SnapshotPhase = "none" | "staging" | "loading";
+
+export class Peer {
+  readonly regionId: RegionId;
+  readonly peerId: PeerId;
+  readonly storage: PeerStorage;
+  readonly lease: Lease;
+  readonly #host: PeerHost;
+  readonly #node: RawNode;
+  readonly #applier: Applier;
+  readonly #proposals = new ProposalQueue();
+  readonly #reads: ReadQueue;
+  readonly #gatherer = new WriteGatherer();
+  /** Addresses of peers heard from, also such as the region does not list yet or any more. */
+  readonly #peerCache = new Map<number, PeerMeta>();
+  readonly #heardMs = new Map<number, number>();
+
+  #softState: SoftState = { lead: 0, state: "StateFollower" };
+  #appendsUnderWay = 0;
+  /** Committed entries handed out by Raft whose run was cut short. */
+  #restApply: { apply: Apply; entries: readonly Entry[] } | undefined;
+  #appliesUnderWay = 0;
+  #snapshotPhase: SnapshotPhase = "none";
+  #loadingAppend: Append | undefined;
+  #removed = false;
+  /** Index of the newest split or conf change proposed in this term and not applied; 0 when none. */
+  #splitInFlight = 0;
+  #confChangeInFlight = 0;
+  #committedSplit = 0;
+  #leadTransferee = 0;
+  #parkedWrites: WriteDone[] = [];
+
+  /** Bytes of data in the region, estimated; 0 = unknown. */
+  approximateBytes = 0;
+  approximateKeys = 0;
+  /** Since the last check of the size. */
+  bytesWrittenSinceCheck = 0;
+  /** Since the last report to PD. */
+  bytesWritten = 0;
+  keysWritten = 0;
+  bytesRead = 0;
+  keysRead = 0;
+  logBytesSinceGc = 0;
+
+  constructor(host: PeerHost, region: Region, peerId: PeerId) {
+    this.#host = host;
+    this.regionId = region.id;
+    this.peerId = peerId;
+    const { config, env } = host;
+    this.storage = new PeerStorage(host.engine, region, config.entryCacheBytesMax);
+    this.lease = new Lease(config.leaseMs);
+    this.#reads = new ReadQueue(peerId, env.random.u32() * 2 ** 16);
+    const applyHost: ApplyHost = {
+      ownStoreId: host.ownStoreId,
+      mayCreateSplitPeer: (created) => host.mayCreateSplitPeer(created),
+      decodeConfChange: decodeEntryConfChange,
+    };
+    this.#applier = new Applier(host.engine, applyHost, region, this.storage.applyState);
+    this.#node = new RawNode({
+      id: peerId,
+      storage: this.storage,
+      applied: this.storage.applyState.appliedIndex,
+      electionTicks: config.raftElectionTicks,
+      heartbeatTicks: config.raftHeartbeatTicks,
+      preVote: true,
+      checkQuorum: true,
+      readOnlyOption: "safe",
+      asyncStorageWrites: true,
+      maxSizePerMessageBytes: config.raftMessageBytesMax,
+      maxInflightMessages: config.raftInflightMessagesMax,
+      maxUncommittedEntriesBytes: config.uncommittedBytesMax,
+      random: env.random,
+    });
+    for (const meta of region.peers) this.#peerCache.set(meta.id, meta);
+  }
+
+  // ---- what others may know
+
+  get region(): Region {
+    return this.storage.region;
+  }
+  get isInitialized(): boolean {
+    return isInitialized(this.storage.region);
+  }
+  get isLeader(): boolean {
+    return this.#softState.state === "StateLeader" && !this.#removed;
+  }
+  get isRemoved(): boolean {
+    return this.#removed;
+  }
+  get isApplyingSnapshot(): boolean {
+    return this.#snapshotPhase !== "none";
+  }
+  get leaderId(): number {
+    return this.#softState.lead;
+  }
+  get term(): number {
+    return this.#node.term;
+  }
+  get node(): RawNode {
+    return this.#node;
+  }
+  get meta(): PeerMeta | undefined {
+    return findPeer(this.region, this.peerId);
+  }
+  get leader(): PeerMeta | undefined {
+    return this.#softState.lead === 0 ? undefined : this.peerById(this.#softState.lead);
+  }
+  get workUnderWay(): boolean {
+    return this.#appendsUnderWay > 0 || this.#appliesUnderWay > 0;
+  }
+  get splitInFlight(): boolean {
+    return this.#splitInFlight > 0;
+  }
+
+  peerById(id: number): PeerMeta | undefined {
+    return findPeer(this.region, id as PeerId) ?? this.#peerCache.get(id);
+  }
+
+  rememberPeer(meta: PeerMeta): void {
+    this.#peerCache.set(meta.id, meta);
+  }
+
+  /** Milliseconds since this peer was heard from; undefined when never. */
+  silentMs(peerId: number, nowMs: number): number | undefined {
+    const heard = this.#heardMs.get(peerId);
+    return heard === undefined ? undefined : nowMs - heard;
+  }
+
+  // ---- input
+
+  step(message: Message): void {
+    if (this.#removed) return;
+    this.#heardMs.set(message.from, this.#host.env.clock.monotonicMs());
+    this.#node.step(message);
+    this.#host.wake(this);
+  }
+
+  tick(nowMs: number): void {
+    if (this.#removed || this.#snapshotPhase !== "none") return;
+    this.#node.tick();
+    if (this.#leadTransferee !== 0 && this.#node.leadTransferee === 0) this.#leadTransferee = 0;
+    if (this.isLeader && this.lease.inspect(nowMs) === "suspect" && this.#leadTransferee === 0) {
+      // After a transfer that failed only an entry of our own makes the lease usable again.
+      this.#propose(new Uint8Array(0), [], nowMs);
+    }
+    const overdue = this.isLeader ? undefined : this.#reads.contextToRetry(nowMs);
+    if (overdue !== undefined) this.#node.readIndex(overdue);
+    this.#host.wake(this);
+  }
+
+  campaign(): void {
+    this.#node.campaign();
+    this.#host.wake(this);
+  }
+
+  reportUnreachable(peerId: number): void {
+    this.#node.reportUnreachable(peerId);
+  }
+
+  reportSnapshot(peerId: number, outcome: "finish" | "failure"): void {
+    this.#node.reportSnapshot(peerId, outcome);
+    this.#host.wake(this);
+  }
+
+  /** Takes a write into this turn's entry, or answers at once why not. */
+  write(request: WriteRequest): void {
+    const { config } = this.#host;
+    const refuse = (error: RegionError): void => request.done(error, undefined);
+    if (this.#removed) return refuse(regionNotFound(this.regionId));
+    if (!this.isLeader || this.#leadTransferee !== 0) return refuse(this.notLeaderError());
+    if (request.bytes > config.raftEntryBytesMax) {
+      return refuse(raftEntryTooLarge(this.regionId, request.bytes, config.raftEntryBytesMax));
+    }
+    if (request.epoch.version !== this.region.epoch.version) return refuse(this.epochError(request.epoch));
+    if (this.#splitInFlight > 0) {
+      this.#parkedWrites.push(request.done);
+      return;
+    }
+    if (this.#proposals.bytes + this.#gatherer.bytes > config.uncommittedBytesMax) {
+      return refuse(serverIsBusy(`region ${this.regionId} has too many writes under way`, 200));
+    }
+    if (!this.#gatherer.isEmpty && this.#gatherer.bytes + request.bytes > config.proposalBytesMax)
+      this.flushWrites();
+    const nowMs = this.#host.env.clock.monotonicMs();
+    this.#gatherer.add(request.epoch.version, nowMs, request.fill, request.isSwap, request.done);
+    this.#host.wake(this);
+  }
+
+  /** Proposes what this turn has gathered. */
+  flushWrites(): void {
+    if (this.#gatherer.isEmpty) return;
+    const { data, waiters, createdMs } = this.#gatherer.take();
+    if (data.length > this.#host.config.raftEntryBytesMax) {
+      const error = raftEntryTooLarge(this.regionId, data.length, this.#host.config.raftEntryBytesMax);
+      for (const waiter of waiters) waiter.done(error, undefined);
+      return;
+    }
+    this.#propose(data, waiters, createdMs);
+  }
+
+  /** Administrative commands. `done` is told when the command was applied, or why it was not proposed. */
+  admin(epoch: RegionEpoch, command: AdminCommand, done: WriteDone): void {
+    const refuse = (error: RegionError): void => done(error, undefined);
+    if (this.#removed) return refuse(regionNotFound(this.regionId));
+    if (!this.isLeader) return refuse(this.notLeaderError());
+    if (this.storage.applyState.appliedTerm !== this.term) {
+      return refuse(plainError(`peer ${this.peerId} has not applied an entry of its term yet; try again`));
+    }
+    if (!epochMatches(epochCheckOf(command), epoch, this.region.epoch)) return refuse(this.epochError(epoch));
+    this.flushWrites();
+    if (command.kind === "changePeer") return this.#proposeConfChange(epoch, command.changes, done);
+    if (command.kind === "split" && (this.#splitInFlight > 0 || this.#confChangeInFlight > 0)) {
+      return refuse(serverIsBusy(`region ${this.regionId} is being changed already`, 100));
+    }
+    const nowMs = this.#host.env.clock.monotonicMs();
+    const index = this.#propose(encodeAdminEntry(epoch, command), [{ done, swapIndex: -1 }], nowMs);
+    if (command.kind === "split" && index > 0) this.#splitInFlight = index;
+    this.#host.wake(this);
+  }
+
+  /** Advice, as in TiKV: undefined when begun, else why not. */
+  transferLeader(target: PeerId): string | undefined {
+    const meta = findPeer(this.region, target);
+    if (!this.isLeader) return "this peer is not the leader";
+    if (target === this.peerId) return undefined;
+    if (meta === undefined || !isVoter(meta))
+      return `peer ${target} is not a voter of region ${this.regionId}`;
+    if (this.#confChangeInFlight > 0) return "a change of peers is under way";
+    let lag = Number.POSITIVE_INFINITY;
+    this.#node.withProgress((id, _role, progress) => {
+      if (id === target) lag = this.#node.lastIndex - progress.match;
+    });
+    if (lag > this.#host.config.leaderTransferLogLagMax) return `peer ${target} lags by ${lag} entries`;
+    this.flushWrites();
+    this.#leadTransferee = target;
+    this.#node.transferLeader(target);
+    this.#host.wake(this);
+    return undefined;
+  }
+
+  // ---- reads
+
+  /**
+   * Whether a read may take its data now; `confirmAfterRead` must be asked again once the data is taken. Otherwise the
+   * caller queues it with `queueRead`.
+   */
+  mayReadLocally(nowMs: number): boolean {
+    return (
+      this.isLeader &&
+      this.#snapshotPhase === "none" &&
+      this.storage.applyState.appliedTerm === this.term &&
+      this.#node.inLease() &&
+      this.lease.inspect(nowMs) === "valid" &&
+      this.storage.applyState.appliedIndex >= this.#node.commitIndex
+    );
+  }
+
+  /** The clock is read after the data: a pause between the two cannot hide a lost lease. (rule 11.8) */
+  confirmAfterRead(): boolean {
+    return this.isLeader && this.lease.inspect(this.#host.env.clock.monotonicMs()) === "valid";
+  }
+
+  queueRead(request: ReadRequest, isReplicaRead: boolean): void {
+    if (this.#removed) return request.fail(regionNotFound(this.regionId));
+    if (!this.isLeader) {
+      if (!isReplicaRead) return request.fail(this.notLeaderError());
+      if (this.#softState.lead === 0) return request.fail(notLeader(this.regionId, undefined));
+    }
+    if (this.#committedSplit > 0)
+      return request.fail(readIndexNotReady(this.regionId, "the region is being split"));
+    const nowMs = this.#host.env.clock.monotonicMs();
+    const leased =
+      this.isLeader &&
+      this.storage.applyState.appliedTerm === this.term &&
+      this.#node.inLease() &&
+      this.lease.inspect(nowMs) === "valid";
+    if (leased) this.#reads.addConfirmed(request, this.#node.commitIndex, nowMs);
+    else this.#reads.add(request);
+    this.#host.wake(this);
+  }
+
+  /** Starts a round that renews the lease before it runs out, when reads are asking. */
+  renewLeaseEarly(nowMs: number): void {
+    if (this.lease.remainingMs(nowMs) > this.#host.config.leaseMs / 2 || this.#reads.length > 0) return;
+    this.#reads.add({ run() {}, fail() {} });
+    this.#host.wake(this);
+  }
+
+  notLeaderError(): RegionError {
+    return notLeader(this.regionId, this.isLeader ? undefined : this.leader);
+  }
+
+  epochError(requested: RegionEpoch): RegionError {
+    return epochNotMatch(this.region, this.#host.siblings(this, requested.version));
+  }
+
+  // ---- the turn
+
+  /** Stages everything the node wants written into `batch`, hands out its messages; undefined when there is nothing. */
+  collect(batch: EngineBatch): StagedWork | undefined {
+    if (this.#removed || this.#snapshotPhase !== "none") return undefined;
+    this.flushWrites();
+    this.#askReadIndex();
+    const rest = this.#collectRest(batch);
+    if (rest !== undefined) return rest;
+    if (this.#restApply !== undefined || !this.#node.hasReady()) return undefined;
+    if (this.#node.hasPendingSnapshot && this.workUnderWay) return undefined;
+    const ready = this.#node.ready();
+    if (ready.softState !== undefined) this.#onSoftState(ready.softState);
+    this.#noteCommitted(ready);
+    for (const message of ready.messages) this.#send(message);
+    for (const state of ready.readStates) {
+      const createdMs = this.#reads.confirm(state.requestContext, state.index);
+      if (createdMs !== undefined && this.#mayRenewLease() && !this.#leaseIsSuspect())
+        this.lease.renew(createdMs);
+    }
+    const snapshot =
+      ready.append?.snapshot === undefined ? undefined : this.#stageSnapshot(batch, ready.append);
+    if (ready.append !== undefined) {
+      this.#appendsUnderWay++;
+      for (const entry of ready.append.entries) this.logBytesSinceGc += entry.data.length;
+      if (snapshot === undefined) this.storage.stageAppend(batch, ready.append);
+    }
+    const run = ready.apply === undefined ? undefined : this.#apply(ready.apply, ready.apply.entries, batch);
+    if (ready.append === undefined && ready.apply === undefined) return undefined;
+    return {
+      peer: this,
+      append: ready.append,
+      apply: run === undefined || run.rest.length > 0 ? undefined : ready.apply,
+      run,
+      snapshot,
+    };
+  }
+
+  /** The batch with this work is in the engine (and on disk, if it was synced). */
+  written(work: StagedWork): void {
+    if (this.#removed) {
+      if (work.append !== undefined) this.#appendsUnderWay--;
+      if (work.run !== undefined) this.#appliesUnderWay--;
+      return;
+    }
+    if (work.append !== undefined) {
+      this.#appendsUnderWay--;
+      if (work.snapshot !== undefined) {
+        this.#snapshotStaged(work.append, work.snapshot.state, work.snapshot.region);
+        return;
+      }
+      this.storage.appendWritten(work.append);
+      for (const message of this.#node.ackAppend(work.append)) this.#send(message);
+    }
+    if (work.run !== undefined) this.#runWritten(work.run, work.apply);
+    if (this.#removed) return;
+    this.#serveReads();
+    if (this.#node.hasReady() || this.#restApply !== undefined) this.#host.wake(this);
+  }
+
+  /** The data of an accepted snapshot is loaded and its region state is `normal`. */
+  snapshotApplied(): void {
+    const append = this.#loadingAppend;
+    assert(this.#snapshotPhase === "loading" && append !== undefined, "no snapshot is being loaded");
+    this.#snapshotPhase = "none";
+    this.#loadingAppend = undefined;
+    this.#applier.reset(this.region, this.storage.applyState);
+    for (const meta of this.region.peers) this.#peerCache.set(meta.id, meta);
+    for (const message of this.#node.ackAppend(append)) this.#send(message);
+    this.#proposals.failAll(staleCommand());
+    this.#serveReads();
+    this.#host.wake(this);
+  }
+
+  /** After `Applying` was found on disk: as `loading`, with no message to send. */
+  resumeSnapshotLoad(): void {
+    this.#snapshotPhase = "loading";
+  }
+  finishResumedLoad(): void {
+    this.#snapshotPhase = "none";
+    this.#host.wake(this);
+  }
+
+  /** Ends the peer: everybody waiting learns that the region is not here. */
+  destroy(): void {
+    this.#removed = true;
+    const gone = regionNotFound(this.regionId);
+    this.lease.expire();
+    this.#reads.fail(gone, "all");
+    if (!this.#gatherer.isEmpty)
+      for (const waiter of this.#gatherer.take().waiters) waiter.done(gone, undefined);
+    this.#proposals.failAll(gone);
+    for (const done of this.#takeParked()) done(gone, undefined);
+  }
+
+  // ---- inside
+
+  #propose(
+    data: Uint8Array,
+    waiters: readonly { done: WriteDone; swapIndex: number }[],
+    createdMs: number,
+  ): number {
+    const result = this.#node.propose(data);
+    if (result.kind === "dropped") {
+      const error =
+        result.reason === "uncommittedQuota"
+          ? serverIsBusy(`region ${this.regionId} has too many writes under way`, 200)
+          : this.notLeaderError();
+      for (const waiter of waiters) waiter.done(error, undefined);
+      return 0;
+    }
+    const index = this.#node.lastIndex;
+    this.#proposals.push({ term: this.term, index, createdMs, bytes: data.length, waiters });
+    return index;
+  }
+
+  #proposeConfChange(epoch: RegionEpoch, changes: readonly PeerChange[], done: WriteDone): void {
+    const refusal = this.#confChangeRefusal(changes);
+    if (refusal !== undefined) return done(plainError(refusal), undefined);
+    const nowMs = this.#host.env.clock.monotonicMs();
+    const result = this.#node.proposeConfChange(toConfChange(epoch, changes));
+    if (result.kind === "dropped") return done(this.notLeaderError(), undefined);
+    const index = this.#node.lastIndex;
+    this.#confChangeInFlight = index;
+    this.#proposals.push({
+      term: this.term,
+      index,
+      createdMs: nowMs,
+      bytes: 0,
+      waiters: [{ done, swapIndex: -1 }],
+    });
+    this.#host.wake(this);
+  }
+
+  /** raftstore rules 3.7: what must not even be proposed. */
+  #confChangeRefusal(changes: readonly PeerChange[]): string | undefined {
+    if (this.#confChangeInFlight > 0 || this.#splitInFlight > 0) return "the region is being changed already";
+    const result = applyChangePeer(this.region, changes);
+    if (result.kind === "refused") return result.reason;
+    const own = findPeer(result.region, this.peerId);
+    if (own === undefined || (changes.length === 1 && !isVoter(own))) {
+      return "the leader cannot be removed or demoted: transfer leadership first";
+    }
+    const voters = this.region.peers.filter(isVoter).length;
+    if (voters === 1 && changes.every((change) => change.kind !== "addVoter")) return undefined;
+    // A quorum of the new configuration must be reachable by the log alone, not wait for a snapshot.
+    const matches: number[] = [];
+    this.#node.withProgress((id, _role, progress) => {
+      const meta = findPeer(result.region, id as PeerId);
+      if (meta !== undefined && isVoter(meta))
+        matches.push(id === this.peerId ? this.#node.lastIndex : progress.match);
+    });
+    const newVoters = result.region.peers.filter(isVoter).length;
+    while (matches.length < newVoters) matches.push(0);
+    matches.sort((left, right) => right - left);
+    const quorumMatch = matches[Math.floor(newVoters / 2)] as number;
+    if (voters > 1 && quorumMatch + 1 < this.storage.firstIndex()) {
+      return "a quorum after the change would have to wait for a snapshot: add the peer as a learner first";
+    }
+    return undefined;
+  }
+
+  #collectRest(batch: EngineBatch): StagedWork | undefined {
+    const rest = this.#restApply;
+    if (rest === undefined || this.#appliesUnderWay > 0) return undefined;
+    this.#restApply = undefined;
+    const run = this.#apply(rest.apply, rest.entries, batch);
+    const apply = run.rest.length > 0 ? undefined : rest.apply;
+    return { peer: this, append: undefined, apply, run, snapshot: undefined };
+  }
+
+  #apply(apply: Apply, entries: readonly Entry[], batch: EngineBatch): ApplyRun {
+    const run = this.#applier.run(entries, batch, this.#appliesUnderWay > 0);
+    if (run.rest.length > 0) this.#restApply = { apply, entries: run.rest };
+    this.#appliesUnderWay++;
+    this.storage.applyStaged();
+    return run;
+  }
+
+  #runWritten(run: ApplyRun, apply: Apply | undefined): void {
+    this.#appliesUnderWay--;
+    this.storage.applyWritten(run.state, run.region);
+    this.bytesWritten += run.bytesWritten;
+    this.keysWritten += run.keysWritten;
+    this.bytesWrittenSinceCheck += run.bytesWritten;
+    if (this.approximateBytes > 0) this.approximateBytes += run.bytesWritten;
+    for (const effect of run.effects) this.#follow(effect);
+    for (const outcome of run.outcomes) this.#proposals.settle(outcome);
+    if (this.#removed) return;
+    const applied = run.state.appliedIndex;
+    if (this.#splitInFlight > 0 && applied >= this.#splitInFlight) this.#splitOver(epochNotMatch);
+    if (this.#confChangeInFlight > 0 && applied >= this.#confChangeInFlight) this.#confChangeInFlight = 0;
+    if (this.#committedSplit > 0 && applied >= this.#committedSplit) this.#committedSplit = 0;
+    if (apply !== undefined) this.#node.ackApply(apply);
+  }
+
+  #splitOver(error: typeof epochNotMatch): void {
+    this.#splitInFlight = 0;
+    const parked = this.#takeParked();
+    if (parked.length === 0) return;
+    const answer = error(this.region, this.#host.siblings(this, this.region.epoch.version - 1));
+    for (const done of parked) done(answer, undefined);
+  }
+
+  #takeParked(): WriteDone[] {
+    const parked = this.#parkedWrites;
+    this.#parkedWrites = [];
+    return parked;
+  }
+
+  #follow(effect: ApplyEffect): void {
+    if (effect.kind === "confChange" && effect.change !== undefined) {
+      const result = this.#node.applyConfChange(effect.change);
+      assert(result.kind === "applied", () => `region ${this.regionId}: raft refused an applied conf change`);
+      const nowMs = this.#host.env.clock.monotonicMs();
+      for (const meta of effect.region.peers) {
+        this.#peerCache.set(meta.id, meta);
+        if (!this.#heardMs.has(meta.id)) this.#heardMs.set(meta.id, nowMs);
+      }
+    }
+    // The parts of a split may elect leaders of their own from now on.
+    if (effect.kind === "split") this.lease.expire();
+    this.#host.applied(this, effect);
+  }
+
+  #onSoftState(next: SoftState): void {
+    const was = this.#softState;
+    this.#softState = next;
+    const nowMs = this.#host.env.clock.monotonicMs();
+    if (next.state === "StateLeader" && was.state !== "StateLeader") {
+      // Harmless: reads also need an applied entry of this term, which a quorum has to acknowledge first.
+      this.lease.expire();
+      this.lease.renew(nowMs);
+      this.approximateBytes = 0;
+      this.approximateKeys = 0;
+    }
+    if (next.state !== "StateLeader" && was.state === "StateLeader") {
+      this.lease.expire();
+      this.#leadTransferee = 0;
+      this.#splitInFlight = 0;
+      this.#confChangeInFlight = 0;
+      this.#committedSplit = 0;
+      for (const done of this.#takeParked()) done(this.notLeaderError(), undefined);
+    }
+    if (next.state !== was.state || next.lead !== was.lead)
+      this.#reads.fail(this.notLeaderError(), "unconfirmed");
+    this.#host.roleChanged(this);
+  }
+
+  /** Before any message leaves: followers may act on a commit as soon as they learn it. (rule 4.1.7) */
+  #noteCommitted(ready: Ready): void {
+    const entries = ready.apply?.entries;
+    const last = entries?.[entries.length - 1];
+    if (last === undefined || !this.isLeader) return;
+    if (this.#splitInFlight > 0 && last.index >= this.#splitInFlight)
+      this.#committedSplit = this.#splitInFlight;
+    const createdMs = this.#proposals.createdMsUpTo(this.term, last.index);
+    if (createdMs !== undefined && this.#mayRenewLease()) this.lease.renew(createdMs);
+  }
+
+  #mayRenewLease(): boolean {
+    return this.isLeader && this.#committedSplit === 0;
+  }
+
+  #leaseIsSuspect(): boolean {
+    return this.lease.inspect(this.#host.env.clock.monotonicMs()) === "suspect";
+  }
+
+  #send(message: Message): void {
+    if (message.type === "MsgTimeoutNow") this.lease.suspect(this.#host.env.clock.monotonicMs());
+    this.#host.send(this, message);
+  }
+
+  #askReadIndex(): void {
+    if (!this.#reads.hasUnsent) return;
+    const context = this.#reads.seal(this.#host.env.clock.monotonicMs());
+    this.#node.readIndex(context);
+  }
+
+  #serveReads(): void {
+    if (this.#reads.length === 0 || this.#snapshotPhase !== "none" || this.#committedSplit > 0) return;
+    if (this.isLeader && this.storage.applyState.appliedTerm !== this.term) return;
+    for (const request of this.#reads.takeReady(this.storage.applyState.appliedIndex)) request.run();
+  }
+
+  /** Confirmed reads that no write will wake. */
+  serveReads(): void {
+    this.#serveReads();
+  }
+
+  #stageSnapshot(batch: EngineBatch, append: Append): { state: ApplyState; region: Region } {
+    const data = raft_serverpb.RaftSnapshotData.decode((append.snapshot as Snapshot).data);
+    assert(data.region, "a snapshot without its region");
+    const region = regionFromProto(data.region);
+    this.#snapshotPhase = "staging";
+    return { state: this.storage.stageSnapshot(batch, append, region), region };
+  }
+
+  #snapshotStaged(append: Append, state: ApplyState, region: Region): void {
+    const previous = this.region;
+    this.storage.snapshotWritten(append, state, region);
+    this.#snapshotPhase = "loading";
+    this.#loadingAppend = append;
+    this.#host.loadSnapshot(this, append.snapshot as Snapshot, previous);
+  }
+
+  /** For the log GC: applied index. */
+  get appliedIndex(): number {
+    return this.storage.applyState.appliedIndex;
+  }
+}
+
+function decodeEntryConfChange(entry: Entry): ConfChangeV2 {
+  const decoded = decodeConfChange(entry);
+  assert(decoded !== undefined, () => `malformed conf change in entry ${logIndex(entry.index)}`);
+  return decoded;
+}

@@ -1,0 +1,132 @@
+/**
+ * BatchCommands: many requests in one message, answers in any order and grouping, by request id. The answers of a turn
+ * leave in one message per stream. A client that sends and does not read is cut off once its backlog passes a bound.
+ */
+import { RPC_CODE, type RpcHandler, type ServerCall, type tikvpb } from "../proto/index.js";
+import type { RpcStatus } from "../proto/rpc.js";
+
+export type BatchRequest = tikvpb.BatchCommandsRequest.Request;
+export type BatchResponse = tikvpb.BatchCommandsResponse.IResponse;
+
+/** Serves one request; `reply` may be called later, once. A status ends the whole stream. */
+export type BatchDispatch = (
+  request: BatchRequest,
+  reply: (response: BatchResponse) => void,
+) => RpcStatus | undefined;
+
+/** One client's stream. */
+export class BatchStream {
+  readonly #call: ServerCall<tikvpb.IBatchCommandsResponse>;
+  readonly #batches: BatchCommandsServer;
+  #responses: BatchResponse[] = [];
+  #requestIds: number[] = [];
+  /** Requests taken in and not answered. */
+  #underWay = 0;
+  #halfClosed = false;
+  #ended = false;
+
+  constructor(call: ServerCall<tikvpb.IBatchCommandsResponse>, batches: BatchCommandsServer) {
+    this.#call = call;
+    this.#batches = batches;
+  }
+
+  take(message: tikvpb.BatchCommandsRequest): void {
+    const { requests, requestIds } = message;
+    if (this.#ended) return;
+    if (this.#call.pendingBytes > this.#batches.pendingBytesMax) {
+      const reason = "the client does not read its answers";
+      return this.#end({ code: RPC_CODE.resourceExhausted, message: reason });
+    }
+    if (requests.length !== requestIds.length) {
+      const reason = `${requests.length} requests with ${requestIds.length} request ids`;
+      return this.#end({ code: RPC_CODE.invalidArgument, message: reason });
+    }
+    this.#underWay += requests.length;
+    for (let i = 0; i < requests.length; i++) {
+      const id = requestIds[i] as number;
+      const status = this.#batches.dispatch(requests[i] as BatchRequest, (response) =>
+        this.#answer(id, response),
+      );
+      if (status !== undefined) return this.#end(status);
+    }
+  }
+
+  halfClose(): void {
+    this.#halfClosed = true;
+    if (this.#underWay === 0 && !this.#ended) this.#end({ code: RPC_CODE.ok, message: "" });
+  }
+
+  cancelled(): void {
+    this.#ended = true;
+    this.#responses = [];
+    this.#requestIds = [];
+  }
+
+  /** Sends the answers of this turn. */
+  flush(): void {
+    if (this.#ended || this.#responses.length === 0) return;
+    const responses = this.#responses;
+    const requestIds = this.#requestIds;
+    this.#responses = [];
+    this.#requestIds = [];
+    this.#call.send({ responses, requestIds });
+    if (this.#halfClosed && this.#underWay === 0) this.#end({ code: RPC_CODE.ok, message: "" });
+  }
+
+  #answer(id: number, response: BatchResponse): void {
+    this.#underWay--;
+    if (this.#ended) return;
+    this.#responses.push(response);
+    this.#requestIds.push(id);
+    this.#batches.markDirty(this);
+  }
+
+  #end(status: RpcStatus): void {
+    this.#ended = true;
+    this.#call.end(status);
+  }
+}
+
+export class BatchCommandsServer {
+  readonly dispatch: BatchDispatch;
+  readonly pendingBytesMax: number;
+  readonly #wake: () => void;
+  #dirty: BatchStream[] = [];
+  readonly #dirtySet = new Set<BatchStream>();
+  requests = 0;
+  messages = 0;
+
+  constructor(dispatch: BatchDispatch, pendingBytesMax: number, wake: () => void) {
+    this.dispatch = dispatch;
+    this.pendingBytesMax = pendingBytesMax;
+    this.#wake = wake;
+  }
+
+  readonly handler: RpcHandler<tikvpb.BatchCommandsRequest, tikvpb.IBatchCommandsResponse> = (call) => {
+    const stream = new BatchStream(call, this);
+    return {
+      onMessage: (message) => {
+        this.messages++;
+        this.requests += message.requests.length;
+        stream.take(message);
+      },
+      onHalfClose: () => stream.halfClose(),
+      onCancel: () => stream.cancelled(),
+    };
+  };
+
+  markDirty(stream: BatchStream): void {
+    if (this.#dirtySet.has(stream)) return;
+    this.#dirtySet.add(stream);
+    this.#dirty.push(stream);
+    this.#wake();
+  }
+
+  flush(): void {
+    if (this.#dirty.length === 0) return;
+    const streams = this.#dirty;
+    this.#dirty = [];
+    this.#dirtySet.clear();
+    for (const stream of streams) stream.flush();
+  }
+}

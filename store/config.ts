@@ -1,0 +1,51 @@
+/** Numbers that govern a store beyond its peers, with units. */
+import { DEFAULT_REGION_CONFIG, type RegionConfig, validateRegionConfig } from "../region/config.js";
+
+export interface StoreConfig extends RegionConfig {
+  /** A region that grows beyond `regionMaxBytes` is split at multiples of `regionSplitBytes`. */
+  readonly regionSplitBytes: number;
+  readonly regionMaxBytes: number;
+  readonly splitCheckTickMs: number;
+  readonly logGcTickMs: number;
+  /** Leaders report to PD at least this often; changes are reported at once. */
+  readonly pdHeartbeatTickMs: number;
+  readonly pdStoreHeartbeatTickMs: number;
+  /** A peer not heard from for this long is reported down. */
+  readonly peerDownMs: number;
+  /** A peer without a leader for this long asks PD whether it still exists. */
+  readonly leaderMissingMs: number;
+  readonly snapshotChunkBytesMax: number;
+  readonly snapshotSendsMax: number;
+  readonly snapshotReceivesMax: number;
+  readonly snapshotTimeoutMs: number;
+  /** Bounds of what one request may carry. */
+  readonly keyBytesMax: number;
+  readonly scanRowsMax: number;
+  readonly scanBytesMax: number;
+  /** A client that does not read its answers is cut off beyond this backlog. */
+  readonly streamPendingBytesMax: number;
+}
+
+export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
+  ...DEFAULT_REGION_CONFIG,
+  regionSplitBytes: 96 << 20,
+  regionMaxBytes: 144 << 20,
+  splitCheckTickMs: 2_000,
+  logGcTickMs: 1_000,
+  pdHeartbeatTickMs: 10_000,
+  pdStoreHeartbeatTickMs: 3_000,
+  peerDownMs: 60_000,
+  leaderMissingMs: 60_000,
+  snapshotChunkBytesMax: 1 << 20,
+  snapshotSendsMax: 8,
+  snapshotReceivesMax: 8,
+  snapshotTimeoutMs: 600_000,
+  keyBytesMax: 8 << 10,
+  scanRowsMax: 10_240 * 16,
+  scanBytesMax: 16 << 20,
+  streamPendingBytesMax: 128 << 20,
+});
+
+export function validateStoreConfig(config: StoreConfig): void {
+  validateRegionConfig(config);
+}

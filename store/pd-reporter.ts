@@ -1,0 +1,201 @@
+/**
+ * What PD is told and what it asks for. Leaders report their region when something changed and otherwise every
+ * `pdHeartbeatTickMs`; PD's answer to such a report may carry one operator step, which becomes a command with the epoch
+ * that PD saw. Nothing is answered to PD: the next report shows the result. (raftstore rules 13)
+ */
+import type { Env } from "../base/index.js";
+import type { pdpb } from "../proto/index.js";
+import type { PeerChange } from "../region/admin.js";
+import type { Peer } from "../region/peer.js";
+import { epochFromProto, peerFromProto, peerToProto, regionToProto } from "../region/region.js";
+import type { StoreConfig } from "./config.js";
+import type { PdPort, RegionHeartbeatStream } from "./pd-port.js";
+import type { PeerRegistry } from "./peers.js";
+import type { SplitCoordinator } from "./split-coordinator.js";
+
+export interface PdReporterHost {
+  readonly env: Env;
+  readonly config: StoreConfig;
+  readonly peers: PeerRegistry;
+  readonly pd: PdPort;
+  readonly splits: SplitCoordinator;
+  readonly storeId: number;
+  readonly startSeconds: number;
+  /** Bytes free and in all on the data directory's disk; undefined where nobody knows. */
+  capacity(): { readonly capacity: number; readonly available: number; readonly used: number } | undefined;
+  snapshotCounts(): { readonly sending: number; readonly receiving: number };
+}
+
+/** eraftpb.ConfChangeType on the wire. */
+const CHANGE_KINDS = ["addVoter", "remove", "addLearner"] as const;
+
+export class PdReporter {
+  readonly #host: PdReporterHost;
+  #stream: RegionHeartbeatStream | undefined;
+  readonly #changed = new Set<Peer>();
+  readonly #reportedMs = new Map<number, number>();
+  #flushScheduled = false;
+  #stopped = false;
+  #storeIntervalStartSeconds: number;
+  heartbeatsSent = 0;
+  operatorsReceived = 0;
+
+  constructor(host: PdReporterHost) {
+    this.#host = host;
+    this.#storeIntervalStartSeconds = host.startSeconds;
+  }
+
+  start(): void {
+    this.#stream = this.#host.pd.openRegionHeartbeat(
+      (response) => this.#onResponse(response),
+      () => this.reportAll(),
+    );
+    this.#storeHeartbeat();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#stream?.close();
+  }
+
+  /** This region has something new to tell; sent once at the end of the turn however often it is called. */
+  report(peer: Peer): void {
+    this.#changed.add(peer);
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    this.#host.env.timers.nextTurn(() => {
+      this.#flushScheduled = false;
+      const peers = [...this.#changed];
+      this.#changed.clear();
+      for (const changed of peers) this.#send(changed);
+    });
+  }
+
+  reportAll(): void {
+    for (const peer of this.#host.peers.all()) if (peer.isLeader) this.report(peer);
+  }
+
+  /** Reports of leaders that have had nothing to say for a while. */
+  tick(nowMs: number): void {
+    for (const peer of this.#host.peers.all()) {
+      if (!peer.isLeader) continue;
+      const lastMs = this.#reportedMs.get(peer.regionId) ?? 0;
+      if (nowMs - lastMs >= this.#host.config.pdHeartbeatTickMs) this.report(peer);
+    }
+  }
+
+  forget(peer: Peer): void {
+    this.#changed.delete(peer);
+    this.#reportedMs.delete(peer.regionId);
+  }
+
+  #send(peer: Peer): void {
+    if (this.#stopped || this.#stream === undefined || !peer.isLeader || peer.isRemoved) return;
+    const { pd, env, config, startSeconds } = this.#host;
+    const nowMs = env.clock.monotonicMs();
+    this.#reportedMs.set(peer.regionId, nowMs);
+    const meta = peer.meta;
+    if (meta === undefined) return;
+    const downPeers: pdpb.IPeerStats[] = [];
+    const pendingPeers: ReturnType<typeof peerToProto>[] = [];
+    const firstIndex = peer.storage.firstIndex();
+    peer.node.withProgress((id, _role, progress) => {
+      const other = peer.peerById(id);
+      if (other === undefined || id === peer.peerId) return;
+      const silentMs = peer.silentMs(id, nowMs);
+      if (silentMs !== undefined && silentMs >= config.peerDownMs) {
+        downPeers.push({ peer: peerToProto(other), downSeconds: Math.floor(silentMs / 1000) });
+      }
+      if (progress.match + 1 < firstIndex) pendingPeers.push(peerToProto(other));
+    });
+    this.heartbeatsSent++;
+    this.#stream.send({
+      header: { clusterId: pd.clusterId },
+      region: regionToProto(peer.region),
+      leader: peerToProto(meta),
+      term: peer.term,
+      downPeers,
+      pendingPeers,
+      bytesWritten: peer.bytesWritten,
+      keysWritten: peer.keysWritten,
+      bytesRead: peer.bytesRead,
+      keysRead: peer.keysRead,
+      approximateSize: Math.max(1, peer.approximateBytes),
+      approximateKeys: peer.approximateKeys,
+      interval: { startTimestamp: startSeconds, endTimestamp: Math.floor(env.clock.wallMs() / 1000) },
+    });
+    peer.bytesWritten = 0;
+    peer.keysWritten = 0;
+    peer.bytesRead = 0;
+    peer.keysRead = 0;
+  }
+
+  #onResponse(response: pdpb.RegionHeartbeatResponse): void {
+    const peer = this.#host.peers.get(response.regionId);
+    if (peer === undefined || !peer.isLeader) return;
+    if (response.targetPeer != null && response.targetPeer.id !== peer.peerId) return;
+    const epoch = epochFromProto(response.regionEpoch);
+    const log = this.#host.env.log;
+    const ignored = (what: string, reason: string | undefined): void => {
+      if (reason !== undefined) log.info("operator step not done", { what, regionId: peer.regionId, reason });
+    };
+    const change = (changes: PeerChange[]): void => {
+      this.operatorsReceived++;
+      peer.admin(epoch, { kind: "changePeer", changes }, (error) =>
+        ignored("change peer", error?.message ?? undefined),
+      );
+    };
+    if (response.changePeer != null) {
+      const { peer: target, changeType } = response.changePeer;
+      if (target != null)
+        change([{ kind: CHANGE_KINDS[changeType] ?? "addVoter", peer: peerFromProto(target) }]);
+    } else if (response.changePeerV2 != null) {
+      change(
+        response.changePeerV2.changes.map((one) => ({
+          kind: CHANGE_KINDS[one.changeType] ?? "addVoter",
+          peer: peerFromProto(one.peer ?? {}),
+        })),
+      );
+    } else if (response.transferLeader != null) {
+      const target = response.transferLeader.peer ?? response.transferLeader.peers[0];
+      this.operatorsReceived++;
+      if (target != null) ignored("transfer leader", peer.transferLeader(peerFromProto(target).id));
+    } else if (response.splitRegion != null) {
+      this.operatorsReceived++;
+      const keys = response.splitRegion.keys.map((key) => new Uint8Array(key));
+      if (keys.length > 0)
+        this.#host.splits.splitAt(peer, epoch, keys, (error) =>
+          ignored("split", error?.message ?? undefined),
+        );
+      else this.#host.splits.splitInHalf(peer, epoch);
+    } else if (response.merge != null) {
+      ignored("merge", "this version does not merge regions");
+    }
+  }
+
+  #storeHeartbeat(): void {
+    if (this.#stopped) return;
+    const { pd, env, config, peers, storeId, startSeconds } = this.#host;
+    const disk = this.#host.capacity();
+    const snapshots = this.#host.snapshotCounts();
+    const nowSeconds = Math.floor(env.clock.wallMs() / 1000);
+    pd.storeHeartbeat(
+      {
+        storeId,
+        capacity: disk?.capacity ?? 0,
+        available: disk?.available ?? 0,
+        usedSize: disk?.used ?? 0,
+        regionCount: peers.size,
+        sendingSnapCount: snapshots.sending,
+        receivingSnapCount: snapshots.receiving,
+        startTime: startSeconds,
+        interval: { startTimestamp: this.#storeIntervalStartSeconds, endTimestamp: nowSeconds },
+      },
+      (error) => {
+        if (error !== undefined) env.log.debug("store heartbeat failed", { reason: error.message });
+      },
+    );
+    this.#storeIntervalStartSeconds = nowSeconds;
+    env.timers.set(config.pdStoreHeartbeatTickMs, () => this.#storeHeartbeat());
+  }
+}

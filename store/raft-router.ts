@@ -1,0 +1,223 @@
+/**
+ * Raft messages from other stores: which peer they are for, whether the sender still belongs to the region, and whether
+ * a message may create a peer here. The order of the checks is TiKV's (raftstore rules 2.2 to 2.6); each stands for a
+ * bug that another order had.
+ */
+import type { Engine, Env } from "../base/index.js";
+import { raft_serverpb } from "../proto/index.js";
+import type { Message } from "../raft/types.js";
+import { INIT_LOG_INDEX, INIT_LOG_TERM, readRegionState } from "../region/local-state.js";
+import type { Peer } from "../region/peer.js";
+import {
+  epochFromProto,
+  epochToProto,
+  findPeerOnStore,
+  isEpochStale,
+  type PeerMeta,
+  peerFromProto,
+  peerToProto,
+  type Region,
+  rangesOverlap,
+  type RegionEpoch,
+  regionFromProto,
+} from "../region/region.js";
+import type { PeerRegistry } from "./peers.js";
+import { messageFromProto } from "./raft-message.js";
+import type { RaftTransport } from "./transport.js";
+
+export interface RouterHost {
+  readonly env: Env;
+  readonly engine: Engine;
+  readonly storeId: number;
+  readonly peers: PeerRegistry;
+  readonly transport: RaftTransport;
+  /** Votes are refused before this time: a vote could break a lease we acknowledged before a restart. (rule 1.2.14) */
+  readonly votesFromMs: number;
+  createUninitialized(regionId: number, peerId: number): Peer;
+  destroyPeer(peer: Peer, reason: string): void;
+  /** Ids of regions that a split being applied is about to create. */
+  readonly splitReservations: ReadonlySet<number>;
+  /** Ranges of snapshots accepted and not loaded yet. */
+  readonly pendingSnapshots: Map<number, Region>;
+  /** The snapshot was not taken by Raft. */
+  dropSnapshot(message: raft_serverpb.RaftMessage): void;
+}
+
+interface Incoming {
+  readonly raw: raft_serverpb.RaftMessage;
+  readonly message: Message;
+  readonly from: PeerMeta;
+  readonly to: PeerMeta;
+  readonly epoch: RegionEpoch;
+}
+
+/** First messages of a split's new region, kept until this store has applied the split itself. */
+const PENDING_FIRST_MESSAGES_MAX = 100;
+
+export class RaftRouter {
+  readonly #host: RouterHost;
+  readonly #pendingFirst = new Map<number, Incoming>();
+  droppedMessages = 0;
+
+  constructor(host: RouterHost) {
+    this.#host = host;
+  }
+
+  /** False when the message is for another store: its stream ends, so that the sender asks PD for the address. */
+  route(raw: raft_serverpb.RaftMessage): boolean {
+    if (raw.toPeer?.storeId !== this.#host.storeId) return false;
+    const message = raw.message == null ? undefined : messageFromProto(raw.message);
+    if (raw.regionEpoch == null || raw.fromPeer == null || (message === undefined && !raw.isTombstone)) {
+      this.droppedMessages++;
+      return true;
+    }
+    const incoming: Incoming = {
+      raw,
+      message: message as Message,
+      from: peerFromProto(raw.fromPeer),
+      to: peerFromProto(raw.toPeer),
+      epoch: epochFromProto(raw.regionEpoch),
+    };
+    const peer = this.#host.peers.get(raw.regionId);
+    if (peer === undefined) this.#toUnknown(incoming);
+    else this.#toPeer(peer, incoming);
+    return true;
+  }
+
+  /** After a split created this region: what came too early is delivered now. */
+  deliverPending(peer: Peer): void {
+    const pending = this.#pendingFirst.get(peer.regionId);
+    if (pending === undefined) return;
+    this.#pendingFirst.delete(peer.regionId);
+    this.#toPeer(peer, pending);
+  }
+
+  #toPeer(peer: Peer, incoming: Incoming): void {
+    const { raw, message, from, to, epoch } = incoming;
+    if (peer.isRemoved) return;
+    if (raw.isTombstone) return this.#onTombstone(peer, to, epoch);
+    if (isEpochStale(epoch, peer.region.epoch) && findPeerOnStore(peer.region, from.storeId) === undefined) {
+      // A peer that was removed and does not know it. An old epoch alone, or a stranger alone, is normal.
+      if (peer.isInitialized) this.#replyTombstone(raw, peer.region.epoch);
+      return;
+    }
+    if (to.id < peer.peerId) return;
+    if (to.id > peer.peerId) {
+      this.#host.destroyPeer(peer, `a newer peer ${to.id} of region ${peer.regionId} has been placed here`);
+      if (this.#host.peers.get(peer.regionId) === undefined) this.#toUnknown(incoming);
+      return;
+    }
+    if (raw.extraMsg != null && raw.message?.msgType === 0) return;
+    if (message.type === "MsgSnap" && !this.#mayTakeSnapshot(peer, message, raw)) {
+      this.#host.dropSnapshot(raw);
+      return;
+    }
+    if (isVoteRequest(message) && this.#host.env.clock.monotonicMs() < this.#host.votesFromMs) return;
+    peer.rememberPeer(from);
+    peer.step(message);
+    if (message.type !== "MsgSnap") return;
+    if (!peer.node.hasPendingSnapshot) {
+      this.#host.pendingSnapshots.delete(peer.regionId);
+      this.#host.dropSnapshot(raw);
+    }
+  }
+
+  /** Only a newer epoch and exactly this peer: an answer to an old incarnation must not end the new one. (rule 2.4) */
+  #onTombstone(peer: Peer, to: PeerMeta, epoch: RegionEpoch): void {
+    if (!isEpochStale(peer.region.epoch, epoch) || to.id !== peer.peerId) return;
+    this.#host.destroyPeer(peer, "it was removed from its region while it was away");
+  }
+
+  #mayTakeSnapshot(peer: Peer, message: Message, raw: raft_serverpb.RaftMessage): boolean {
+    const snapshot = message.snapshot;
+    if (snapshot === undefined) return false;
+    const data = raft_serverpb.RaftSnapshotData.decode(snapshot.data);
+    if (data.region == null) return false;
+    const region = regionFromProto(data.region);
+    if (!region.peers.some((meta) => meta.id === raw.toPeer?.id)) return false;
+    if (peer.isApplyingSnapshot) return false;
+    for (const [id, pending] of this.#host.pendingSnapshots) {
+      if (id !== region.id && overlaps(pending, region)) return false;
+    }
+    if (this.#host.peers.overlapping(region.startKey, region.endKey, region.id).length > 0) return false;
+    this.#host.pendingSnapshots.set(region.id, region);
+    return true;
+  }
+
+  /** raftstore rules 2.5 and 2.6. */
+  #toUnknown(incoming: Incoming): void {
+    const { raw, message, from, to, epoch } = incoming;
+    if (raw.isTombstone) return;
+    const state = readRegionState(this.#host.engine, raw.regionId);
+    if (state !== undefined && state.state === "tombstone") {
+      const { region } = state;
+      const senderIsMember = findPeerOnStore(region, from.storeId) !== undefined;
+      if (isEpochStale(epoch, region.epoch)) {
+        if (!senderIsMember) this.#replyTombstone(raw, region.epoch);
+        return;
+      }
+      // The id proves what the epoch cannot: this peer, or a later one, has been here and was destroyed.
+      const own = findPeerOnStore(region, to.storeId);
+      if (own !== undefined && own.id >= to.id) return;
+    } else if (state !== undefined) {
+      return this.#keepFirst(incoming);
+    }
+    if (this.#host.splitReservations.has(raw.regionId)) return this.#keepFirst(incoming);
+    if (!isInitialMessage(message)) return this.#keepFirst(incoming);
+    const start = raw.startKey;
+    const end = raw.endKey;
+    if (this.#host.peers.overlapping(start, end, raw.regionId).length > 0) {
+      // A parent here has not been split yet: were the child created now, it could vote over a range still in service.
+      return this.#keepFirst(incoming);
+    }
+    for (const pending of this.#host.pendingSnapshots.values()) {
+      if (pending.id !== raw.regionId && overlapsRange(pending, start, end)) return;
+    }
+    const peer = this.#host.createUninitialized(raw.regionId, to.id);
+    this.#toPeer(peer, incoming);
+  }
+
+  #keepFirst(incoming: Incoming): void {
+    if (!isFirstMessage(incoming.message)) {
+      this.droppedMessages++;
+      return;
+    }
+    this.#pendingFirst.delete(incoming.raw.regionId);
+    this.#pendingFirst.set(incoming.raw.regionId, incoming);
+    if (this.#pendingFirst.size > PENDING_FIRST_MESSAGES_MAX) {
+      const oldest = this.#pendingFirst.keys().next();
+      if (!oldest.done) this.#pendingFirst.delete(oldest.value);
+    }
+  }
+
+  #replyTombstone(raw: raft_serverpb.RaftMessage, epoch: RegionEpoch): void {
+    const from = raw.fromPeer;
+    const to = raw.toPeer;
+    if (from == null || to == null) return;
+    this.#host.transport.send(from.storeId, {
+      regionId: raw.regionId,
+      fromPeer: peerToProto(peerFromProto(to)),
+      toPeer: peerToProto(peerFromProto(from)),
+      regionEpoch: epochToProto(epoch),
+      isTombstone: true,
+    });
+  }
+}
+
+const isVoteRequest = (message: Message): boolean =>
+  message.type === "MsgVote" || message.type === "MsgPreVote";
+
+/** Only these create a peer: senders attach the region's range to them. (rule 2.6.1) */
+export const isInitialMessage = (message: Message): boolean =>
+  isVoteRequest(message) || (message.type === "MsgHeartbeat" && message.commit === 0);
+
+/** What a freshly split leader sends: a vote at the first term, or its first, empty entry. (rule 2.5) */
+const isFirstMessage = (message: Message): boolean =>
+  (isVoteRequest(message) && message.term === INIT_LOG_TERM + 1) ||
+  (message.type === "MsgApp" && message.entries[0]?.index === INIT_LOG_INDEX + 1);
+
+const overlaps = (left: Region, right: Region): boolean => overlapsRange(left, right.startKey, right.endKey);
+
+function overlapsRange(region: Region, start: Uint8Array, end: Uint8Array): boolean {
+  return rangesOverlap(region.startKey, region.endKey, start, end);
+}

@@ -1,0 +1,393 @@
+/**
+ * The raw commands, independent of how they arrive (unary or inside BatchCommands): check the context, then read
+ * through the turn's batch or write through the region's log. Limits and odd cases follow TiKV (golden/grpc.jsonl): a
+ * limit of 0 gives nothing, an empty key and keys outside of the region are refused.
+ */
+import { compareBytes, EMPTY_BYTES, type Row } from "../base/index.js";
+import type { kvrpcpb } from "../proto/index.js";
+import { putBytes, type WriteBatchEncoder } from "../region/command.js";
+import { keyNotInRegion, plainError, type RegionError } from "../region/errors.js";
+import { dataEndKey, dataKey, userKey } from "../region/keys.js";
+import type { Peer } from "../region/peer.js";
+import { expiryOf, liveValue, rawTrailer } from "../region/raw-value.js";
+import { containsKey, type Region } from "../region/region.js";
+import type { StoreConfig } from "./config.js";
+import type { CommandContext } from "./context.js";
+import type { ReadBatcher } from "./reads.js";
+
+type Reply<T> = (response: T) => void;
+
+export class RawCommands {
+  readonly #context: CommandContext;
+  readonly #reads: ReadBatcher;
+  readonly #config: StoreConfig;
+  readonly #wallMs: () => number;
+
+  constructor(context: CommandContext, reads: ReadBatcher, config: StoreConfig, wallMs: () => number) {
+    this.#context = context;
+    this.#reads = reads;
+    this.#config = config;
+    this.#wallMs = wallMs;
+  }
+
+  get(request: kvrpcpb.IRawGetRequest, reply: Reply<kvrpcpb.IRawGetResponse>): void {
+    const key = request.key ?? EMPTY_BYTES;
+    const peer = this.#peerFor(request.context, [key]);
+    if (!("peer" in peer)) return reply({ regionError: peer });
+    this.#points(request.context, peer.peer, [key], (error, values) => {
+      if (error !== undefined) return reply({ regionError: error });
+      const value = liveValue(values[0], this.#nowSeconds());
+      peer.peer.keysRead++;
+      reply(value === undefined ? { notFound: true } : { value });
+    });
+  }
+
+  batchGet(request: kvrpcpb.IRawBatchGetRequest, reply: Reply<kvrpcpb.IRawBatchGetResponse>): void {
+    const keys = request.keys ?? [];
+    const found = this.#peerFor(request.context, keys);
+    if (!("peer" in found)) return reply({ regionError: found });
+    if (keys.length === 0) return reply({});
+    this.#points(request.context, found.peer, keys, (error, values) => {
+      if (error !== undefined) return reply({ regionError: error });
+      const nowSeconds = this.#nowSeconds();
+      const pairs: kvrpcpb.IKvPair[] = [];
+      for (let i = 0; i < keys.length; i++) {
+        const value = liveValue(values[i], nowSeconds);
+        if (value !== undefined) pairs.push({ key: keys[i] as Uint8Array, value });
+      }
+      reply({ pairs });
+    });
+  }
+
+  keyTtl(request: kvrpcpb.IRawGetKeyTTLRequest, reply: Reply<kvrpcpb.IRawGetKeyTTLResponse>): void {
+    const key = request.key ?? EMPTY_BYTES;
+    const found = this.#peerFor(request.context, [key]);
+    if (!("peer" in found)) return reply({ regionError: found });
+    this.#points(request.context, found.peer, [key], (error, values) => {
+      if (error !== undefined) return reply({ regionError: error });
+      const stored = values[0];
+      const nowSeconds = this.#nowSeconds();
+      if (stored === undefined || liveValue(stored, nowSeconds) === undefined)
+        return reply({ notFound: true });
+      const expiry = expiryOf(stored);
+      reply(expiry === 0 ? {} : { ttl: expiry - nowSeconds });
+    });
+  }
+
+  put(request: kvrpcpb.IRawPutRequest, reply: Reply<kvrpcpb.IRawPutResponse>): void {
+    const key = request.key ?? EMPTY_BYTES;
+    const value = request.value ?? EMPTY_BYTES;
+    const found = this.#peerFor(request.context, [key]);
+    if (!("peer" in found)) return reply({ regionError: found });
+    const wrong = this.#wrongWrite(key, request.cf);
+    if (wrong !== undefined) return reply({ error: wrong });
+    const trailer = this.#trailer(request.ttl);
+    this.#write(
+      found.peer,
+      request.context,
+      putBytes(key, value),
+      (encoder) => encoder.put("default", key, value, trailer),
+      (error) => reply(error === undefined ? {} : { regionError: error }),
+    );
+  }
+
+  batchPut(request: kvrpcpb.IRawBatchPutRequest, reply: Reply<kvrpcpb.IRawBatchPutResponse>): void {
+    const pairs = request.pairs ?? [];
+    const keys = pairs.map((pair) => pair.key ?? EMPTY_BYTES);
+    const found = this.#peerFor(request.context, keys);
+    if (!("peer" in found)) return reply({ regionError: found });
+    if (pairs.length === 0) return reply({});
+    for (const key of keys) {
+      const wrong = this.#wrongWrite(key, request.cf);
+      if (wrong !== undefined) return reply({ error: wrong });
+    }
+    const ttls = request.ttls ?? [];
+    if (ttls.length > 1 && ttls.length !== pairs.length) {
+      return reply({
+        error: `${ttls.length} ttls for ${pairs.length} pairs: give none, one, or one for each pair`,
+      });
+    }
+    const nowSeconds = this.#nowSeconds();
+    let bytes = 0;
+    const trailers = pairs.map((pair, i) => {
+      bytes += putBytes(pair.key ?? EMPTY_BYTES, pair.value ?? EMPTY_BYTES);
+      const ttl = ttls.length === 0 ? (request.ttl ?? 0) : ((ttls.length === 1 ? ttls[0] : ttls[i]) ?? 0);
+      return rawTrailer(ttl === 0 ? 0 : nowSeconds + ttl);
+    });
+    this.#write(
+      found.peer,
+      request.context,
+      bytes,
+      (encoder) => {
+        for (let i = 0; i < pairs.length; i++) {
+          const value = pairs[i]?.value ?? EMPTY_BYTES;
+          encoder.put("default", keys[i] as Uint8Array, value, trailers[i] as Uint8Array);
+        }
+      },
+      (error) => reply(error === undefined ? {} : { regionError: error }),
+    );
+  }
+
+  delete(request: kvrpcpb.IRawDeleteRequest, reply: Reply<kvrpcpb.IRawDeleteResponse>): void {
+    this.#deleteKeys(request.context, [request.key ?? EMPTY_BYTES], request.cf, reply);
+  }
+
+  batchDelete(request: kvrpcpb.IRawBatchDeleteRequest, reply: Reply<kvrpcpb.IRawBatchDeleteResponse>): void {
+    this.#deleteKeys(request.context, request.keys ?? [], request.cf, reply);
+  }
+
+  deleteRange(request: kvrpcpb.IRawDeleteRangeRequest, reply: Reply<kvrpcpb.IRawDeleteRangeResponse>): void {
+    const start = request.startKey ?? EMPTY_BYTES;
+    const end = request.endKey ?? EMPTY_BYTES;
+    const found = this.#peerFor(request.context, []);
+    if (!("peer" in found)) return reply({ regionError: found });
+    const { region } = found.peer;
+    if (start.length === 0 && end.length === 0 && region.startKey.length > 0) {
+      return reply({ regionError: keyNotInRegion(start, region) });
+    }
+    if (end.length > 0 && compareBytes(start, end) > 0) {
+      return reply({
+        regionError: plainError("invalid delete range command: the start key is above the end key"),
+      });
+    }
+    if (end.length > 0 && compareBytes(start, end) === 0) return reply({});
+    const outside = rangeOutside(region, start, end);
+    if (outside !== undefined) return reply({ regionError: keyNotInRegion(outside, region) });
+    this.#write(
+      found.peer,
+      request.context,
+      start.length + end.length + 64,
+      (encoder) => encoder.deleteRange("default", start, end),
+      (error) => reply(error === undefined ? {} : { regionError: error }),
+    );
+  }
+
+  compareAndSwap(request: kvrpcpb.IRawCASRequest, reply: Reply<kvrpcpb.IRawCASResponse>): void {
+    const key = request.key ?? EMPTY_BYTES;
+    const value = request.delete ? undefined : (request.value ?? EMPTY_BYTES);
+    const found = this.#peerFor(request.context, [key]);
+    if (!("peer" in found)) return reply({ regionError: found });
+    const wrong = this.#wrongWrite(key, request.cf);
+    if (wrong !== undefined) return reply({ error: wrong });
+    const expected = request.previousNotExist ? undefined : (request.previousValue ?? EMPTY_BYTES);
+    const trailer = this.#trailer(request.ttl);
+    const nowSeconds = this.#nowSeconds();
+    found.peer.write({
+      epoch: this.#context.epochOf(request.context),
+      bytes: putBytes(key, value ?? EMPTY_BYTES) + (expected?.length ?? 0) + 16,
+      isSwap: true,
+      fill: (encoder) => encoder.compareAndSwap(key, expected, value, trailer, nowSeconds),
+      done: (error, swap) => {
+        if (error !== undefined) return reply({ regionError: error });
+        if (swap === undefined) return reply({ error: "the comparison was not evaluated" });
+        const { succeeded, previous } = swap;
+        reply({
+          succeed: succeeded,
+          previousNotExist: previous === undefined,
+          previousValue: previous ?? EMPTY_BYTES,
+        });
+      },
+    });
+  }
+
+  scan(request: kvrpcpb.IRawScanRequest, reply: Reply<kvrpcpb.IRawScanResponse>): void {
+    const found = this.#peerFor(request.context, []);
+    if (!("peer" in found)) return reply({ regionError: found });
+    const limit = Math.min(request.limit ?? 0, this.#config.scanRowsMax);
+    const start = request.startKey ?? EMPTY_BYTES;
+    const end = request.endKey ?? EMPTY_BYTES;
+    const isReverse = request.reverse ?? false;
+    const keysOnly = request.keyOnly ?? false;
+    this.#scanRange(request.context, found.peer, start, end, isReverse, keysOnly, limit, (error, kvs) =>
+      reply(error === undefined ? { kvs } : { regionError: error }),
+    );
+  }
+
+  batchScan(request: kvrpcpb.IRawBatchScanRequest, reply: Reply<kvrpcpb.IRawBatchScanResponse>): void {
+    const found = this.#peerFor(request.context, []);
+    if (!("peer" in found)) return reply({ regionError: found });
+    const ranges = request.ranges ?? [];
+    const limit = Math.min(request.eachLimit ?? 0, this.#config.scanRowsMax);
+    const isReverse = request.reverse ?? false;
+    const all: kvrpcpb.IKvPair[] = [];
+    const next = (at: number): void => {
+      const range = ranges[at];
+      if (range === undefined) return reply({ kvs: all });
+      const start = range.startKey ?? EMPTY_BYTES;
+      const end = range.endKey ?? EMPTY_BYTES;
+      this.#scanRange(
+        request.context,
+        found.peer,
+        start,
+        end,
+        isReverse,
+        request.keyOnly ?? false,
+        limit,
+        (error, kvs) => {
+          if (error !== undefined) return reply({ regionError: error });
+          for (const pair of kvs) all.push(pair);
+          next(at + 1);
+        },
+      );
+    };
+    next(0);
+  }
+
+  /** All rows of a range that lie in the region, in pages; for checksums. */
+  scanAll(
+    context: kvrpcpb.IContext | null | undefined,
+    start: Uint8Array,
+    end: Uint8Array,
+    done: (error: RegionError | undefined, pairs: kvrpcpb.IKvPair[]) => void,
+  ): void {
+    const found = this.#peerFor(context, []);
+    if (!("peer" in found)) return done(found, []);
+    this.#scanRange(context, found.peer, start, end, false, false, this.#config.scanRowsMax, done);
+  }
+
+  #scanRange(
+    context: kvrpcpb.IContext | null | undefined,
+    peer: Peer,
+    start: Uint8Array,
+    end: Uint8Array,
+    isReverse: boolean,
+    keysOnly: boolean,
+    limit: number,
+    done: (error: RegionError | undefined, pairs: kvrpcpb.IKvPair[]) => void,
+  ): void {
+    if (limit <= 0) return done(undefined, []);
+    const { region } = peer;
+    // A reverse scan runs from `start` (exclusive) down to `end` (inclusive); both are clipped to the region.
+    const low = isReverse ? end : start;
+    const high = isReverse ? start : end;
+    const from = compareBytes(low, region.startKey) < 0 ? region.startKey : low;
+    const to = lowerEnd(high, region.endKey);
+    if (to.length > 0 && compareBytes(from, to) >= 0) return done(undefined, []);
+    this.#reads.add({
+      kind: "range",
+      peer,
+      isReplicaRead: context?.replicaRead ?? false,
+      version: region.epoch.version,
+      start: dataKey(from),
+      end: dataEndKey(to),
+      reverse: isReverse,
+      // Whether a row has expired stands in its value, so that keys-only scans read values too.
+      keysOnly: false,
+      limit,
+      bytesMax: this.#config.scanBytesMax,
+      onError: (error) => done(error, []),
+      onRows: (rows) => {
+        const nowSeconds = this.#nowSeconds();
+        peer.keysRead += rows.length;
+        done(undefined, livePairs(rows, nowSeconds, keysOnly));
+      },
+    });
+  }
+
+  #deleteKeys(
+    context: kvrpcpb.IContext | null | undefined,
+    keys: readonly Uint8Array[],
+    cf: string | null | undefined,
+    reply: Reply<kvrpcpb.IRawDeleteResponse>,
+  ): void {
+    const found = this.#peerFor(context, keys);
+    if (!("peer" in found)) return reply({ regionError: found });
+    if (keys.length === 0) return reply({});
+    let bytes = 0;
+    for (const key of keys) {
+      const wrong = this.#wrongWrite(key, cf);
+      if (wrong !== undefined) return reply({ error: wrong });
+      bytes += key.length + 16;
+    }
+    this.#write(
+      found.peer,
+      context,
+      bytes,
+      (encoder) => {
+        for (const key of keys) encoder.delete("default", key);
+      },
+      (error) => reply(error === undefined ? {} : { regionError: error }),
+    );
+  }
+
+  #write(
+    peer: Peer,
+    context: kvrpcpb.IContext | null | undefined,
+    bytes: number,
+    fill: (encoder: WriteBatchEncoder) => void,
+    done: (error: RegionError | undefined) => void,
+  ): void {
+    peer.write({ epoch: this.#context.epochOf(context), bytes, isSwap: false, fill, done });
+  }
+
+  #points(
+    context: kvrpcpb.IContext | null | undefined,
+    peer: Peer,
+    keys: readonly Uint8Array[],
+    done: (error: RegionError | undefined, values: readonly (Uint8Array | undefined)[]) => void,
+  ): void {
+    this.#reads.add({
+      kind: "points",
+      peer,
+      isReplicaRead: context?.replicaRead ?? false,
+      version: peer.region.epoch.version,
+      keys: keys.map(dataKey),
+      onError: (error) => done(error, []),
+      onValues: (values) => done(undefined, values),
+    });
+  }
+
+  /** The peer that may serve this request, with all keys inside its region, or the error to answer. */
+  #peerFor(
+    context: kvrpcpb.IContext | null | undefined,
+    keys: readonly Uint8Array[],
+  ): { readonly peer: Peer } | RegionError {
+    const found = this.#context.check(context);
+    if (!("peer" in found)) return found;
+    const { region } = found.peer;
+    for (const key of keys) if (!containsKey(region, key)) return keyNotInRegion(key, region);
+    return found;
+  }
+
+  #wrongWrite(key: Uint8Array, cf: string | null | undefined): string | undefined {
+    if (key.length === 0) return "an empty key cannot be written";
+    if (key.length > this.#config.keyBytesMax) {
+      return `key of ${key.length} bytes is longer than ${this.#config.keyBytesMax}`;
+    }
+    if (cf != null && cf !== "" && cf !== "default")
+      return `raw keys live in the column family default, not ${cf}`;
+    return undefined;
+  }
+
+  #trailer(ttlSeconds: number | null | undefined): Uint8Array {
+    return rawTrailer(ttlSeconds == null || ttlSeconds === 0 ? 0 : this.#nowSeconds() + ttlSeconds);
+  }
+
+  #nowSeconds(): number {
+    return Math.floor(this.#wallMs() / 1000);
+  }
+}
+
+/** The first bound of [start, end) that is not inside the region. */
+function rangeOutside(region: Region, start: Uint8Array, end: Uint8Array): Uint8Array | undefined {
+  if (!containsKey(region, start)) return start;
+  if (region.endKey.length > 0 && (end.length === 0 || compareBytes(end, region.endKey) > 0)) return end;
+  return undefined;
+}
+
+/** The lower of two range ends, empty meaning infinity. */
+function lowerEnd(left: Uint8Array, right: Uint8Array): Uint8Array {
+  if (left.length === 0) return right;
+  if (right.length === 0) return left;
+  return compareBytes(left, right) < 0 ? left : right;
+}
+
+function livePairs(rows: readonly Row[], nowSeconds: number, keysOnly: boolean): kvrpcpb.IKvPair[] {
+  const pairs: kvrpcpb.IKvPair[] = [];
+  for (const row of rows) {
+    const value = liveValue(row.value, nowSeconds);
+    if (value !== undefined)
+      pairs.push(keysOnly ? { key: userKey(row.key) } : { key: userKey(row.key), value });
+  }
+  return pairs;
+}

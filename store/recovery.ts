@@ -1,0 +1,61 @@
+/**
+ * What a store finds at its start: every region state on disk. Each start is a recovery from a crash; a clean stop
+ * writes nothing special. Tombstones make no peer; `applying` makes one whose snapshot is loaded again from the
+ * beginning. (raftstore rules 1.2)
+ */
+import { type Engine, RaftwerkError, storeId } from "../base/index.js";
+import { raftLogKey, REGION_STATE_END, REGION_STATE_START } from "../region/keys.js";
+import { decodeRegionState } from "../region/local-state.js";
+import { findPeerOnStore, type Region } from "../region/region.js";
+
+export interface LoadedRegion {
+  readonly region: Region;
+  readonly peerId: number;
+  /** A snapshot was accepted, and its data not fully loaded. */
+  readonly applying: boolean;
+}
+
+const PAGE_ROWS = 1_024;
+
+export function loadRegions(
+  engine: Engine,
+  ownStoreId: number,
+  callback: (error: Error | undefined, regions: LoadedRegion[] | undefined) => void,
+): void {
+  const regions: LoadedRegion[] = [];
+  const page = (start: Uint8Array): void => {
+    engine.scan("raft", { start, end: REGION_STATE_END, limit: PAGE_ROWS }, (error, result) => {
+      if (error !== undefined) return callback(error, undefined);
+      for (const row of result.rows) {
+        const loaded = loadOne(engine, row.value, ownStoreId);
+        if (loaded !== undefined) regions.push(loaded);
+      }
+      const last = result.rows[result.rows.length - 1];
+      if (result.finished || last === undefined) return callback(undefined, regions);
+      const next = new Uint8Array(last.key.length + 1);
+      next.set(last.key);
+      page(next);
+    });
+  };
+  page(REGION_STATE_START);
+}
+
+function loadOne(engine: Engine, value: Uint8Array, ownStoreId: number): LoadedRegion | undefined {
+  const { state, region } = decodeRegionState(value);
+  if (state === "tombstone") {
+    // Log entries that a crash left behind the tombstone: deleting a range that is empty costs next to nothing.
+    const end = raftLogKey(region.id, Number.MAX_SAFE_INTEGER);
+    engine.deleteRange("raft", raftLogKey(region.id, 0), end, rethrow);
+    return undefined;
+  }
+  const own = findPeerOnStore(region, storeId(ownStoreId));
+  if (own === undefined) {
+    const text = `region ${region.id} on disk has no peer on store ${ownStoreId}: the data directory is damaged`;
+    throw new RaftwerkError("corruptData", text, { retry: "never" });
+  }
+  return { region, peerId: own.id, applying: state === "applying" };
+}
+
+function rethrow(error: Error | undefined): void {
+  if (error !== undefined) throw error;
+}

@@ -1,0 +1,133 @@
+/**
+ * Sends a region's data to another store: an engine snapshot taken in the turn in which Raft hands out the message, then
+ * the rows in chunks, as fast as the connection takes them and never more than a few chunks in memory.
+ */
+import { DATA_KEY_SPACES, type Engine, type EngineSnapshot, type Env } from "../base/index.js";
+import { type raft_serverpb, TikvService } from "../proto/index.js";
+import { type ClientCall, RPC_CODE, type RpcNetwork } from "../proto/rpc.js";
+import { dataEndKey, dataKey } from "../region/keys.js";
+import type { Region } from "../region/region.js";
+import type { StoreConfig } from "./config.js";
+import { encodeChunk } from "./snapshot-codec.js";
+
+export interface SnapshotSend {
+  readonly region: Region;
+  readonly address: string;
+  readonly message: raft_serverpb.IRaftMessage;
+  readonly snapshot: EngineSnapshot;
+  readonly done: (succeeded: boolean, reason: string) => void;
+}
+
+const PENDING_BYTES_MAX = 8 << 20;
+const ROWS_PER_SCAN = 4_096;
+
+export class SnapshotSender {
+  readonly #env: Env;
+  readonly #network: RpcNetwork;
+  readonly #config: StoreConfig;
+  sending = 0;
+
+  constructor(env: Env, network: RpcNetwork, config: StoreConfig) {
+    this.#env = env;
+    this.#network = network;
+    this.#config = config;
+  }
+
+  get hasRoom(): boolean {
+    return this.sending < this.#config.snapshotSendsMax;
+  }
+
+  /** A consistent view of what the region holds now; closed by `send`. */
+  static open(engine: Engine): EngineSnapshot {
+    return engine.snapshot();
+  }
+
+  send(task: SnapshotSend): void {
+    this.sending++;
+    const stream = new SnapshotStream(this.#env, this.#config, task, () => {
+      this.sending--;
+    });
+    stream.start(this.#network);
+  }
+}
+
+class SnapshotStream {
+  readonly #env: Env;
+  readonly #config: StoreConfig;
+  readonly #task: SnapshotSend;
+  readonly #release: () => void;
+  #call: ClientCall<raft_serverpb.ISnapshotChunk> | undefined;
+  #space = 0;
+  #next: Uint8Array;
+  readonly #end: Uint8Array;
+  #ended = false;
+
+  constructor(env: Env, config: StoreConfig, task: SnapshotSend, release: () => void) {
+    this.#env = env;
+    this.#config = config;
+    this.#task = task;
+    this.#release = release;
+    this.#next = dataKey(task.region.startKey);
+    this.#end = dataEndKey(task.region.endKey);
+  }
+
+  start(network: RpcNetwork): void {
+    this.#call = network.channel(this.#task.address).open(
+      TikvService.Snapshot,
+      {
+        onMessage() {},
+        onEnd: (status) => this.#finish(status.code === RPC_CODE.ok, status.message),
+      },
+      { timeoutMs: this.#config.snapshotTimeoutMs },
+    );
+    this.#call.send({ message: this.#task.message });
+    this.#pump();
+  }
+
+  #pump(): void {
+    if (this.#ended || this.#call === undefined) return;
+    if (this.#call.pendingBytes > PENDING_BYTES_MAX) {
+      this.#env.timers.set(5, () => this.#pump());
+      return;
+    }
+    const space = DATA_KEY_SPACES[this.#space];
+    if (space === undefined) {
+      this.#call.halfClose();
+      return;
+    }
+    const bytesMax = this.#config.snapshotChunkBytesMax;
+    this.#task.snapshot.scan(
+      space,
+      { start: this.#next, end: this.#end, limit: ROWS_PER_SCAN, bytesMax },
+      (error, result) => {
+        if (this.#ended) return;
+        if (error !== undefined) {
+          this.#call?.cancel();
+          this.#finish(false, error.message);
+          return;
+        }
+        const last = result.rows[result.rows.length - 1];
+        if (last !== undefined) {
+          this.#call?.send({ data: encodeChunk(this.#space, result.rows) });
+          const next = new Uint8Array(last.key.length + 1);
+          next.set(last.key);
+          this.#next = next;
+        }
+        if (result.finished || last === undefined) {
+          this.#space++;
+          this.#next = dataKey(this.#task.region.startKey);
+        }
+        // Other work of the store goes first between chunks.
+        this.#env.timers.nextTurn(() => this.#pump());
+      },
+    );
+  }
+
+  #finish(succeeded: boolean, reason: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#task.snapshot.close();
+    this.#release();
+    this.#task.done(succeeded, reason);
+  }
+}

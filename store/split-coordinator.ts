@@ -1,0 +1,169 @@
+/**
+ * From the wish to split (by size, by PD, by a client) to the proposed command: choose the keys, get ids from PD, propose
+ * with the epoch under which the keys were checked. Sizes are kept by counting writes and corrected by scanning, a page
+ * a turn, so that a check never holds up the region's writes. (raftstore rules 6.1, 14)
+ */
+import { compareBytes, type Engine, type Env, peerId, regionId } from "../base/index.js";
+import { plainError, type RegionError } from "../region/errors.js";
+import { dataEndKey, dataKey, userKey } from "../region/keys.js";
+import type { Peer } from "../region/peer.js";
+import { type RegionEpoch, regionToProto, sameEpoch } from "../region/region.js";
+import { checkSplitKeys } from "../region/split.js";
+import type { StoreConfig } from "./config.js";
+import type { PdPort } from "./pd-port.js";
+
+export interface SplitHost {
+  readonly env: Env;
+  readonly engine: Engine;
+  readonly config: StoreConfig;
+  readonly pd: PdPort;
+}
+
+type SplitDone = (error: RegionError | undefined) => void;
+
+interface SizeScan {
+  readonly bytes: number;
+  readonly keys: number;
+  /** Engine keys at which each further `stepBytes` begin. */
+  readonly borders: readonly Uint8Array[];
+}
+
+const SCAN_PAGE_ROWS = 2_048;
+const SCAN_PAGE_BYTES = 1 << 20;
+const SPLIT_KEYS_MAX = 10;
+
+export class SplitCoordinator {
+  readonly #host: SplitHost;
+  readonly #checking = new Set<Peer>();
+  splitsProposed = 0;
+
+  constructor(host: SplitHost) {
+    this.#host = host;
+  }
+
+  /** Splits at user keys; `done` when the split has been applied here, or why it was not. */
+  splitAt(peer: Peer, epoch: RegionEpoch, keys: readonly Uint8Array[], done: SplitDone): void {
+    const { region } = peer;
+    if (!peer.isLeader) return done(peer.notLeaderError());
+    if (epoch.version !== region.epoch.version) return done(peer.epochError(epoch));
+    const sorted = [...keys].sort(compareBytes);
+    const distinct = sorted.filter(
+      (key, i) => i === 0 || compareBytes(key, sorted[i - 1] as Uint8Array) !== 0,
+    );
+    const wrong = checkSplitKeys(region, distinct);
+    if (wrong !== undefined) return done(plainError(wrong));
+    this.#host.pd.askBatchSplit(regionToProto(region), distinct.length, (error, ids) => {
+      if (error !== undefined || ids === undefined) {
+        return done(plainError(`PD refused the split: ${error?.message ?? "no ids"}`));
+      }
+      const splits = distinct.map((splitKey, i) => ({
+        splitKey,
+        newRegionId: regionId(ids[i]?.newRegionId ?? 0),
+        newPeerIds: (ids[i]?.newPeerIds ?? []).map(peerId),
+      }));
+      this.splitsProposed++;
+      peer.admin(region.epoch, { kind: "split", splits, rightDerive: true }, (failed) => done(failed));
+    });
+  }
+
+  splitInHalf(peer: Peer, epoch: RegionEpoch): void {
+    this.#scan(peer, this.#host.config.regionSplitBytes / 64, (scan) => {
+      if (scan === undefined || !sameEpoch(epoch, peer.region.epoch)) return;
+      const middle = scan.borders[Math.floor(scan.borders.length / 2)];
+      if (middle === undefined) return this.#splitAtMiddleKey(peer, epoch, scan.keys);
+      this.#propose(peer, epoch, [userKey(middle)]);
+    });
+  }
+
+  /** A region smaller than one step: split it at its middle row. */
+  #splitAtMiddleKey(peer: Peer, epoch: RegionEpoch, keys: number): void {
+    if (keys < 2) return;
+    const start = dataKey(peer.region.startKey);
+    const end = dataEndKey(peer.region.endKey);
+    const limit = Math.floor(keys / 2) + 1;
+    this.#host.engine.scan("default", { start, end, limit, keysOnly: true }, (error, result) => {
+      const row = result?.rows[result.rows.length - 1];
+      if (error === undefined && row !== undefined) this.#propose(peer, epoch, [userKey(row.key)]);
+    });
+  }
+
+  /** Looks at every leader's growth; starts a scan where it may matter. */
+  tick(peers: Iterable<Peer>): void {
+    const { regionSplitBytes, regionMaxBytes } = this.#host.config;
+    for (const peer of peers) {
+      if (!peer.isLeader || peer.splitInFlight || this.#checking.has(peer)) continue;
+      const isUnknown = peer.approximateBytes === 0;
+      if (!isUnknown && peer.bytesWrittenSinceCheck < regionSplitBytes / 16) continue;
+      if (!isUnknown && peer.approximateBytes < regionMaxBytes) continue;
+      this.#check(peer);
+    }
+  }
+
+  #check(peer: Peer): void {
+    const { regionSplitBytes, regionMaxBytes } = this.#host.config;
+    const { epoch } = peer.region;
+    peer.bytesWrittenSinceCheck = 0;
+    this.#scan(peer, regionSplitBytes, (scan) => {
+      if (scan === undefined || !sameEpoch(epoch, peer.region.epoch)) return;
+      peer.approximateBytes = Math.max(1, scan.bytes);
+      peer.approximateKeys = scan.keys;
+      if (scan.bytes < regionMaxBytes) return;
+      const borders = scan.borders.slice(0, SPLIT_KEYS_MAX);
+      // A small rest at the end is not worth a region of its own.
+      if (scan.bytes - borders.length * regionSplitBytes < regionMaxBytes - regionSplitBytes) {
+        if (borders.length > 1) borders.pop();
+      }
+      this.#propose(peer, epoch, borders.map(userKey));
+    });
+  }
+
+  #propose(peer: Peer, epoch: RegionEpoch, keys: readonly Uint8Array[]): void {
+    if (keys.length === 0) return;
+    this.splitAt(peer, epoch, keys, (error) => {
+      if (error === undefined) return;
+      this.#host.env.log.info("split not done", { regionId: peer.regionId, reason: error.message });
+    });
+  }
+
+  /** Walks the region page by page, a turn each. */
+  #scan(peer: Peer, stepBytes: number, done: (scan: SizeScan | undefined) => void): void {
+    const { engine, env } = this.#host;
+    const { region } = peer;
+    const end = dataEndKey(region.endKey);
+    const borders: Uint8Array[] = [];
+    let bytes = 0;
+    let keys = 0;
+    let sinceBorder = 0;
+    this.#checking.add(peer);
+    const finish = (scan: SizeScan | undefined): void => {
+      this.#checking.delete(peer);
+      done(scan);
+    };
+    const page = (start: Uint8Array): void => {
+      if (!peer.isLeader || peer.isRemoved) return finish(undefined);
+      engine.scan(
+        "default",
+        { start, end, limit: SCAN_PAGE_ROWS, bytesMax: SCAN_PAGE_BYTES },
+        (error, result) => {
+          if (error !== undefined) return finish(undefined);
+          for (const { key, value } of result.rows) {
+            const size = key.length + value.length;
+            if (sinceBorder + size > stepBytes && keys > 0) {
+              borders.push(key);
+              sinceBorder = 0;
+            }
+            sinceBorder += size;
+            bytes += size;
+            keys++;
+          }
+          const last = result.rows[result.rows.length - 1];
+          if (result.finished || last === undefined) return finish({ bytes, keys, borders });
+          const next = new Uint8Array(last.key.length + 1);
+          next.set(last.key);
+          env.timers.nextTurn(() => page(next));
+        },
+      );
+    };
+    page(dataKey(region.startKey));
+  }
+}

@@ -1,0 +1,670 @@
+/**
+ * A store: many Raft groups over one engine, one thread, one turn. This class wires the parts and answers their
+ * questions; what each part decides lives in its own file. Start: identity, first region, PD, regions from disk, ticks.
+ */
+import {
+  assert,
+  type Engine,
+  type Env,
+  peerId as toPeerId,
+  regionId as toRegionId,
+  type StoreId,
+  type TimerHandle,
+} from "../base/index.js";
+import {
+  type BoundMethod,
+  type kvrpcpb,
+  type metapb,
+  RPC_CODE,
+  type RpcHandler,
+  type RpcNetwork,
+  type RpcStatus,
+  type raft_serverpb,
+  type tikvpb,
+} from "../proto/index.js";
+import type { Message, Snapshot } from "../raft/types.js";
+import type { ApplyEffect } from "../region/applier.js";
+import { dataEndKey, dataKey } from "../region/keys.js";
+import { readRegionState } from "../region/local-state.js";
+import { Peer, type PeerHost } from "../region/peer.js";
+import { epochToProto, type PeerMeta, peerToProto, type Region, regionToProto } from "../region/region.js";
+import { BatchCommandsServer } from "./batch-commands.js";
+import { ClusterBootstrap, ensureIdent } from "./bootstrap.js";
+import { type StoreConfig, validateStoreConfig } from "./config.js";
+import { ContextChecker } from "./context.js";
+import { deleteLogRange, destroyOnDisk } from "./destroy.js";
+import { LogGc } from "./log-gc.js";
+import type { PdPort } from "./pd-port.js";
+import { PdReporter } from "./pd-reporter.js";
+import { PeerRegistry } from "./peers.js";
+import { messageToProto } from "./raft-message.js";
+import { isInitialMessage, RaftRouter, type RouterHost } from "./raft-router.js";
+import { RawCommands } from "./raw-commands.js";
+import { ReadBatcher } from "./reads.js";
+import { type LoadedRegion, loadRegions } from "./recovery.js";
+import { storeMethods, dispatchBatch, clusterIdOf } from "./service.js";
+import { loadSnapshot } from "./snapshot-loader.js";
+import { SnapshotReceiver } from "./snapshot-receiver.js";
+import { SnapshotSender } from "./snapshot-sender.js";
+import { SplitCoordinator } from "./split-coordinator.js";
+import { RaftTransport } from "./transport.js";
+import { TurnLoop } from "./turn.js";
+
+export interface StoreOptions {
+  /** What clients and other stores dial: `host:port`. */
+  readonly advertiseAddress: string;
+  readonly statusAddress: string;
+  /** TiKV's version that this one behaves like; clients compare it. */
+  readonly version: string;
+  readonly gitHash: string;
+  readonly labels: readonly { readonly key: string; readonly value: string }[];
+  readonly config: StoreConfig;
+}
+
+export interface StoreDependencies {
+  readonly engine: Engine;
+  readonly network: RpcNetwork;
+  readonly pd: PdPort;
+  /** Disk figures for PD; undefined where there is no disk. */
+  readonly capacity?: () =>
+    | { readonly capacity: number; readonly available: number; readonly used: number }
+    | undefined;
+  /** The store cannot go on (the engine refused a write): the process must end. */
+  readonly onFatal: (error: Error) => void;
+}
+
+export class Store {
+  readonly options: StoreOptions;
+  readonly env: Env;
+  readonly engine: Engine;
+  readonly peers = new PeerRegistry();
+  readonly turn: TurnLoop;
+  readonly reads: ReadBatcher;
+  readonly raw: RawCommands;
+  readonly context: ContextChecker;
+  readonly batches: BatchCommandsServer;
+  readonly splits: SplitCoordinator;
+  readonly transport: RaftTransport;
+  readonly snapshots: SnapshotSender;
+  readonly requestCounts = new Map<string, number>();
+  readonly #pd: PdPort;
+  readonly #dependencies: StoreDependencies;
+  readonly #logGc: LogGc;
+  readonly #peerHost: PeerHost;
+  readonly #splitReservations = new Set<number>();
+  readonly #pendingSnapshots = new Map<number, Region>();
+  /** Peers that are gone but for a batch under way, which must not come after their tombstone. (rule 9.2.2) */
+  readonly #destroysWaiting = new Set<Peer>();
+  readonly #startSeconds: number;
+  #id = 0;
+  #router: RaftRouter | undefined;
+  #receiver: SnapshotReceiver | undefined;
+  #reporter: PdReporter | undefined;
+  #timers: TimerHandle[] = [];
+  #lastTickMs = 0;
+  #isServing = false;
+  #stopped = false;
+  #feedbackSequence: number;
+
+  constructor(env: Env, options: StoreOptions, dependencies: StoreDependencies) {
+    validateStoreConfig(options.config);
+    this.env = env;
+    this.options = options;
+    this.engine = dependencies.engine;
+    this.#dependencies = dependencies;
+    this.#pd = dependencies.pd;
+    this.#startSeconds = Math.floor(env.clock.wallMs() / 1000);
+    this.#feedbackSequence = Math.floor(env.clock.wallMs());
+    const nowMs = (): number => env.clock.monotonicMs();
+    const schedule = (): void => this.turn.schedule();
+    this.turn = new TurnLoop(env, this.engine, {
+      flushReads: () => this.reads.flush(),
+      flushOutput: () => {
+        this.transport.flush();
+        this.batches.flush();
+      },
+      batchWritten: () => this.#finishDestroys(),
+      engineFailed: (error) => this.#fatal(error),
+    });
+    this.reads = new ReadBatcher(this.engine, nowMs, schedule);
+    this.context = new ContextChecker(
+      () => this.#id,
+      (id) => this.peers.get(id),
+    );
+    this.raw = new RawCommands(this.context, this.reads, options.config, () => env.clock.wallMs());
+    this.batches = new BatchCommandsServer(
+      (request, reply) => this.#dispatch(request, reply),
+      options.config.streamPendingBytesMax,
+      schedule,
+    );
+    this.splits = new SplitCoordinator({ env, engine: this.engine, config: options.config, pd: this.#pd });
+    this.transport = new RaftTransport(env, dependencies.network, {
+      resolve: (id, callback) => this.#resolve(id, callback),
+      unreachable: (id) => this.#unreachable(id),
+    });
+    this.snapshots = new SnapshotSender(env, dependencies.network, options.config);
+    this.#logGc = new LogGc(options.config);
+    this.#peerHost = this.#makePeerHost();
+  }
+
+  get id(): number {
+    return this.#id;
+  }
+  get isServing(): boolean {
+    return this.#isServing;
+  }
+
+  // ---- life
+
+  start(callback: (error: Error | undefined) => void): void {
+    ensureIdent(this.engine, this.#pd, (error, ident) => {
+      if (error !== undefined || ident === undefined) return callback(error);
+      this.#id = ident.storeId;
+      new ClusterBootstrap(this.env, this.engine, this.#pd, this.#meta()).run((failed) => {
+        if (failed !== undefined) return callback(failed);
+        this.#pd.putStore(this.#meta(), (refused) => {
+          if (refused !== undefined) return callback(refused);
+          loadRegions(this.engine, this.#id, (broken, regions) => {
+            if (broken !== undefined || regions === undefined) return callback(broken);
+            this.#begin(regions);
+            callback(undefined);
+          });
+        });
+      });
+    });
+  }
+
+  stop(callback: () => void): void {
+    this.#isServing = false;
+    this.#stopped = true;
+    for (const handle of this.#timers) this.env.timers.clear(handle);
+    this.turn.stop();
+    this.#reporter?.stop();
+    this.transport.stop();
+    for (const peer of this.peers.all()) peer.destroy();
+    this.batches.flush();
+    callback();
+  }
+
+  methods(): BoundMethod[] {
+    return storeMethods(this);
+  }
+
+  status(): Record<string, unknown> {
+    return {
+      storeId: this.#id,
+      version: this.options.version,
+      gitHash: this.options.gitHash,
+      startTimestamp: this.#startSeconds,
+      engine: this.engine.kind,
+      regions: this.peers.size,
+      leaders: [...this.peers.all()].filter((peer) => peer.isLeader).length,
+      turns: this.turn.turns,
+      syncedWrites: this.turn.syncedWrites,
+      unsyncedWrites: this.turn.unsyncedWrites,
+      snapshotsSending: this.snapshots.sending,
+      snapshotsReceiving: this.#receiver?.receiving ?? 0,
+      batchMessages: this.batches.messages,
+      batchRequests: this.batches.requests,
+      heartbeatsSent: this.#reporter?.heartbeatsSent ?? 0,
+    };
+  }
+
+  /** One region as `/region/N` shows it. */
+  regionStatus(id: number): Record<string, unknown> | undefined {
+    const peer = this.peers.get(id);
+    if (peer === undefined) return undefined;
+    return {
+      region: regionToProto(peer.region),
+      peerId: peer.peerId,
+      isLeader: peer.isLeader,
+      leaderId: peer.leaderId,
+      term: peer.term,
+      appliedIndex: peer.appliedIndex,
+      firstIndex: peer.storage.firstIndex(),
+      lastIndex: peer.storage.lastIndex(),
+      commitIndex: peer.node.commitIndex,
+      approximateBytes: peer.approximateBytes,
+      approximateKeys: peer.approximateKeys,
+    };
+  }
+
+  // ---- services
+
+  get raftHandler(): RpcHandler<raft_serverpb.RaftMessage, raft_serverpb.IDone> {
+    return this.#raftStream((message: raft_serverpb.RaftMessage) => [message]);
+  }
+  get batchRaftHandler(): RpcHandler<tikvpb.BatchRaftMessage, raft_serverpb.IDone> {
+    return this.#raftStream((message: tikvpb.BatchRaftMessage) => message.msgs);
+  }
+  get snapshotHandler(): RpcHandler<raft_serverpb.SnapshotChunk, raft_serverpb.IDone> {
+    return (call) => {
+      if (this.#receiver !== undefined) return this.#receiver.handler(call);
+      call.end({ code: RPC_CODE.unavailable, message: "the store is starting" });
+      return { onMessage() {}, onHalfClose() {}, onCancel() {} };
+    };
+  }
+
+  wrongCluster(clusterId: bigint): RpcStatus | undefined {
+    if (clusterId === 0n || clusterId === this.#pd.clusterId) return undefined;
+    const message = "the cluster id of the request does not match the TiKV cluster";
+    return { code: RPC_CODE.invalidArgument, message };
+  }
+
+  countRequest(path: string): void {
+    this.requestCounts.set(path, (this.requestCounts.get(path) ?? 0) + 1);
+  }
+
+  healthFeedback(): kvrpcpb.IHealthFeedback {
+    return { storeId: this.#id, feedbackSeqNo: ++this.#feedbackSequence, slowScore: 1 };
+  }
+
+  /** Regions here that lie in [start, end), in key order. */
+  regionsWithin(start: Uint8Array, end: Uint8Array): Region[] {
+    return this.peers.overlapping(start, end, 0).map((peer) => peer.region);
+  }
+
+  #dispatch(
+    request: tikvpb.BatchCommandsRequest.Request,
+    reply: (response: tikvpb.BatchCommandsResponse.IResponse) => void,
+  ): RpcStatus | undefined {
+    const command = request.RawGet ?? request.RawPut ?? undefined;
+    const wrong = command === undefined ? undefined : this.wrongCluster(clusterIdOf(command));
+    if (wrong !== undefined) return wrong;
+    dispatchBatch(this, request, reply);
+    return undefined;
+  }
+
+  #raftStream<T>(
+    messagesOf: (message: T) => readonly raft_serverpb.RaftMessage[],
+  ): RpcHandler<T, raft_serverpb.IDone> {
+    return (call) => {
+      let ended = false;
+      return {
+        onMessage: (message) => {
+          if (ended) return;
+          if (!this.#isServing) {
+            ended = true;
+            return call.end({ code: RPC_CODE.unavailable, message: "the store is starting" });
+          }
+          for (const raft of messagesOf(message)) {
+            if (this.#router?.route(raft)) continue;
+            ended = true;
+            const text = `this is store ${this.#id}, not store ${raft.toPeer?.storeId}: ask PD for its address`;
+            return call.end({ code: RPC_CODE.invalidArgument, message: text });
+          }
+        },
+        onHalfClose: () => {
+          if (!ended) call.end();
+        },
+        onCancel() {},
+      };
+    };
+  }
+
+  // ---- start
+
+  #meta(): metapb.IStore {
+    const { advertiseAddress, statusAddress, version, gitHash, labels } = this.options;
+    return {
+      id: this.#id,
+      address: advertiseAddress,
+      peerAddress: advertiseAddress,
+      statusAddress,
+      version,
+      gitHash,
+      labels: labels.map(({ key, value }) => ({ key, value })),
+      startTimestamp: this.#startSeconds,
+    };
+  }
+
+  #begin(regions: readonly LoadedRegion[]): void {
+    const { env, engine, options } = this;
+    const nowMs = env.clock.monotonicMs();
+    const electionMs = options.config.raftElectionTicks * options.config.raftBaseTickMs;
+    this.#router = new RaftRouter(this.#makeRouterHost(regions.length === 0 ? nowMs : nowMs + electionMs));
+    this.#receiver = new SnapshotReceiver({
+      storeId: this.#id,
+      engine,
+      config: options.config,
+      refuseSnapshot: (message) => this.#refuseSnapshot(message),
+      deliver: (message) => {
+        this.#router?.route(message);
+      },
+    });
+    const reporterHost = {
+      env,
+      config: options.config,
+      peers: this.peers,
+      pd: this.#pd,
+      splits: this.splits,
+      storeId: this.#id,
+      startSeconds: this.#startSeconds,
+      capacity: () => this.#dependencies.capacity?.(),
+      snapshotCounts: () => ({ sending: this.snapshots.sending, receiving: this.#receiver?.receiving ?? 0 }),
+    };
+    this.#reporter = new PdReporter(reporterHost);
+    for (const { region, peerId, applying } of regions) {
+      const peer = new Peer(this.#peerHost, region, toPeerId(peerId));
+      this.peers.add(peer);
+      if (applying) this.#resumeSnapshot(peer);
+      else if (region.peers.length === 1) peer.campaign();
+    }
+    this.#clearGaps();
+    this.#isServing = true;
+    this.#reporter.start();
+    this.#lastTickMs = nowMs;
+    this.#every(options.config.raftBaseTickMs, () => this.#tick());
+    this.#every(options.config.logGcTickMs, () => this.#logGc.tick(this.peers.all()));
+    this.#every(options.config.splitCheckTickMs, () => this.splits.tick(this.peers.all()));
+    this.#every(1_000, () => this.#reporter?.tick(env.clock.monotonicMs()));
+  }
+
+  #every(periodMs: number, run: () => void): void {
+    const slot = this.#timers.length;
+    const fire = (): void => {
+      if (this.#stopped) return;
+      run();
+      this.#timers[slot] = this.env.timers.set(periodMs, fire);
+    };
+    this.#timers.push(this.env.timers.set(periodMs, fire));
+  }
+
+  /**
+   * One Raft tick for all. Never two in quick succession after a pause: ticks stand for time in which messages could
+   * have been handled, and leases of others rest on our counting them. (raft.md, bug 72)
+   */
+  #tick(): void {
+    const nowMs = this.env.clock.monotonicMs();
+    if (nowMs - this.#lastTickMs < this.options.config.raftBaseTickMs * 0.9) return;
+    this.#lastTickMs = nowMs;
+    for (const peer of this.peers.all()) peer.tick(nowMs);
+  }
+
+  /** Data that a crash left between a tombstone and the deletion of its range. (raftstore rule 1.2.12) */
+  #clearGaps(): void {
+    for (const gap of this.peers.gaps()) {
+      const start = dataKey(gap.start);
+      const end = dataEndKey(gap.end);
+      this.engine.scan("default", { start, end, limit: 1, keysOnly: true }, (error, result) => {
+        if (error !== undefined || result.rows.length === 0) return;
+        this.env.log.warn("deleting data that belongs to no region of this store");
+        this.engine.deleteRange("default", start, end, (failed) => this.#check(failed));
+      });
+    }
+  }
+
+  // ---- peers
+
+  #makePeerHost(): PeerHost {
+    const store = this;
+    return {
+      env: this.env,
+      engine: this.engine,
+      config: this.options.config,
+      get ownStoreId() {
+        return store.#id;
+      },
+      send: (peer, message) => this.#send(peer, message),
+      wake: (peer) => this.turn.wake(peer),
+      roleChanged: (peer) => {
+        if (peer.isLeader) this.#reporter?.report(peer);
+      },
+      mayCreateSplitPeer: (region) => this.#mayCreateSplitPeer(region),
+      applied: (peer, effect) => this.#applied(peer, effect),
+      loadSnapshot: (peer, snapshot, previous) => this.#loadSnapshot(peer, snapshot, previous),
+      siblings: (peer, requestedVersion) => this.#siblings(peer, requestedVersion),
+    };
+  }
+
+  #makeRouterHost(votesFromMs: number): RouterHost {
+    return {
+      env: this.env,
+      engine: this.engine,
+      storeId: this.#id,
+      peers: this.peers,
+      transport: this.transport,
+      votesFromMs,
+      splitReservations: this.#splitReservations,
+      pendingSnapshots: this.#pendingSnapshots,
+      createUninitialized: (region, peer) => this.#createUninitialized(region, peer),
+      destroyPeer: (peer, reason) => this.#destroyPeer(peer, reason),
+      dropSnapshot: () => {},
+    };
+  }
+
+  #send(peer: Peer, message: Message): void {
+    const to = peer.peerById(message.to);
+    if (to === undefined) return;
+    const raft = this.#envelope(peer, to, message);
+    if (message.type === "MsgSnap") this.#sendSnapshot(peer, to, raft);
+    else this.transport.send(to.storeId, raft);
+  }
+
+  #envelope(peer: Peer, to: PeerMeta, message: Message): raft_serverpb.IRaftMessage {
+    const { region } = peer;
+    const own = peer.meta ?? { id: peer.peerId, storeId: this.#id as StoreId, role: "voter" as const };
+    const creates = peer.isInitialized && isInitialMessage(message);
+    return {
+      regionId: region.id,
+      fromPeer: peerToProto(own),
+      toPeer: peerToProto(to),
+      message: messageToProto(message),
+      regionEpoch: epochToProto(region.epoch),
+      // Only messages that may create a peer tell the range that it would own.
+      startKey: creates ? region.startKey : null,
+      endKey: creates ? region.endKey : null,
+    };
+  }
+
+  #sendSnapshot(peer: Peer, to: PeerMeta, message: raft_serverpb.IRaftMessage): void {
+    const failed = (reason: string): void => {
+      this.env.log.info("snapshot not sent", { regionId: peer.regionId, to: to.id, reason });
+      peer.reportSnapshot(to.id, "failure");
+    };
+    if (!this.snapshots.hasRoom) return failed("too many snapshots are being sent");
+    // Taken here and now: applied state and data agree only within this turn.
+    const snapshot = SnapshotSender.open(this.engine);
+    const { region } = peer;
+    this.#resolve(to.storeId, (address) => {
+      if (address === undefined) {
+        snapshot.close();
+        return failed(`store ${to.storeId} has no address`);
+      }
+      this.snapshots.send({
+        region,
+        address,
+        message,
+        snapshot,
+        done: (succeeded, reason) => {
+          if (!succeeded) return failed(reason);
+          this.env.log.info("snapshot sent", { regionId: region.id, to: to.id });
+          if (!peer.isRemoved) peer.reportSnapshot(to.id, "finish");
+        },
+      });
+    });
+  }
+
+  #createUninitialized(region: number, peer: number): Peer {
+    const created = new Peer(
+      this.#peerHost,
+      {
+        id: toRegionId(region),
+        startKey: new Uint8Array(0),
+        endKey: new Uint8Array(0),
+        epoch: { confVer: 0, version: 0 },
+        peers: [],
+      },
+      toPeerId(peer),
+    );
+    this.peers.add(created);
+    this.env.log.info("peer created by a message", { regionId: region, peerId: peer });
+    return created;
+  }
+
+  /** raftstore rules 6.4.3: what is on disk remembers earlier lives of the new region here. */
+  #mayCreateSplitPeer(region: Region): boolean {
+    const own = region.peers.find((peer) => peer.storeId === this.#id);
+    const existing = this.peers.get(region.id);
+    if (existing !== undefined && (existing.isInitialized || existing.peerId !== own?.id)) return false;
+    if (own === undefined || readRegionState(this.engine, region.id) !== undefined) return false;
+    this.#splitReservations.add(region.id);
+    return true;
+  }
+
+  #applied(peer: Peer, effect: ApplyEffect): void {
+    if (effect.kind === "compactLog") return this.#deleteLog(peer.regionId, effect.fromIndex, effect.toIndex);
+    if (effect.kind === "split") return this.#onSplit(peer, effect);
+    if (effect.removedSelf) return this.#destroyPeer(peer, "it was removed from its region");
+    if (peer.isLeader) {
+      // New peers come into being by the leader's heartbeat.
+      peer.node.ping();
+      this.#reporter?.report(peer);
+    }
+  }
+
+  #onSplit(peer: Peer, effect: Extract<ApplyEffect, { kind: "split" }>): void {
+    const wasLeader = peer.isLeader;
+    this.peers.updateRange(effect.derived);
+    const share = effect.regions.length;
+    peer.approximateBytes = Math.ceil(peer.approximateBytes / share);
+    peer.approximateKeys = Math.ceil(peer.approximateKeys / share);
+    for (const region of effect.regions) {
+      if (region.id === effect.derived.id) continue;
+      if (effect.skipped.has(region.id)) {
+        this.#deleteData(region);
+        continue;
+      }
+      this.#splitReservations.delete(region.id);
+      const uninitialized = this.peers.get(region.id);
+      if (uninitialized !== undefined) this.#dropFromMemory(uninitialized);
+      const own = region.peers.find((meta) => meta.storeId === this.#id);
+      assert(own !== undefined, "a new region without a peer on this store was not skipped");
+      const created = new Peer(this.#peerHost, region, own.id);
+      created.approximateBytes = peer.approximateBytes;
+      created.approximateKeys = peer.approximateKeys;
+      this.peers.add(created);
+      if (wasLeader || region.peers.length === 1) created.campaign();
+      this.#router?.deliverPending(created);
+    }
+    if (!wasLeader) return;
+    this.#reporter?.report(peer);
+    this.#pd.reportBatchSplit(effect.regions.map(regionToProto), () => {});
+  }
+
+  /** The parts that a split left of the region, for clients that still know the whole. */
+  #siblings(peer: Peer, requestedVersion: number): readonly Region[] {
+    const missed = Math.min(Math.max(peer.region.epoch.version - requestedVersion, 0), 10);
+    return [peer.region, ...this.peers.leftNeighbours(peer.region, missed).map((other) => other.region)];
+  }
+
+  #destroyPeer(peer: Peer, reason: string): void {
+    if (peer.isRemoved) return;
+    this.env.log.info("peer destroyed", { regionId: peer.regionId, peerId: peer.peerId, reason });
+    peer.destroy();
+    this.#destroysWaiting.add(peer);
+    if (!peer.workUnderWay) this.#finishDestroys();
+  }
+
+  #finishDestroys(): void {
+    for (const peer of this.#destroysWaiting) {
+      if (peer.workUnderWay) continue;
+      this.#destroysWaiting.delete(peer);
+      const { region } = peer;
+      // The range is free only behind its deletion: the engine keeps the order.
+      destroyOnDisk(this.engine, region, peer, this.#id, (error) => this.#check(error));
+      if (peer.isInitialized) this.#deleteData(region);
+      this.#dropFromMemory(peer);
+    }
+  }
+
+  #dropFromMemory(peer: Peer): void {
+    if (!peer.isRemoved) peer.destroy();
+    this.turn.forget(peer);
+    this.#reporter?.forget(peer);
+    this.#logGc.forget(peer);
+    this.#pendingSnapshots.delete(peer.regionId);
+    this.peers.remove(peer);
+  }
+
+  #deleteData(region: Region): void {
+    for (const space of ["default", "lock", "write"] as const) {
+      this.engine.deleteRange(space, dataKey(region.startKey), dataEndKey(region.endKey), (error) =>
+        this.#check(error),
+      );
+    }
+  }
+
+  #deleteLog(region: number, from: number, to: number): void {
+    deleteLogRange(this.engine, region, from, to + 1, (error) => this.#check(error));
+  }
+
+  // ---- snapshots
+
+  #refuseSnapshot(message: raft_serverpb.RaftMessage): string | undefined {
+    const peer = this.peers.get(message.regionId);
+    if (this.#pendingSnapshots.has(message.regionId))
+      return "another snapshot of this region waits to be applied";
+    return peer?.isApplyingSnapshot ? "the region is loading a snapshot" : undefined;
+  }
+
+  #loadSnapshot(peer: Peer, snapshot: Snapshot, previous: Region): void {
+    const { region } = peer;
+    this.#pendingSnapshots.delete(region.id);
+    this.peers.updateRange(region);
+    const { term, index } = snapshot.metadata;
+    this.env.log.info("loading a snapshot", { regionId: region.id, index });
+    loadSnapshot(this.env, this.engine, {
+      region,
+      previous,
+      term,
+      index,
+      isCancelled: () => peer.isRemoved || this.#stopped,
+      done: (bytes) => {
+        peer.approximateBytes = bytes;
+        peer.snapshotApplied();
+        this.env.log.info("snapshot loaded", { regionId: region.id, index, bytes });
+      },
+    });
+  }
+
+  #resumeSnapshot(peer: Peer): void {
+    const { appliedIndex, appliedTerm } = peer.storage.applyState;
+    peer.resumeSnapshotLoad();
+    loadSnapshot(this.env, this.engine, {
+      region: peer.region,
+      previous: peer.region,
+      term: appliedTerm,
+      index: appliedIndex,
+      isCancelled: () => peer.isRemoved || this.#stopped,
+      done: () => peer.finishResumedLoad(),
+    });
+  }
+
+  // ---- the rest
+
+  #resolve(id: number, callback: (address: string | undefined) => void): void {
+    this.#pd.getStore(id, (error, store) =>
+      callback(error === undefined ? (store?.address ?? undefined) : undefined),
+    );
+  }
+
+  #unreachable(id: number): void {
+    for (const peer of this.peers.all()) {
+      if (!peer.isLeader) continue;
+      for (const meta of peer.region.peers) if (meta.storeId === id) peer.reportUnreachable(meta.id);
+    }
+  }
+
+  #check(error: Error | undefined): void {
+    if (error !== undefined && !this.#stopped) this.#fatal(error);
+  }
+
+  #fatal(error: Error): void {
+    this.#isServing = false;
+    this.env.log.error("the engine failed: the store stops, because what is on disk is not known any more", {
+      reason: error.message,
+    });
+    this.#dependencies.onFatal(error);
+  }
+}

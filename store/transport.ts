@@ -1,0 +1,163 @@
+/**
+ * Raft messages between stores: one `BatchRaft` stream per peer store, one message per turn on it. Messages to a store
+ * that cannot be reached are dropped (Raft repeats what matters) and reported, so that leaders stop sending entries.
+ * Addresses come from PD and are asked again when a stream breaks: the store may have moved.
+ */
+import type { Env } from "../base/index.js";
+import { type raft_serverpb, TikvService, type tikvpb } from "../proto/index.js";
+import type { ClientCall, RpcNetwork } from "../proto/rpc.js";
+
+export interface TransportHost {
+  /** Looks up a store's address at PD. */
+  resolve(storeId: number, callback: (address: string | undefined) => void): void;
+  /** Messages to this store are being lost. */
+  unreachable(storeId: number): void;
+}
+
+interface Connection {
+  readonly storeId: number;
+  address: string | undefined;
+  stream: ClientCall<tikvpb.IBatchRaftMessage> | undefined;
+  queue: raft_serverpb.IRaftMessage[];
+  resolving: boolean;
+  /** No new attempt before this time. */
+  retryAtMs: number;
+  backoffMs: number;
+}
+
+const BACKOFF_MS_MIN = 50;
+const BACKOFF_MS_MAX = 1_000;
+/** Beyond this backlog on the stream new messages are dropped: the receiver is slower than we are. */
+const STREAM_PENDING_BYTES_MAX = 64 << 20;
+/** Messages that wait for an address or a stream. */
+const QUEUE_MAX = 4_096;
+
+export class RaftTransport {
+  readonly #env: Env;
+  readonly #network: RpcNetwork;
+  readonly #host: TransportHost;
+  readonly #connections = new Map<number, Connection>();
+  readonly #dirty = new Set<Connection>();
+  #stopped = false;
+  droppedMessages = 0;
+
+  constructor(env: Env, network: RpcNetwork, host: TransportHost) {
+    this.#env = env;
+    this.#network = network;
+    this.#host = host;
+  }
+
+  /** Queues a message for this turn's batch to its store. */
+  send(storeId: number, message: raft_serverpb.IRaftMessage): void {
+    let connection = this.#connections.get(storeId);
+    if (connection === undefined) {
+      connection = {
+        storeId,
+        address: undefined,
+        stream: undefined,
+        queue: [],
+        resolving: false,
+        retryAtMs: 0,
+        backoffMs: BACKOFF_MS_MIN,
+      };
+      this.#connections.set(storeId, connection);
+    }
+    if (connection.queue.length >= QUEUE_MAX) {
+      this.droppedMessages++;
+      return;
+    }
+    connection.queue.push(message);
+    this.#dirty.add(connection);
+  }
+
+  /** Sends what the turn has queued: one message per store. */
+  flush(): void {
+    if (this.#dirty.size === 0) return;
+    for (const connection of this.#dirty) this.#flushConnection(connection);
+    this.#dirty.clear();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    for (const connection of this.#connections.values()) connection.stream?.cancel();
+    this.#connections.clear();
+  }
+
+  #flushConnection(connection: Connection): void {
+    if (this.#stopped || connection.queue.length === 0) return;
+    if (connection.stream === undefined && !this.#connect(connection)) return;
+    const stream = connection.stream;
+    if (stream === undefined) return;
+    const msgs = connection.queue;
+    connection.queue = [];
+    if (stream.pendingBytes > STREAM_PENDING_BYTES_MAX) {
+      this.droppedMessages += msgs.length;
+      this.#host.unreachable(connection.storeId);
+      return;
+    }
+    stream.send({ msgs });
+  }
+
+  /** True when a stream is there; otherwise the queue waits or is dropped. */
+  #connect(connection: Connection): boolean {
+    const nowMs = this.#env.clock.monotonicMs();
+    if (nowMs < connection.retryAtMs) {
+      this.#drop(connection);
+      return false;
+    }
+    if (connection.address === undefined) {
+      this.#resolve(connection);
+      return false;
+    }
+    this.#open(connection, connection.address);
+    return true;
+  }
+
+  #resolve(connection: Connection): void {
+    if (connection.resolving) return;
+    connection.resolving = true;
+    this.#host.resolve(connection.storeId, (address) => {
+      connection.resolving = false;
+      if (this.#stopped) return;
+      if (address === undefined || address === "") {
+        this.#backOff(connection);
+        this.#drop(connection);
+        return;
+      }
+      connection.address = address;
+      this.#flushConnection(connection);
+    });
+  }
+
+  #open(connection: Connection, address: string): void {
+    const openedAtMs = this.#env.clock.monotonicMs();
+    const stream = this.#network.channel(address).open(TikvService.BatchRaft, {
+      onMessage() {},
+      onEnd: (status) => {
+        if (connection.stream !== stream || this.#stopped) return;
+        connection.stream = undefined;
+        connection.address = undefined;
+        if (this.#env.clock.monotonicMs() - openedAtMs > 5_000) connection.backoffMs = BACKOFF_MS_MIN;
+        this.#backOff(connection);
+        this.#drop(connection);
+        this.#env.log.debug("raft stream ended", {
+          storeId: connection.storeId,
+          address,
+          reason: status.message,
+        });
+        this.#host.unreachable(connection.storeId);
+      },
+    });
+    connection.stream = stream;
+  }
+
+  #backOff(connection: Connection): void {
+    connection.retryAtMs = this.#env.clock.monotonicMs() + connection.backoffMs;
+    connection.backoffMs = Math.min(connection.backoffMs * 2, BACKOFF_MS_MAX);
+  }
+
+  #drop(connection: Connection): void {
+    this.droppedMessages += connection.queue.length;
+    connection.queue = [];
+  }
+}

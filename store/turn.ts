@@ -1,0 +1,145 @@
+/**
+ * The turn: everything that arrived since the last one is collected from all regions into one engine batch, written
+ * with one fsync, while messages and answers leave once per peer store and client stream. (design 5)
+ *
+ *   turn n:    write batch n-1 -> its acks, answers, new commits
+ *              collect batch n from every region with work; messages that wait for nothing leave
+ *              reads of the turn in one multi-get
+ *              answers leave
+ *   turn n+1:  write batch n ...
+ *
+ * A batch that must be synced waits for the next turn of the event loop, so that the messages handed out with it are on
+ * the wire while this thread waits for the disk. A batch that needs no sync (only applied effects and commit indexes)
+ * is written at once. With an engine that writes asynchronously several batches may be under way; they finish in order.
+ */
+import { type Engine, type EngineBatch, type Env } from "../base/index.js";
+import type { Peer, StagedWork } from "../region/peer.js";
+
+export interface TurnHost {
+  /** Answers the reads that may be answered now. */
+  flushReads(): void;
+  /** Sends Raft messages and client answers gathered so far. */
+  flushOutput(): void;
+  /** A batch is in the engine and its peers know it. */
+  batchWritten(): void;
+  /** The engine refused a write: the store must stop, what is durable being unknown. */
+  engineFailed(error: Error): void;
+}
+
+interface StagedBatch {
+  readonly batch: EngineBatch;
+  readonly work: readonly StagedWork[];
+  readonly mustSync: boolean;
+}
+
+/** Rounds without sync in one turn before input gets its chance again. */
+const ROUNDS_MAX = 16;
+
+export class TurnLoop {
+  readonly #env: Env;
+  readonly #engine: Engine;
+  readonly #host: TurnHost;
+  #dirty = new Set<Peer>();
+  #staged: StagedBatch | undefined;
+  #scheduled = false;
+  #running = false;
+  #stopped = false;
+  #writesUnderWay = 0;
+  turns = 0;
+  syncedWrites = 0;
+  unsyncedWrites = 0;
+
+  constructor(env: Env, engine: Engine, host: TurnHost) {
+    this.#env = env;
+    this.#engine = engine;
+    this.#host = host;
+  }
+
+  get isIdle(): boolean {
+    return this.#dirty.size === 0 && this.#staged === undefined && this.#writesUnderWay === 0;
+  }
+
+  /** The peer has work for this turn. */
+  wake(peer: Peer): void {
+    this.#dirty.add(peer);
+    this.schedule();
+  }
+
+  forget(peer: Peer): void {
+    this.#dirty.delete(peer);
+  }
+
+  /** Something (reads, answers) waits for the turn. */
+  schedule(): void {
+    if (this.#scheduled || this.#running || this.#stopped) return;
+    this.#scheduled = true;
+    this.#env.timers.nextTurn(() => {
+      this.#scheduled = false;
+      if (!this.#stopped) this.#run();
+    });
+  }
+
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  #run(): void {
+    this.turns++;
+    this.#running = true;
+    if (this.#staged !== undefined) this.#write(this.#staged);
+    for (let round = 0; round < ROUNDS_MAX && !this.#stopped; round++) {
+      this.#staged = this.#collect();
+      // Acknowledged writes are in the engine by now, so that these reads see them.
+      this.#host.flushReads();
+      if (this.#staged === undefined || this.#staged.mustSync) break;
+      this.#write(this.#staged);
+    }
+    this.#host.flushOutput();
+    this.#running = false;
+    if (this.#staged !== undefined || this.#dirty.size > 0) this.schedule();
+  }
+
+  #collect(): StagedBatch | undefined {
+    if (this.#dirty.size === 0) return undefined;
+    const peers = this.#dirty;
+    this.#dirty = new Set();
+    const batch = this.#engine.batch();
+    const work: StagedWork[] = [];
+    let mustSync = false;
+    for (const peer of peers) {
+      const staged = peer.collect(batch);
+      if (staged === undefined) continue;
+      work.push(staged);
+      // A vote or an ack must not leave before what it promises is on disk.
+      if (staged.append?.mustSync || staged.snapshot !== undefined) mustSync = true;
+    }
+    return work.length === 0 ? undefined : { batch, work, mustSync };
+  }
+
+  #write(staged: StagedBatch): void {
+    this.#staged = undefined;
+    if (staged.batch.count === 0) {
+      this.#written(staged);
+      return;
+    }
+    this.#writesUnderWay++;
+    if (staged.mustSync) this.syncedWrites++;
+    else this.unsyncedWrites++;
+    this.#engine.write(staged.batch, { sync: staged.mustSync }, (error) => {
+      this.#writesUnderWay--;
+      if (error !== undefined) {
+        this.#stopped = true;
+        this.#host.engineFailed(error);
+        return;
+      }
+      this.#written(staged);
+      this.schedule();
+    });
+  }
+
+  #written(staged: StagedBatch): void {
+    if (this.#stopped) return;
+    for (const work of staged.work) work.peer.written(work);
+    this.#host.batchWritten();
+  }
+}
