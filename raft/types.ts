@@ -156,7 +156,7 @@ export interface Append {
 export interface Apply {
   readonly sequence: number;
   readonly entries: readonly Entry[];
-  /** Bytes of the entries' data. */
+  /** Bytes of the entries as limits count them: data and a small header each. */
   readonly size: number;
 }
 
@@ -180,7 +180,9 @@ export type ProposalDropped =
   | "transferring"
   | "uncommittedQuota"
   | "forwardingDisabled"
-  | "malformedConfChange";
+  | "malformedConfChange"
+  /** A read request beyond `maxPendingReads`. */
+  | "tooManyReads";
 export type ProposeResult =
   | { readonly kind: "proposed" }
   | { readonly kind: "dropped"; readonly reason: ProposalDropped };
