@@ -121,16 +121,16 @@ export class RawNode {
     return this.#raft.id;
   }
 
-  get term(): Term {
+  get term(): number {
     return this.#raft.term;
   }
 
   /** Of the log with everything proposed, durable or not. */
-  get lastIndex(): LogIndex {
+  get lastIndex(): number {
     return this.#raft.log.lastIndex();
   }
 
-  get commitIndex(): LogIndex {
+  get commitIndex(): number {
     return this.#raft.log.committed;
   }
 

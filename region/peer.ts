@@ -162,6 +162,8 @@ export class Peer {
       checkQuorum: true,
       readOnlyOption: "safe",
       asyncStorageWrites: true,
+      // A proposal of a peer that has just stepped down must fail here: its waiters are kept by its own log index.
+      disableProposalForwarding: true,
       maxSizePerMessageBytes: config.raftMessageBytesMax,
       maxInflightMessages: config.raftInflightMessagesMax,
       maxUncommittedEntriesBytes: config.uncommittedBytesMax,
@@ -324,7 +326,7 @@ export class Peer {
       return `peer ${target} is not a voter of region ${this.regionId}`;
     if (this.#confChangeInFlight > 0) return "a change of peers is under way";
     let lag = Number.POSITIVE_INFINITY;
-    this.#node.withProgress((id, _role, progress) => {
+    this.#node.withProgress((id, progress) => {
       if (id === target) lag = this.#node.lastIndex - progress.match;
     });
     if (lag > this.#host.config.leaderTransferLogLagMax) return `peer ${target} lags by ${lag} entries`;
@@ -538,7 +540,7 @@ export class Peer {
     if (voters === 1 && changes.every((change) => change.kind !== "addVoter")) return undefined;
     // A quorum of the new configuration must be reachable by the log alone, not wait for a snapshot.
     const matches: number[] = [];
-    this.#node.withProgress((id, _role, progress) => {
+    this.#node.withProgress((id, progress) => {
       const meta = findPeer(result.region, id as PeerId);
       if (meta !== undefined && isVoter(meta))
         matches.push(id === this.peerId ? this.#node.lastIndex : progress.match);
@@ -704,7 +706,7 @@ export class Peer {
 }
 
 function decodeEntryConfChange(entry: Entry): ConfChangeV2 {
-  const decoded = decodeConfChange(entry);
+  const decoded = decodeConfChange(entry.data);
   assert(decoded !== undefined, () => `malformed conf change in entry ${logIndex(entry.index)}`);
   return decoded;
 }

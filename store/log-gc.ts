@@ -56,7 +56,7 @@ export class LogGc {
   #visit(peer: Peer): void {
     const { storage } = peer;
     let replicatedIndex = storage.lastIndex() as number;
-    peer.node.withProgress((id, _role, progress) => {
+    peer.node.withProgress((id, progress) => {
       if (id !== peer.peerId) replicatedIndex = Math.min(replicatedIndex, progress.match);
     });
     storage.trimCache(logIndex(Math.min(replicatedIndex, storage.applyState.appliedIndex) + 1));

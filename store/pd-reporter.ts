@@ -99,7 +99,7 @@ export class PdReporter {
     const downPeers: pdpb.IPeerStats[] = [];
     const pendingPeers: ReturnType<typeof peerToProto>[] = [];
     const firstIndex = peer.storage.firstIndex();
-    peer.node.withProgress((id, _role, progress) => {
+    peer.node.withProgress((id, progress) => {
       const other = peer.peerById(id);
       if (other === undefined || id === peer.peerId) return;
       const silentMs = peer.silentMs(id, nowMs);
