@@ -1,0 +1,259 @@
+/**
+ * The cluster as PD sees it: bootstrap, stores, regions. What must not be lost is stored first and changed in memory
+ * afterwards; changes of stores run one at a time, so that two stores cannot take one address at once.
+ * (pd-rules 1.4, 3, 4)
+ */
+import { must } from "../base/index.js";
+import { metapb, type pdpb } from "../proto/index.js";
+import { type PdContext, readPrefix, Serial, writeGuarded } from "./context.js";
+import type { MetaOperation } from "./meta-store.js";
+import { decodeUint64, encodeUint64 } from "./numbers.js";
+import { type RegionInfo, type RegionMeta, storedRegion, voters } from "./region-info.js";
+import { RegionStorage } from "./region-storage.js";
+import { type PutResult, Regions } from "./regions.js";
+import { SAVE_INTERVAL_MS, StoreInfo } from "./store-info.js";
+import {
+  decodeClusterMeta,
+  decodeStoreMeta,
+  encodeClusterMeta,
+  encodeRegionMeta,
+  encodeStoreMeta,
+} from "./wire.js";
+
+const PREPARE_TIMEOUT_MS = 300_000;
+const PREPARED_SHARE = 0.9;
+const FEW_REGIONS = 100;
+export const NS_PER_MS = 1_000_000n;
+
+export type ClusterCallback = (error: Error | undefined) => void;
+
+export class Cluster {
+  readonly context: PdContext;
+  readonly regions: Regions = new Regions();
+  readonly stores: Map<number, StoreInfo> = new Map();
+  /** Changes of stores, one after the other. */
+  readonly storeChanges: Serial = new Serial();
+  readonly #storage: RegionStorage;
+  #meta: metapb.Cluster | undefined;
+  #bootstrapWallMs = 0;
+  #startedMs = 0;
+  #prepared = false;
+
+  constructor(context: PdContext) {
+    this.context = context;
+    this.#storage = new RegionStorage(context);
+  }
+
+  get isBootstrapped(): boolean {
+    return this.#meta !== undefined;
+  }
+
+  get meta(): metapb.Cluster {
+    return must(this.#meta, "the cluster is not bootstrapped");
+  }
+
+  get bootstrapWallMs(): number {
+    return this.#bootstrapWallMs;
+  }
+
+  nowMs(): number {
+    return this.context.env.clock.monotonicMs();
+  }
+
+  wallNs(): bigint {
+    return BigInt(Math.floor(this.context.env.clock.wallMs() * 1000)) * 1000n;
+  }
+
+  store(id: number): StoreInfo | undefined {
+    return this.stores.get(id);
+  }
+
+  /** Reads everything an earlier PD stored. Without a stored cluster nothing happens: it waits for Bootstrap. */
+  load(callback: ClusterCallback): void {
+    const { metaStore, keys } = this.context;
+    this.#startedMs = this.nowMs();
+    metaStore.get(keys.cluster, (error, stored) => {
+      if (error !== undefined || stored === undefined) return callback(error);
+      const meta = decodeClusterMeta(stored.value);
+      metaStore.get(keys.bootstrapTime, (timeError, time) => {
+        if (timeError !== undefined) return callback(timeError);
+        this.#bootstrapWallMs = time === undefined ? 0 : Number(decodeUint64(time.value) / NS_PER_MS);
+        this.#loadStores((storeError) => {
+          if (storeError !== undefined) return callback(storeError);
+          this.#loadRegions((regionError) => {
+            if (regionError === undefined) this.#meta = meta;
+            callback(regionError);
+          });
+        });
+      });
+    });
+  }
+
+  stop(callback: () => void): void {
+    this.#storage.flush(callback);
+  }
+
+  /** One transaction, only if there is no cluster: two stores that bootstrap at once must not make two first regions. */
+  bootstrap(store: metapb.Store, region: RegionMeta, callback: ClusterCallback): void {
+    const { keys, config } = this.context;
+    const wallNs = this.wallNs();
+    const meta = metapb.Cluster.create({ maxPeerCount: config.maxReplicas });
+    const operations: MetaOperation[] = [
+      { kind: "put", key: keys.cluster, value: encodeClusterMeta(meta) },
+      { kind: "put", key: keys.bootstrapTime, value: encodeUint64(wallNs) },
+      { kind: "put", key: keys.store(store.id), value: encodeStoreMeta(store) },
+      { kind: "put", key: keys.region(region.id), value: encodeRegionMeta(region) },
+    ];
+    const notBootstrapped = { kind: "createRevision", key: keys.cluster, equals: 0 } as const;
+    writeGuarded(
+      this.context,
+      operations,
+      (error) => {
+        if (error !== undefined) return callback(error);
+        this.#bootstrapWallMs = Number(wallNs / NS_PER_MS);
+        this.addStore(new StoreInfo(store, this.nowMs()));
+        this.regions.put(storedRegion(region));
+        this.#meta = meta;
+        callback(undefined);
+      },
+      [notBootstrapped],
+    );
+  }
+
+  putMeta(meta: metapb.Cluster, callback: ClusterCallback): void {
+    const operations: MetaOperation[] = [
+      { kind: "put", key: this.context.keys.cluster, value: encodeClusterMeta(meta) },
+    ];
+    writeGuarded(this.context, operations, (error) => {
+      if (error === undefined) this.#meta = meta;
+      callback(error);
+    });
+  }
+
+  addStore(store: StoreInfo): void {
+    store.lastSavedMs = this.nowMs();
+    this.stores.set(store.id, store);
+  }
+
+  /** Stores the metadata of a store as given, before memory changes. */
+  saveStore(meta: metapb.Store, callback: ClusterCallback): void {
+    const operations: MetaOperation[] = [
+      { kind: "put", key: this.context.keys.store(meta.id), value: encodeStoreMeta(meta) },
+    ];
+    writeGuarded(this.context, operations, callback);
+  }
+
+  forgetStore(id: number, callback: ClusterCallback): void {
+    writeGuarded(this.context, [{ kind: "delete", key: this.context.keys.store(id) }], (error) => {
+      if (error === undefined) this.stores.delete(id);
+      callback(error);
+    });
+  }
+
+  /** Takes in the figures of a heartbeat; the metadata reaches the meta store only now and then. (3.10) */
+  heardFrom(store: StoreInfo, stats: pdpb.StoreStats): void {
+    store.stats = stats;
+    store.lastHeartbeatMs = this.nowMs();
+    store.meta.lastHeartbeat = this.wallNs();
+    if (this.nowMs() - store.lastSavedMs <= SAVE_INTERVAL_MS) return;
+    store.lastSavedMs = this.nowMs();
+    this.saveStore(store.meta, (error) => {
+      if (error !== undefined) {
+        this.context.env.log.warn("storing a store failed", { store: store.id, error: error.message });
+      }
+    });
+  }
+
+  putRegion(region: RegionInfo): PutResult {
+    const result = this.regions.put(region);
+    if (result.kind === "stale") return result;
+    for (const removed of result.removed) this.#storage.delete(removed.meta.id);
+    if (result.save) this.#storage.save(region.meta);
+    return result;
+  }
+
+  removeRegion(id: number): void {
+    if (this.regions.remove(id) !== undefined) this.#storage.delete(id);
+  }
+
+  /** Stores that exist for users: all but buried ones. */
+  liveStores(): StoreInfo[] {
+    return [...this.stores.values()].filter((store) => !store.isRemoved);
+  }
+
+  /**
+   * Whether enough is known for checkers and schedulers to act; once true it stays so. After a restart the leaders
+   * and pending peers are unknown: a plan on stale data would add replicas that exist. A fresh cluster has nothing
+   * from storage, so its first heartbeats open the gate. (1.26)
+   */
+  get isPrepared(): boolean {
+    if (this.#prepared) return true;
+    if (!this.isBootstrapped) return false;
+    this.#prepared = this.nowMs() - this.#startedMs >= PREPARE_TIMEOUT_MS || this.#enoughHeard();
+    return this.#prepared;
+  }
+
+  #enoughHeard(): boolean {
+    const { regions } = this;
+    if (regions.count === 0 || regions.freshCount < PREPARED_SHARE * regions.count) return false;
+    for (const store of this.stores.values()) {
+      if (!store.isUp) continue;
+      const onStore = regions.onStore(store.id);
+      const reported = store.stats?.regionCount ?? 0;
+      if (onStore.freshCount < PREPARED_SHARE * reported) return false;
+      if (onStore.freshCount < PREPARED_SHARE * onStore.regionCount) return false;
+    }
+    return true;
+  }
+
+  /** More than one region, or the first one complete. (1.24) */
+  get isInitialized(): boolean {
+    if (this.regions.count > 1) return true;
+    const first = this.regions.find(new Uint8Array(0));
+    if (first === undefined) return false;
+    return voters(first).length >= this.context.config.maxReplicas && first.pendingPeers.length === 0;
+  }
+
+  /** A preparing store serves at once while the cluster is small, else when old enough. (3.16) */
+  isReadyToServe(store: StoreInfo): boolean {
+    if (this.regions.count < FEW_REGIONS || this.isPrepared) return true;
+    const uptimeMs = this.context.env.clock.wallMs() - store.meta.startTimestamp * 1000;
+    return uptimeMs >= this.context.config.number("schedule.max-store-preparing-time");
+  }
+
+  #loadStores(callback: ClusterCallback): void {
+    const { metaStore, keys, env } = this.context;
+    const wallMs = env.clock.wallMs();
+    const visit = (_key: Uint8Array, value: Uint8Array): void => {
+      const meta = decodeStoreMeta(value);
+      const silentMs = wallMs - Number(meta.lastHeartbeat / NS_PER_MS);
+      // A wall clock that went back must not make a heartbeat of the future.
+      this.addStore(new StoreInfo(meta, this.nowMs() - Math.max(0, silentMs)));
+    };
+    readPrefix(metaStore, keys.stores, visit, (error) => {
+      if (error !== undefined) return callback(error);
+      const decoder = new TextDecoder();
+      const weight = (key: Uint8Array, value: Uint8Array): void => {
+        const [id, kind] = decoder.decode(key.subarray(keys.storeWeights.length)).split("/");
+        const store = this.stores.get(Number(id));
+        if (store === undefined) return;
+        if (kind === "leader") store.leaderWeight = Number(decoder.decode(value));
+        else store.regionWeight = Number(decoder.decode(value));
+      };
+      readPrefix(metaStore, keys.storeWeights, weight, callback);
+    });
+  }
+
+  #loadRegions(callback: ClusterCallback): void {
+    const stale: number[] = [];
+    const visit = (meta: RegionMeta): void => {
+      const result = this.regions.put(storedRegion(meta));
+      if (result.kind === "stale") stale.push(meta.id);
+      else for (const removed of result.removed) stale.push(removed.meta.id);
+    };
+    this.#storage.load(visit, (error) => {
+      if (error === undefined) for (const id of stale) this.#storage.delete(id);
+      callback(error);
+    });
+  }
+}

@@ -1,0 +1,349 @@
+/**
+ * PD's settings under PD's names: what can be changed at run time (`schedule`, `replication`, `pd-server`), with type
+ * and bounds of each item. Booleans are text in JSON ("true"), as PD's clients expect; durations are text like
+ * "30m0s". The whole is stored after each change. (pd-rules 11.26 to 11.30, annex A)
+ */
+import { formatDurationMs, parseDurationMs } from "./duration.js";
+
+export interface StoreLimitConfig {
+  readonly "add-peer": number;
+  readonly "remove-peer": number;
+}
+
+export interface SchedulerEntry {
+  readonly type: string;
+  readonly args: readonly string[] | null;
+  readonly disable: boolean;
+}
+
+/** The items that scalar settings have; store limits and the scheduler list are kept apart. */
+interface ItemSpec {
+  readonly type: "count" | "ratio" | "boolean" | "duration" | "text" | "labels";
+  readonly initial: number | boolean | string | readonly string[];
+  readonly max?: number;
+  readonly oneOf?: readonly string[];
+}
+
+const count = (initial: number, max?: number): ItemSpec =>
+  max === undefined ? { type: "count", initial } : { type: "count", initial, max };
+const ratio = (initial: number): ItemSpec => ({ type: "ratio", initial });
+const flag = (initial: boolean): ItemSpec => ({ type: "boolean", initial });
+const duration = (text: string): ItemSpec => ({ type: "duration", initial: parseDurationMs(text) ?? 0 });
+const text = (initial: string, oneOf?: readonly string[]): ItemSpec =>
+  oneOf === undefined ? { type: "text", initial } : { type: "text", initial, oneOf };
+
+const SCHEDULE_ITEMS = {
+  "max-snapshot-count": count(64),
+  "max-pending-peer-count": count(64),
+  "max-merge-region-size": count(54),
+  "max-merge-region-keys": count(0),
+  "split-merge-interval": duration("1h"),
+  "switch-witness-interval": duration("1h"),
+  "enable-one-way-merge": flag(false),
+  "enable-cross-table-merge": flag(true),
+  "patrol-region-interval": duration("10ms"),
+  "max-store-down-time": duration("30m"),
+  "max-store-preparing-time": duration("48h"),
+  "leader-schedule-limit": count(4),
+  "leader-schedule-policy": text("count", ["count", "size"]),
+  "region-schedule-limit": count(2048),
+  "witness-schedule-limit": count(4),
+  "replica-schedule-limit": count(64),
+  "merge-schedule-limit": count(8),
+  "hot-region-schedule-limit": count(4),
+  "affinity-schedule-limit": count(0),
+  "split-scatter-schedule-limit": count(4),
+  "hot-region-cache-hits-threshold": count(3),
+  "tolerant-size-ratio": ratio(0),
+  "low-space-ratio": ratio(0.8),
+  "high-space-ratio": ratio(0.7),
+  "region-score-formula-version": text("v2"),
+  "scheduler-max-waiting-operator": count(5),
+  "enable-remove-down-replica": flag(true),
+  "enable-replace-offline-replica": flag(true),
+  "enable-make-up-replica": flag(true),
+  "enable-remove-extra-replica": flag(true),
+  "enable-location-replacement": flag(true),
+  "enable-debug-metrics": flag(false),
+  "enable-joint-consensus": flag(true),
+  "enable-tikv-split-region": flag(true),
+  "enable-heartbeat-breakdown-metrics": flag(true),
+  "enable-heartbeat-concurrent-runner": flag(true),
+  "hot-regions-write-interval": duration("10m"),
+  "hot-regions-reserved-days": count(7),
+  "max-movable-hot-peer-size": count(512),
+  "enable-diagnostic": flag(true),
+  "enable-witness": flag(false),
+  "slow-store-evicting-affected-store-ratio-threshold": ratio(0.3),
+  "store-limit-version": text("v1", ["v1"]),
+  "patrol-region-worker-count": count(1, 8),
+  "max-affinity-merge-region-size": count(256),
+  "halt-scheduling": flag(false),
+} satisfies Record<string, ItemSpec>;
+
+const REPLICATION_ITEMS = {
+  "max-replicas": count(3),
+  "location-labels": { type: "labels", initial: ["host"] },
+  "strictly-match-label": flag(false),
+  "enable-placement-rules": flag(false),
+  "enable-placement-rules-cache": flag(false),
+  "isolation-level": text(""),
+} satisfies Record<string, ItemSpec>;
+
+const SERVER_ITEMS = {
+  "use-region-storage": flag(true),
+  "max-gap-reset-ts": duration("24h"),
+  "key-type": text("table", ["table", "raw", "txn"]),
+  "runtime-services": text(""),
+  "metric-storage": text(""),
+  "dashboard-address": text("none"),
+  "flow-round-by-digit": count(3),
+  "min-resolved-ts-persistence-interval": duration("1s"),
+  "server-memory-limit": ratio(0),
+} satisfies Record<string, ItemSpec>;
+
+const SECTIONS = {
+  schedule: SCHEDULE_ITEMS,
+  replication: REPLICATION_ITEMS,
+  "pd-server": SERVER_ITEMS,
+} as const;
+export type ConfigSection = keyof typeof SECTIONS;
+
+type ItemName<Section extends ConfigSection> = keyof (typeof SECTIONS)[Section] & string;
+type ItemValue = number | boolean | string | readonly string[];
+
+/** Entries of `store-limit` and `default-store-limit` at and above this are no limit. (3.26) */
+export const UNLIMITED_RATE = 1e8;
+
+export const DEFAULT_SCHEDULERS: readonly SchedulerEntry[] = [
+  { type: "balance-region", args: null, disable: false },
+  { type: "balance-leader", args: null, disable: false },
+];
+
+export type ConfigChange = { readonly kind: "ok" } | { readonly kind: "refused"; readonly reason: string };
+const OK: ConfigChange = { kind: "ok" };
+const refused = (reason: string): ConfigChange => ({ kind: "refused", reason });
+
+export class PdConfig {
+  readonly #values = new Map<string, ItemValue>();
+  defaultStoreLimit: StoreLimitConfig = { "add-peer": 15, "remove-peer": 15 };
+  readonly storeLimits: Map<number, StoreLimitConfig> = new Map();
+  schedulers: SchedulerEntry[] = [...DEFAULT_SCHEDULERS];
+  clusterVersion = "0.0.0";
+
+  constructor() {
+    for (const section of Object.keys(SECTIONS) as ConfigSection[]) {
+      for (const [name, spec] of Object.entries<ItemSpec>(SECTIONS[section])) {
+        this.#values.set(`${section}.${name}`, spec.initial);
+      }
+    }
+  }
+
+  number(name: `schedule.${ItemName<"schedule">}` | `replication.${ItemName<"replication">}`): number {
+    return this.#values.get(name) as number;
+  }
+
+  flag(name: `schedule.${ItemName<"schedule">}` | `replication.${ItemName<"replication">}`): boolean {
+    return this.#values.get(name) as boolean;
+  }
+
+  text(name: `schedule.${ItemName<"schedule">}` | `replication.${ItemName<"replication">}`): string {
+    return this.#values.get(name) as string;
+  }
+
+  get locationLabels(): readonly string[] {
+    return this.#values.get("replication.location-labels") as readonly string[];
+  }
+
+  get maxReplicas(): number {
+    return this.number("replication.max-replicas");
+  }
+
+  storeLimit(storeId: number): StoreLimitConfig {
+    return this.storeLimits.get(storeId) ?? this.defaultStoreLimit;
+  }
+
+  /** The section that has this item; undefined when there is none. */
+  static sectionOf(item: string): ConfigSection | undefined {
+    return (Object.keys(SECTIONS) as ConfigSection[]).find((section) => item in SECTIONS[section]);
+  }
+
+  /** One item by section and name; the value in its JSON form. */
+  set(section: ConfigSection, item: string, value: unknown): ConfigChange {
+    if (section === "schedule" && item === "store-limit") return this.#setStoreLimits(value);
+    if (section === "schedule" && item === "default-store-limit") {
+      const limit = storeLimitFromJson(value);
+      if (limit === undefined)
+        return refused("default-store-limit needs add-peer and remove-peer, both >= 0");
+      this.defaultStoreLimit = limit;
+      return OK;
+    }
+    if (section === "schedule" && item === "schedulers-v2") return OK;
+    const spec = (SECTIONS[section] as Record<string, ItemSpec>)[item];
+    if (spec === undefined) return refused(`config item ${item} not found`);
+    const parsed = parseItem(section, item, spec, value);
+    if (parsed.kind === "refused") return parsed;
+    const previous = this.#values.get(`${section}.${item}`) as ItemValue;
+    this.#values.set(`${section}.${item}`, parsed.value);
+    const reason = this.#invalid();
+    if (reason === undefined) return OK;
+    this.#values.set(`${section}.${item}`, previous);
+    return refused(reason);
+  }
+
+  /** What an item is, in its JSON form. */
+  section(section: ConfigSection): Record<string, unknown> {
+    const json: Record<string, unknown> = {};
+    for (const [name, spec] of Object.entries<ItemSpec>(SECTIONS[section])) {
+      json[name] = itemToJson(spec, this.#values.get(`${section}.${name}`) as ItemValue);
+    }
+    if (section !== "schedule") return json;
+    // Shown computed, as clients of PD expect; 0 stays 0 in what is stored. (11.26)
+    if (json["max-merge-region-keys"] === 0) {
+      json["max-merge-region-keys"] = (json["max-merge-region-size"] as number) * 10_000;
+    }
+    if (json["halt-scheduling"] === "false") delete json["halt-scheduling"];
+    json["default-store-limit"] = this.defaultStoreLimit;
+    json["store-limit"] = Object.fromEntries(this.storeLimits);
+    json["schedulers-v2"] = this.schedulers.map((entry) => ({ ...entry, "args-payload": "" }));
+    return json;
+  }
+
+  toStored(): Record<string, unknown> {
+    const values = Object.fromEntries(
+      [...this.#values].map(([name, value]) => {
+        const [section, item] = name.split(".") as [ConfigSection, string];
+        return [name, itemToJson((SECTIONS[section] as Record<string, ItemSpec>)[item] as ItemSpec, value)];
+      }),
+    );
+    return {
+      values,
+      "default-store-limit": this.defaultStoreLimit,
+      "store-limit": Object.fromEntries(this.storeLimits),
+      schedulers: this.schedulers,
+      "cluster-version": this.clusterVersion,
+    };
+  }
+
+  /** Items that this version does not know, or that no longer pass, keep their defaults. */
+  loadStored(stored: Record<string, unknown>): string[] {
+    const ignored: string[] = [];
+    for (const [name, value] of Object.entries((stored["values"] ?? {}) as Record<string, unknown>)) {
+      const [section, item] = name.split(".") as [ConfigSection, string];
+      if (!(section in SECTIONS) || this.set(section, item, value).kind === "refused") ignored.push(name);
+    }
+    this.set("schedule", "default-store-limit", stored["default-store-limit"]);
+    this.set("schedule", "store-limit", stored["store-limit"] ?? {});
+    if (Array.isArray(stored["schedulers"])) this.schedulers = stored["schedulers"] as SchedulerEntry[];
+    if (typeof stored["cluster-version"] === "string") this.clusterVersion = stored["cluster-version"];
+    return ignored;
+  }
+
+  #setStoreLimits(value: unknown): ConfigChange {
+    if (typeof value !== "object" || value === null) return refused("store-limit must be an object");
+    const limits = new Map<number, StoreLimitConfig>();
+    for (const [id, entry] of Object.entries(value)) {
+      const limit = storeLimitFromJson(entry);
+      if (limit === undefined || !/^[0-9]+$/.test(id))
+        return refused(`store-limit of store ${id} is malformed`);
+      limits.set(Number(id), limit);
+    }
+    this.storeLimits.clear();
+    for (const [id, limit] of limits) this.storeLimits.set(id, limit);
+    return OK;
+  }
+
+  #invalid(): string | undefined {
+    const low = this.number("schedule.low-space-ratio");
+    const high = this.number("schedule.high-space-ratio");
+    if (low > 1 || high > 1) return "low-space-ratio and high-space-ratio should be between 0 and 1";
+    if (low <= high) return "low-space-ratio should be larger than high-space-ratio";
+    if (this.maxReplicas < 1) {
+      return `[PD:placement:ErrRuleContent]invalid rule content, invalid count ${this.maxReplicas}`;
+    }
+    const level = this.text("replication.isolation-level");
+    if (level !== "" && !this.locationLabels.includes(level)) {
+      return "isolation-level must be one of location-labels or empty";
+    }
+    if (this.flag("replication.enable-placement-rules")) {
+      return "placement rules are not available in this version: use max-replicas and location-labels";
+    }
+    return undefined;
+  }
+}
+
+type ParsedItem =
+  | { readonly kind: "value"; readonly value: ItemValue }
+  | { readonly kind: "refused"; readonly reason: string };
+
+const GO_STRUCTS: Record<ConfigSection, string> = {
+  schedule: "ScheduleConfig",
+  replication: "ReplicationConfig",
+  "pd-server": "PDServerConfig",
+};
+
+function parseItem(section: ConfigSection, item: string, spec: ItemSpec, value: unknown): ParsedItem {
+  const wrongType = (wanted: string): ParsedItem => ({
+    kind: "refused",
+    reason: `json: cannot unmarshal ${jsonTypeName(value)} into Go struct field ${GO_STRUCTS[section]}.${item} of type ${wanted}`,
+  });
+  switch (spec.type) {
+    case "count": {
+      if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) return wrongType("uint64");
+      if (spec.max !== undefined && value > spec.max) {
+        return { kind: "refused", reason: `${item} must be at most ${spec.max}` };
+      }
+      return { kind: "value", value };
+    }
+    case "ratio":
+      if (typeof value !== "number" || !Number.isFinite(value) || value < 0) return wrongType("float64");
+      return { kind: "value", value };
+    case "boolean":
+      if (value === true || value === "true") return { kind: "value", value: true };
+      if (value === false || value === "false") return { kind: "value", value: false };
+      return wrongType("bool");
+    case "duration": {
+      const parsedMs = typeof value === "string" ? parseDurationMs(value) : undefined;
+      return parsedMs === undefined ? wrongType("typeutil.Duration") : { kind: "value", value: parsedMs };
+    }
+    case "text":
+      if (typeof value !== "string") return wrongType("string");
+      if (spec.oneOf !== undefined && !spec.oneOf.includes(value)) {
+        return { kind: "refused", reason: `${item} must be one of ${spec.oneOf.join(", ")}, not ${value}` };
+      }
+      return { kind: "value", value };
+    case "labels": {
+      if (typeof value !== "string") return wrongType("string");
+      const labels = value.split(",").filter((label) => label !== "");
+      const bad = labels.find((label) => !/^[$]?[A-Za-z0-9]([-A-Za-z0-9_./]*[A-Za-z0-9])?$/.test(label));
+      if (bad !== undefined) return { kind: "refused", reason: `${bad} is not a valid label` };
+      return { kind: "value", value: labels };
+    }
+  }
+}
+
+function itemToJson(spec: ItemSpec, value: ItemValue): unknown {
+  switch (spec.type) {
+    case "boolean":
+      return String(value);
+    case "duration":
+      return formatDurationMs(value as number);
+    case "labels":
+      return (value as readonly string[]).join(",");
+    default:
+      return value;
+  }
+}
+
+function storeLimitFromJson(value: unknown): StoreLimitConfig | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { "add-peer": add, "remove-peer": remove } = value as Record<string, unknown>;
+  const valid = (rate: unknown): rate is number =>
+    typeof rate === "number" && Number.isFinite(rate) && rate >= 0;
+  return valid(add) && valid(remove) ? { "add-peer": add, "remove-peer": remove } : undefined;
+}
+
+function jsonTypeName(value: unknown): string {
+  if (typeof value === "boolean") return "bool";
+  return Array.isArray(value) ? "array" : typeof value;
+}

@@ -1,0 +1,79 @@
+/** What every part of PD shares: the doors to the world, the settings, and the one way to write as leader. */
+import type { Env } from "../base/index.js";
+import type { PdConfig } from "./config.js";
+import type { IdAllocator } from "./id-allocator.js";
+import type { MetaKeys } from "./keys.js";
+import { type Leadership, lostLeadership } from "./leadership.js";
+import type { MetaCompare, MetaOperation, MetaStore } from "./meta-store.js";
+import type { PdMetrics } from "./metrics.js";
+
+export interface PdContext {
+  readonly env: Env;
+  readonly clusterId: bigint;
+  readonly keys: MetaKeys;
+  readonly metaStore: MetaStore;
+  readonly leadership: Leadership;
+  readonly ids: IdAllocator;
+  readonly config: PdConfig;
+  readonly metrics: PdMetrics;
+}
+
+/** Writes as leader: the guard goes with every transaction. Answers false when another compare failed. */
+export function writeGuarded(
+  context: PdContext,
+  operations: readonly MetaOperation[],
+  callback: (error: Error | undefined) => void,
+  compares: readonly MetaCompare[] = [],
+): void {
+  const transaction = { compares: [...context.leadership.guard(), ...compares], onSuccess: operations };
+  context.metaStore.transact(transaction, (error, result) => {
+    if (error !== undefined) return callback(error);
+    callback(result.succeeded ? undefined : lostLeadership());
+  });
+}
+
+/** Every entry with this prefix, in pages. */
+export function readPrefix(
+  metaStore: MetaStore,
+  prefix: Uint8Array,
+  visit: (key: Uint8Array, value: Uint8Array) => void,
+  callback: (error: Error | undefined) => void,
+): void {
+  const end = prefix.slice();
+  end[end.length - 1] = (end[end.length - 1] as number) + 1;
+  const page = (start: Uint8Array): void => {
+    metaStore.range({ start, end, limit: 1000 }, (error, result) => {
+      if (error !== undefined) return callback(error);
+      for (const entry of result.entries) visit(entry.key, entry.value);
+      const last = result.entries.at(-1);
+      if (!result.more || last === undefined) return callback(undefined);
+      const next = new Uint8Array(last.key.length + 1);
+      next.set(last.key);
+      page(next);
+    });
+  };
+  page(prefix);
+}
+
+/** Tasks that must not overlap: each gets a `done` to call once. */
+export class Serial {
+  readonly #tasks: ((done: () => void) => void)[] = [];
+  #running = false;
+
+  run(task: (done: () => void) => void): void {
+    this.#tasks.push(task);
+    this.#next();
+  }
+
+  #next(): void {
+    while (!this.#running) {
+      const task = this.#tasks.shift();
+      if (task === undefined) return;
+      this.#running = true;
+      task(() => {
+        this.#running = false;
+        this.#next();
+      });
+    }
+  }
+}

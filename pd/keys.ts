@@ -1,0 +1,78 @@
+/** The keys of PD's metadata, those of a real PD. All but the cluster id's contain the cluster id. (pd-rules annex C) */
+import { metaKey } from "./meta-store.js";
+
+const twentyDigits = (id: number): string => String(id).padStart(20, "0");
+
+export const CLUSTER_ID_KEY: Uint8Array = metaKey("/pd/cluster_id");
+/** Shared with TiDB, so without the cluster id. (12.11) */
+export const TXN_SAFE_POINT_KEY: Uint8Array = metaKey("/tidb/store/gcworker/saved_safe_point");
+
+export class MetaKeys {
+  readonly #prefix: string;
+
+  constructor(clusterId: bigint) {
+    this.#prefix = `/pd/${clusterId}`;
+  }
+
+  #key(suffix: string): Uint8Array {
+    return metaKey(`${this.#prefix}${suffix}`);
+  }
+
+  get leader(): Uint8Array {
+    return this.#key("/leader");
+  }
+  get ids(): Uint8Array {
+    return this.#key("/alloc_id");
+  }
+  get timestamp(): Uint8Array {
+    return this.#key("/timestamp");
+  }
+  get cluster(): Uint8Array {
+    return this.#key("/raft");
+  }
+  get bootstrapTime(): Uint8Array {
+    return this.#key("/raft/status/raft_bootstrap_time");
+  }
+  get config(): Uint8Array {
+    return this.#key("/config");
+  }
+  store(id: number): Uint8Array {
+    return this.#key(`/raft/s/${twentyDigits(id)}`);
+  }
+  get stores(): Uint8Array {
+    return this.#key("/raft/s/");
+  }
+  region(id: number): Uint8Array {
+    return this.#key(`/raft/r/${twentyDigits(id)}`);
+  }
+  get regions(): Uint8Array {
+    return this.#key("/raft/r/");
+  }
+  storeWeight(id: number, kind: "leader" | "region"): Uint8Array {
+    return this.#key(`/schedule/store_weight/${twentyDigits(id)}/${kind}`);
+  }
+  get storeWeights(): Uint8Array {
+    return this.#key("/schedule/store_weight/");
+  }
+  schedulerConfig(name: string): Uint8Array {
+    return this.#key(`/scheduler_config/${name}`);
+  }
+  get schedulerConfigs(): Uint8Array {
+    return this.#key("/scheduler_config/");
+  }
+  get gcSafePoint(): Uint8Array {
+    return this.#key("/gc/safe_point");
+  }
+  gcBarrier(id: string): Uint8Array {
+    return this.#key(`/gc/safe_point/service/${id}`);
+  }
+  get gcBarriers(): Uint8Array {
+    return this.#key("/gc/safe_point/service/");
+  }
+  get gcRevision(): Uint8Array {
+    return this.#key("/gc/gc_state_revision");
+  }
+  get externalTimestamp(): Uint8Array {
+    return this.#key("/raft/external_timestamp");
+  }
+}

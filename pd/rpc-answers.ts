@@ -1,0 +1,95 @@
+/**
+ * Answers that every call of PD shares, and the order of checks before a call is served: serving, cluster id,
+ * bootstrapped. An error of the transport means "ask another PD", one in the header "this PD answered": clients
+ * treat them so. (pd-rules 0.1 to 0.3)
+ */
+import { type MethodDefinition, pdpb, RPC_CODE, RpcStatusError, type RpcCode } from "../proto/index.js";
+import { bindMethod, type BoundMethod, unaryHandler } from "../proto/index.js";
+import type { Cluster } from "./cluster.js";
+import type { PdContext } from "./context.js";
+
+export const ERROR_TYPE = pdpb.ErrorType;
+
+export interface WithHeader {
+  readonly header: pdpb.RequestHeader | null;
+}
+
+export interface HeaderInit {
+  header?: pdpb.IResponseHeader | null | undefined;
+}
+
+export const statusError = (code: RpcCode, message: string): RpcStatusError =>
+  new RpcStatusError({ code, message });
+
+export const okHeader = (context: PdContext): pdpb.IResponseHeader => ({ clusterId: context.clusterId });
+
+export const errorHeader = (
+  context: PdContext,
+  type: pdpb.ErrorType,
+  message: string,
+): pdpb.IResponseHeader => ({ clusterId: context.clusterId, error: { type, message } });
+
+export const notBootstrapped = (context: PdContext): pdpb.IResponseHeader =>
+  errorHeader(context, ERROR_TYPE.NOT_BOOTSTRAPPED, "cluster is not bootstrapped");
+
+/** What keeps a call from being served at all; undefined when nothing does. */
+export function refusal(context: PdContext, header: pdpb.RequestHeader | null): RpcStatusError | undefined {
+  if (!context.leadership.isServing()) return statusError(RPC_CODE.unavailable, "not leader");
+  const got = header?.clusterId ?? 0n;
+  if (got === context.clusterId) return undefined;
+  return statusError(
+    RPC_CODE.failedPrecondition,
+    `mismatch cluster id, need ${context.clusterId} but got ${got}`,
+  );
+}
+
+export type Reply<Response> = (response: Response | RpcStatusError) => void;
+
+/** A unary call that needs the leader and the right cluster id. */
+export function leaderCall<
+  Request extends WithHeader,
+  Response,
+  RequestInit,
+  ResponseInit extends HeaderInit,
+>(
+  cluster: Cluster,
+  definition: MethodDefinition<Request, Response, RequestInit, ResponseInit>,
+  serve: (request: Request, reply: Reply<ResponseInit>) => void,
+): BoundMethod {
+  const { context } = cluster;
+  return bindMethod(
+    definition,
+    unaryHandler<Request, ResponseInit>((request, reply) => {
+      const refused = refusal(context, request.header);
+      if (refused !== undefined) return reply(refused);
+      context.metrics.increment("pd_server_request_total", { method: definition.path });
+      serve(request, reply);
+    }),
+  );
+}
+
+/** As `leaderCall`, and the cluster must be bootstrapped. */
+export function clusterCall<
+  Request extends WithHeader,
+  Response,
+  RequestInit,
+  ResponseInit extends HeaderInit,
+>(
+  cluster: Cluster,
+  definition: MethodDefinition<Request, Response, RequestInit, ResponseInit>,
+  serve: (request: Request, reply: Reply<ResponseInit>) => void,
+): BoundMethod {
+  return leaderCall(cluster, definition, (request, reply) => {
+    if (!cluster.isBootstrapped) {
+      return reply({ header: notBootstrapped(cluster.context) } as ResponseInit);
+    }
+    serve(request, reply);
+  });
+}
+
+/** A domain error: the call succeeded, the header says what is wrong. */
+export const failure = <Response extends HeaderInit>(
+  context: PdContext,
+  message: string,
+  type: pdpb.ErrorType = ERROR_TYPE.UNKNOWN,
+): Response => ({ header: errorHeader(context, type, message) }) as Response;

@@ -1,0 +1,243 @@
+/**
+ * The calls about regions: the heartbeat stream and the reads by key, id, range. Keys are compared as they come: PD
+ * never encodes or decodes them. A miss is an OK answer with nothing in it. (pd-rules 4.1 to 4.3, 4.16 to 4.20)
+ */
+import { compareBytes, equalBytes } from "../base/index.js";
+import {
+  bindMethod,
+  type BoundMethod,
+  PdService,
+  type pdpb,
+  RPC_CODE,
+  RPC_OK,
+  type RpcStatus,
+  type ServerCallListener,
+} from "../proto/index.js";
+import type { Cluster } from "./cluster.js";
+import type { HeartbeatCall, HeartbeatStreams } from "./heartbeat-streams.js";
+import type { RegionInfo } from "./region-info.js";
+import {
+  clusterCall,
+  ERROR_TYPE,
+  errorHeader,
+  failure,
+  notBootstrapped,
+  okHeader,
+  refusal,
+} from "./rpc-answers.js";
+import { peerToWire, regionFromHeartbeat, regionToWire } from "./wire.js";
+
+const BIND_INTERVAL_MS = 60_000;
+const BATCH_RANGES_MAX = 10_000;
+
+export interface RegionEvents {
+  /** Every accepted heartbeat, also one that changed nothing: it is the pulse that drives operators. */
+  onRegionHeartbeat(region: RegionInfo, previous: RegionInfo | undefined): void;
+}
+
+export function regionMethods(
+  cluster: Cluster,
+  streams: HeartbeatStreams,
+  events: RegionEvents,
+): BoundMethod[] {
+  const { context, regions } = cluster;
+  const header = okHeader(context);
+  const found = (region: RegionInfo | undefined): pdpb.IGetRegionResponse =>
+    region === undefined ? { header } : { header, ...regionToClient(region) };
+  return [
+    bindMethod(PdService.RegionHeartbeat, (call) => heartbeatCall(cluster, streams, events, call)),
+    clusterCall(cluster, PdService.GetRegion, (request, reply) =>
+      reply(found(regions.find(request.regionKey))),
+    ),
+    clusterCall(cluster, PdService.GetPrevRegion, (request, reply) => {
+      const region = regions.find(request.regionKey);
+      reply(found(region === undefined ? undefined : regions.previous(region)));
+    }),
+    clusterCall(cluster, PdService.GetRegionByID, (request, reply) =>
+      reply(found(regions.byId(request.regionId))),
+    ),
+    bindMethod(PdService.QueryRegion, (call) => ({
+      onMessage(request) {
+        const refused = refusal(context, request.header);
+        if (refused !== undefined) return call.end(refused.status);
+        if (!cluster.isBootstrapped) return call.send({ header: notBootstrapped(context) });
+        call.send(queryRegions(cluster, request));
+      },
+      onHalfClose: () => call.end(),
+      onCancel() {},
+    })),
+    clusterCall(cluster, PdService.ScanRegions, (request, reply) => {
+      const scanned = regions.scan(request.startKey, request.endKey, request.limit).map(regionToWire);
+      reply({
+        header,
+        regions: scanned,
+        regionMetas: scanned.map((region) => region.region ?? {}),
+        leaders: scanned.map((region) => region.leader ?? {}),
+      });
+    }),
+    clusterCall(cluster, PdService.BatchScanRegions, (request, reply) => {
+      const scanned = batchScan(cluster, request);
+      if (typeof scanned === "string") return reply(failure(context, scanned));
+      if (scanned === undefined) {
+        const text = "required region is not fully covered by the regions found";
+        return reply(failure(context, text, ERROR_TYPE.REGIONS_NOT_CONTAIN_ALL_KEY_RANGE));
+      }
+      reply({ header, regions: scanned.map(regionToWire) });
+    }),
+    bindMethod(PdService.ReportBuckets, (call) => ({
+      onMessage() {},
+      onHalfClose() {
+        call.send({ header });
+        call.end();
+      },
+      onCancel() {},
+    })),
+  ];
+}
+
+/** As `regionToWire`, but a leader that is not known is left out. */
+function regionToClient(region: RegionInfo): pdpb.IRegionResponse {
+  const wire = regionToWire(region);
+  return region.leader === undefined ? { ...wire, leader: null } : wire;
+}
+
+function queryRegions(cluster: Cluster, request: pdpb.QueryRegionRequest): pdpb.IQueryRegionResponse {
+  const { regions } = cluster;
+  const byId: { [key: string]: pdpb.IRegionResponse } = {};
+  const take = (region: RegionInfo | undefined): number => {
+    if (region === undefined) return 0;
+    byId[region.meta.id] ??= regionToClient(region);
+    return region.meta.id;
+  };
+  const keyIdMap = request.keys.map((key) => take(regions.find(key)));
+  const prevKeyIdMap = request.prevKeys.map((key) => {
+    const region = regions.find(key);
+    return take(region === undefined ? undefined : regions.previous(region));
+  });
+  for (const id of request.ids) {
+    if (id !== 0 && take(regions.byId(id)) === 0) byId[id] ??= {};
+  }
+  return { header: okHeader(cluster.context), keyIdMap, prevKeyIdMap, regionsById: byId };
+}
+
+/** Text: refused. Undefined: a hole where all keys were asked for. */
+function batchScan(
+  cluster: Cluster,
+  request: pdpb.BatchScanRegionsRequest,
+): RegionInfo[] | string | undefined {
+  const { ranges } = request;
+  if (ranges.length > BATCH_RANGES_MAX) return `more than ${BATCH_RANGES_MAX} ranges`;
+  const merged: { start: Uint8Array; end: Uint8Array }[] = [];
+  for (const range of ranges) {
+    const last = merged.at(-1);
+    if (last !== undefined && compareBytes(range.startKey, last.end) < 0) {
+      return "invalid key range, ranges overlapped";
+    }
+    if (range.endKey.length > 0 && compareBytes(range.endKey, range.startKey) < 0) {
+      return "invalid key range, start key > end key";
+    }
+    if (last !== undefined && equalBytes(last.end, range.startKey)) last.end = range.endKey;
+    else merged.push({ start: range.startKey, end: range.endKey });
+  }
+  const found: RegionInfo[] = [];
+  for (const { start, end } of merged) {
+    const left = request.limit > 0 ? request.limit - found.length : 0;
+    if (request.limit > 0 && left <= 0) break;
+    // One more than asked: a region at the border of two ranges is returned once.
+    const scanned = cluster.regions.scan(start, end, left === 0 ? 0 : left + 1);
+    const fresh = scanned.filter((region) => found.at(-1)?.meta.id !== region.meta.id);
+    const cut = left === 0 ? fresh : fresh.slice(0, left);
+    if (request.containAllKeyRange && !covers(scanned, start, end, cut.length < fresh.length))
+      return undefined;
+    found.push(...cut);
+  }
+  return found;
+}
+
+/** Whether the regions cover [start, end) without a hole; when `cut` by the limit the tail does not count. */
+function covers(found: readonly RegionInfo[], start: Uint8Array, end: Uint8Array, cut: boolean): boolean {
+  let covered: Uint8Array | undefined = start;
+  for (const { meta } of found) {
+    if (covered === undefined || compareBytes(meta.startKey, covered) > 0) return false;
+    covered = meta.endKey.length === 0 ? undefined : meta.endKey;
+  }
+  if (covered === undefined || cut) return true;
+  return end.length > 0 && compareBytes(covered, end) >= 0;
+}
+
+function heartbeatCall(
+  cluster: Cluster,
+  streams: HeartbeatStreams,
+  events: RegionEvents,
+  call: HeartbeatCall,
+): ServerCallListener<pdpb.RegionHeartbeatRequest> {
+  const { context } = cluster;
+  let boundMs = Number.NEGATIVE_INFINITY;
+  let boundStore = 0;
+  let ended = false;
+  const end = (status: RpcStatus): void => {
+    ended = true;
+    streams.unbind(call);
+    call.end(status);
+  };
+  const report = (message: string, region: pdpb.RegionHeartbeatRequest["region"]): void => {
+    context.metrics.increment("pd_scheduler_region_heartbeat", { type: "report", status: "err" });
+    const target = region?.peers[0];
+    const answer: pdpb.IRegionHeartbeatResponse = {
+      header: errorHeader(context, ERROR_TYPE.UNKNOWN, message),
+    };
+    if (region !== null) answer.regionId = region.id;
+    if (target !== undefined) answer.targetPeer = target;
+    call.send(answer);
+  };
+  return {
+    onMessage(request) {
+      if (ended) return;
+      const refused = refusal(context, request.header);
+      if (refused !== undefined) return end(refused.status);
+      if (!cluster.isBootstrapped) {
+        call.send({ header: notBootstrapped(context) });
+        return end(RPC_OK);
+      }
+      const { leader, region } = request;
+      const storeId = leader?.storeId ?? 0;
+      const store = cluster.store(storeId);
+      if (store === undefined) {
+        return end({ code: RPC_CODE.unknown, message: `invalid store ID ${storeId}, not found` });
+      }
+      if (store.isRemoved) return;
+      const nowMs = cluster.nowMs();
+      if (storeId !== boundStore || nowMs - boundMs > BIND_INTERVAL_MS || !streams.has(storeId)) {
+        streams.bind(storeId, call);
+        boundMs = nowMs;
+        boundStore = storeId;
+      }
+      if (leader === null || leader.id === 0) return report("invalid request leader, leader is nil", region);
+      if (region === null || region.id === 0) return report("invalid request region, region id is 0", region);
+      if (region.peers.length === 0) return report("invalid request region, it has no peers", region);
+      const previous = cluster.regions.byId(region.id);
+      const record = regionFromHeartbeat(request, region, leader, previous);
+      if (record.meta.endKey.length > 0 && compareBytes(record.meta.startKey, record.meta.endKey) >= 0) {
+        return report("invalid request region, start key >= end key", region);
+      }
+      const result = cluster.putRegion(record);
+      if (result.kind === "stale") return report(result.reason, region);
+      context.metrics.increment("pd_scheduler_region_heartbeat", { type: "report", status: "ok" });
+      events.onRegionHeartbeat(record, previous);
+    },
+    onHalfClose() {
+      if (!ended) end(RPC_OK);
+    },
+    onCancel() {
+      ended = true;
+      streams.unbind(call);
+    },
+  };
+}
+
+/** The parts of a response that every command to a region's leader carries. */
+export const commandFor = (region: RegionInfo): pdpb.IRegionHeartbeatResponse => ({
+  regionId: region.meta.id,
+  regionEpoch: { confVer: region.meta.epoch.confVer, version: region.meta.epoch.version },
+  targetPeer: region.leader === undefined ? {} : peerToWire(region.leader),
+});
