@@ -28,6 +28,7 @@ export {
   tikvpb,
   tracepb,
 } from "./gen/kvproto.js";
-export { codec } from "./codec.js";
+export { codec, plainBytes } from "./codec.js";
+export * from "./fast/index.js";
 export * from "./rpc.js";
 export * from "./services.js";

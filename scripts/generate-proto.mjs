@@ -13,6 +13,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import protobuf from "protobufjs";
 import { kindOf64 } from "./proto-64bit.mjs";
+import { fastCodecs, fastDeclarations } from "./proto-fast.mjs";
 import { PRELUDE } from "./proto-prelude.mjs";
 import { serviceTable, typeDeclarations } from "./proto-types.mjs";
 
@@ -255,5 +256,8 @@ if (leftover !== null) {
 writeFileSync(join(output, "kvproto.js"), code);
 execFileSync(process.execPath, ["--check", join(output, "kvproto.js")]);
 writeFileSync(join(output, "kvproto.d.ts"), HEAD + typeDeclarations(camel, described));
+writeFileSync(join(output, "fast.js"), HEAD + fastCodecs(camel, described));
+execFileSync(process.execPath, ["--check", join(output, "fast.js")]);
+writeFileSync(join(output, "fast.d.ts"), HEAD + fastDeclarations());
 writeFileSync(join(output, "services.ts"), HEAD + serviceTable(camel));
 console.log(`${files.length} files, ${described.size} messages`, JSON.stringify(counts));

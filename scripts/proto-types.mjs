@@ -124,7 +124,12 @@ function kindOf(method) {
 }
 
 /** Codecs of these messages are written by hand (proto/fast/): they carry nearly all traffic. */
-const FAST = {};
+const FAST = {
+  "tikvpb.BatchCommandsRequest": "batchCommandsRequestCodec",
+  "tikvpb.BatchCommandsResponse": "batchCommandsResponseCodec",
+  "tikvpb.BatchRaftMessage": "batchRaftMessageCodec",
+  "raft_serverpb.RaftMessage": "raftMessageCodec",
+};
 
 function codecOf(type, used) {
   const name = fullName(type);
@@ -147,7 +152,9 @@ export function serviceTable(reflection) {
     body.push("", `export const ${name} = {`);
     for (const method of service.methodsArray) {
       const [request, response] = [method.resolvedRequestType, method.resolvedResponseType];
-      for (const type of [request, response]) packages.add(fullName(type).split(".")[0]);
+      for (const type of [request, response]) {
+        if (FAST[fullName(type)] === undefined) packages.add(fullName(type).split(".")[0]);
+      }
       const path = `/${fullName(service)}/${method.name}`;
       body.push(
         `  ${method.name}: method(`,
