@@ -1,0 +1,3 @@
+export { type PdCallback, PdClient, type PdClientOptions } from "./pd-client.js";
+export { RegionHeartbeats } from "./region-heartbeats.js";
+export { type TimestampCallback, TsoStream } from "./tso-stream.js";
