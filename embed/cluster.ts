@@ -1,0 +1,200 @@
+/**
+ * A whole cluster inside one process: PD and stores of the same classes as in production, over an in-process network that
+ * still carries bytes. For programs that want the engine inside and for tests.
+ *
+ *   await using cluster = await Cluster.start({ stores: 3 });
+ *   await cluster.client.put(utf8("key"), utf8("value"));
+ */
+import { InProcessNetwork } from "../adapters/in-process-network.js";
+import { nodeEnv } from "../adapters/node-env.js";
+import { type Engine, type Env, type Logger, must, RaftwerkError, SILENT_LOGGER } from "../base/index.js";
+import { MemoryEngine } from "../engine/memory.js";
+import { PdClient } from "../pd-client/index.js";
+import { EmbeddedMetaStore, PlacementDriver } from "../pd/index.js";
+import { DEFAULT_STORE_CONFIG, Store, type StoreConfig } from "../store/index.js";
+
+export interface ClusterOptions {
+  /** Store count, 1 to 64. Default 3. */
+  readonly stores?: number;
+  readonly log?: Logger;
+  readonly storeConfig?: Partial<StoreConfig>;
+  /** PD settings by section and item, e.g. `{ replication: { "max-replicas": 1 } }`. */
+  readonly pdConfig?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** How long to wait until the first region has all its replicas. Default 30 s. */
+  readonly readyTimeoutMs?: number;
+}
+
+/** One store of the cluster, which may be stopped and started again on its engine. */
+export interface ClusterStore {
+  readonly address: string;
+  readonly engine: Engine;
+  store: Store;
+  /** Undefined while stopped. */
+  close: (() => void) | undefined;
+  pd: PdClient;
+}
+
+const PD_ADDRESS = "pd:2379";
+
+export class Cluster {
+  readonly env: Env;
+  readonly network: InProcessNetwork;
+  readonly stores: ClusterStore[] = [];
+  readonly pdEngine: Engine = new MemoryEngine();
+  readonly #options: ClusterOptions;
+  #pd: PlacementDriver | undefined;
+  #closePd: (() => void) | undefined;
+  #fatal: Error | undefined;
+
+  private constructor(options: ClusterOptions) {
+    this.#options = options;
+    this.env = nodeEnv(options.log ?? SILENT_LOGGER);
+    this.network = new InProcessNetwork(this.env);
+  }
+
+  /** Resolves once the first region has all its replicas and a leader. */
+  static async start(options: ClusterOptions = {}): Promise<Cluster> {
+    const count = options.stores ?? 3;
+    if (!Number.isInteger(count) || count < 1 || count > 64) {
+      throw new RaftwerkError("invalidArgument", `stores must be 1 to 64, not ${count}`, { retry: "never" });
+    }
+    const cluster = new Cluster(options);
+    await cluster.startPd();
+    for (let i = 0; i < count; i++) await cluster.addStore();
+    await cluster.waitUntil(
+      () => cluster.#isReplicated(Math.min(count, 3)),
+      options.readyTimeoutMs ?? 30_000,
+      "the first region was not replicated",
+    );
+    return cluster;
+  }
+
+  get pd(): PlacementDriver {
+    return must(this.#pd, "PD is stopped");
+  }
+
+  get pdAddress(): string {
+    return PD_ADDRESS;
+  }
+
+  /** The error that stopped a store or PD, if one did. */
+  get fatal(): Error | undefined {
+    return this.#fatal;
+  }
+
+  async startPd(): Promise<void> {
+    const metaStore = must(
+      await promised<EmbeddedMetaStore | undefined>((callback) =>
+        EmbeddedMetaStore.open(this.env, this.pdEngine, callback),
+      ),
+      "the meta store did not open",
+    );
+    const pd = new PlacementDriver(
+      this.env,
+      {
+        name: "pd",
+        clientUrls: [`http://${PD_ADDRESS}`],
+        ...(this.#options.pdConfig === undefined ? {} : { config: this.#options.pdConfig }),
+      },
+      metaStore,
+    );
+    await promised<void>((callback) => pd.start(callback));
+    this.#pd = pd;
+    this.#closePd = this.network.listen(PD_ADDRESS, pd.methods());
+  }
+
+  stopPd(): void {
+    this.#closePd?.();
+    this.#pd?.stop();
+    this.#pd = undefined;
+  }
+
+  /** Starts one more store. */
+  async addStore(): Promise<ClusterStore> {
+    const address = `store-${this.stores.length + 1}:20160`;
+    const slot = { address, engine: new MemoryEngine() as Engine, close: undefined } as unknown as ClusterStore;
+    this.stores.push(slot);
+    await this.restartStore(slot);
+    return slot;
+  }
+
+  async restartStore(slot: ClusterStore): Promise<void> {
+    slot.pd = new PdClient(this.env, this.network, { endpoints: [PD_ADDRESS] });
+    await promised<void>((callback) => slot.pd.connect(callback));
+    const store = new Store(
+      this.env,
+      {
+        advertiseAddress: slot.address,
+        statusAddress: "",
+        version: "8.5.0",
+        gitHash: "",
+        labels: [],
+        config: { ...DEFAULT_STORE_CONFIG, ...this.#options.storeConfig },
+      },
+      {
+        engine: slot.engine,
+        network: this.network,
+        pd: slot.pd,
+        onFatal: (error) => {
+          this.#fatal = error;
+          this.stopStore(slot);
+        },
+      },
+    );
+    slot.store = store;
+    const stopListening = this.network.listen(slot.address, store.methods());
+    slot.close = () => {
+      stopListening();
+      slot.pd.close();
+      store.stop(() => {});
+    };
+    await promised<void>((callback) => store.start(callback));
+  }
+
+  /** Stops a store as a crash would: what its engine holds stays. */
+  stopStore(slot: ClusterStore): void {
+    slot.close?.();
+    (slot as { close: (() => void) | undefined }).close = undefined;
+  }
+
+  async close(): Promise<void> {
+    for (const slot of this.stores) this.stopStore(slot);
+    this.stopPd();
+    await Promise.resolve();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Polls until `condition` holds. */
+  async waitUntil(condition: () => boolean, timeoutMs: number, otherwise: string): Promise<void> {
+    const deadlineMs = this.env.clock.monotonicMs() + timeoutMs;
+    while (!condition()) {
+      if (this.#fatal !== undefined) throw this.#fatal;
+      if (this.env.clock.monotonicMs() > deadlineMs) {
+        throw new RaftwerkError("deadlineExceeded", `${otherwise} within ${timeoutMs} ms`, { retry: "safe" });
+      }
+      await new Promise<void>((resolve) => this.env.timers.set(10, resolve));
+    }
+  }
+
+  #isReplicated(replicas: number): boolean {
+    for (const { store } of this.stores) {
+      for (const peer of store.peers.all()) {
+        const voters = peer.region.peers.filter((meta) => meta.role === "voter");
+        if (peer.isLeader && voters.length >= replicas) return true;
+      }
+    }
+    return false;
+  }
+}
+
+function promised<T>(run: (callback: (error: Error | undefined, result?: T) => void) => void): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    run((error, result) => {
+      if (error === undefined) resolve(result as T);
+      else reject(error);
+    });
+  });
+}
