@@ -1,0 +1,191 @@
+/**
+ * An operator: a plan of steps for one region, made for one membership. At most one runs per region. (pd-rules 6.1)
+ */
+import { formatDurationMs, formatInstant } from "./duration.js";
+import { type RegionEpoch, type RegionInfo, voters } from "./region-info.js";
+import { isStepFinished, type Step, stepText, stepTimeoutMs } from "./operator-step.js";
+
+/** In the order in which the text names them; the first one present is the kind an operator is counted in. */
+const KINDS = ["admin", "merge", "range", "replica", "split", "hot-region", "region", "leader"] as const;
+export type OperatorKind = (typeof KINDS)[number];
+
+export type OperatorPriority = "low" | "medium" | "high" | "urgent";
+const PRIORITIES: readonly OperatorPriority[] = ["low", "medium", "high", "urgent"];
+export const priorityLevel = (priority: OperatorPriority): number => PRIORITIES.indexOf(priority);
+
+export type OperatorState =
+  | "created"
+  | "started"
+  | "success"
+  | "canceled"
+  | "replaced"
+  | "expired"
+  | "timeout";
+
+/** A plan that was not started for so long was made for another world. */
+const CREATED_EXPIRES_MS = 3000;
+
+export interface OperatorPlan {
+  readonly desc: string;
+  readonly brief: string;
+  readonly kinds: readonly OperatorKind[];
+  readonly priority: OperatorPriority;
+  readonly steps: readonly Step[];
+}
+
+export class Operator {
+  readonly desc: string;
+  readonly brief: string;
+  readonly kinds: readonly OperatorKind[];
+  readonly priority: OperatorPriority;
+  readonly steps: readonly Step[];
+  readonly regionId: number;
+  readonly epoch: RegionEpoch;
+  readonly sizeMib: number;
+  readonly timeoutMs: number;
+  readonly createdMs: number;
+  readonly createdWallMs: number;
+  startedMs = 0;
+  startedWallMs = 0;
+  finishedMs = 0;
+  finishedWallMs = 0;
+  /** Index of the first step that is not finished. */
+  currentStep = 0;
+  state: OperatorState = "created";
+  /** Why it ended otherwise than by success. */
+  reason = "";
+  /** When the current step is sent again. */
+  nextPushMs = 0;
+
+  constructor(plan: OperatorPlan, region: RegionInfo, nowMs: number, wallMs: number) {
+    this.desc = plan.desc;
+    this.brief = plan.brief;
+    this.kinds = KINDS.filter((kind) => plan.kinds.includes(kind));
+    this.priority = plan.priority;
+    this.steps = plan.steps;
+    this.regionId = region.meta.id;
+    this.epoch = region.meta.epoch;
+    this.sizeMib = region.sizeMib;
+    this.createdMs = nowMs;
+    this.createdWallMs = wallMs;
+    let totalMs = 0;
+    for (const step of plan.steps) totalMs += stepTimeoutMs(step, region.sizeMib);
+    this.timeoutMs = Math.floor(totalMs / 1000) * 1000;
+  }
+
+  /** Every operator is counted in exactly one kind: else replica repairs would block leader balance. (6.2) */
+  get countedKind(): OperatorKind {
+    return this.kinds[0] ?? "admin";
+  }
+
+  get isEnded(): boolean {
+    return this.state !== "created" && this.state !== "started";
+  }
+
+  get step(): Step | undefined {
+    return this.steps[this.currentStep];
+  }
+
+  /** Moves over finished steps and settles the state. */
+  check(region: RegionInfo, nowMs: number): void {
+    if (this.state !== "started") return;
+    while (this.step !== undefined && isStepFinished(this.step, region)) this.currentStep += 1;
+    if (this.step === undefined) this.state = "success";
+    else this.#checkTime(nowMs);
+  }
+
+  #checkTime(nowMs: number): void {
+    if (this.state === "started" && nowMs - this.startedMs >= this.timeoutMs) this.state = "timeout";
+  }
+
+  isExpired(nowMs: number): boolean {
+    return this.state === "created" && nowMs - this.createdMs >= CREATED_EXPIRES_MS;
+  }
+
+  toText(): string {
+    const { epoch } = this;
+    const steps = this.steps.map((step, i) => `${i}:{${stepText(step)}}`).join(", ");
+    const text =
+      `${this.desc} {${this.brief}} (kind:${this.kinds.join(",")}, ` +
+      `region:${this.regionId}(${epoch.version}, ${epoch.confVer}), createAt:${instant(this.createdWallMs)}, ` +
+      `startAt:${instant(this.startedWallMs)}, currentStep:${this.currentStep}, size:${this.sizeMib}, ` +
+      `steps:[${steps}], timeout:[${formatDurationMs(this.timeoutMs)}])`;
+    if (this.state === "success") return `${text} finished`;
+    return this.state === "timeout" ? `${text} timeout` : text;
+  }
+
+  /** The form of an ended operator in the records. */
+  toRecordText(): string {
+    const duration = formatDurationMs(this.finishedMs - (this.startedMs || this.createdMs));
+    return `${this.toText()} (finishAt:${instant(this.finishedWallMs)}, duration:${duration})`;
+  }
+
+  /** As `GET /operators/{id}` and GetOperator name it. */
+  get statusText(): "SUCCESS" | "TIMEOUT" | "CANCEL" | "REPLACE" | "RUNNING" {
+    switch (this.state) {
+      case "success":
+        return "SUCCESS";
+      case "timeout":
+      case "expired":
+        return "TIMEOUT";
+      case "canceled":
+        return "CANCEL";
+      case "replaced":
+        return "REPLACE";
+      default:
+        return "RUNNING";
+    }
+  }
+}
+
+const instant = (wallMs: number): string =>
+  wallMs === 0
+    ? "0001-01-01 00:00:00 +0000 UTC"
+    : `${formatInstant(wallMs).replace("T", " ").replace("Z", "")} +0000 UTC`;
+
+/** What the unfinished steps of an operator will do to a store. */
+export interface StoreInfluence {
+  leaderCount: number;
+  leaderSizeMib: number;
+  regionCount: number;
+  regionSizeMib: number;
+}
+
+export type Influence = Map<number, StoreInfluence>;
+
+export function addInfluence(influence: Influence, operator: Operator, region: RegionInfo): void {
+  const on = (storeId: number): StoreInfluence => {
+    let entry = influence.get(storeId);
+    if (entry === undefined) {
+      entry = { leaderCount: 0, leaderSizeMib: 0, regionCount: 0, regionSizeMib: 0 };
+      influence.set(storeId, entry);
+    }
+    return entry;
+  };
+  for (const step of operator.steps.slice(operator.currentStep)) {
+    switch (step.kind) {
+      case "transferLeader":
+        on(step.fromStore).leaderCount -= 1;
+        on(step.fromStore).leaderSizeMib -= region.sizeMib;
+        on(step.toStore).leaderCount += 1;
+        on(step.toStore).leaderSizeMib += region.sizeMib;
+        break;
+      case "addPeer":
+      case "addLearner":
+        // Once the peer is visible the store's own figures have it.
+        if (region.meta.peers.some((peer) => peer.id === step.peerId)) break;
+        on(step.storeId).regionCount += 1;
+        on(step.storeId).regionSizeMib += region.sizeMib;
+        break;
+      case "removePeer":
+        on(step.storeId).regionCount -= 1;
+        on(step.storeId).regionSizeMib -= region.sizeMib;
+        break;
+      case "split":
+        for (const peer of voters(region)) on(peer.storeId).regionCount += 1;
+        break;
+      default:
+        break;
+    }
+  }
+}

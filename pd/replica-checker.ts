@@ -1,0 +1,151 @@
+/**
+ * Keeps every region at `max-replicas` voters on good stores: leaves joint state, promotes or removes learners that
+ * were left over, replaces peers of down and leaving stores, adds what is missing, removes what is too much, and moves
+ * replicas apart. One plan at a time per region, the most urgent first. (pd-rules 8.9, 8.11, 8.13)
+ *
+ * A peer is down only if its leader says so and PD has not heard from its store for `max-store-down-time`: either
+ * alone may be a fault of the network between two of them.
+ */
+import { type BuildResult, OperatorBuilder } from "./operator-builder.js";
+import type { Operator } from "./operator.js";
+import { isInJointState, isUnhealthy, peerOnStore, type RegionInfo, voters } from "./region-info.js";
+import type { SchedulingView } from "./scheduling-view.js";
+import { selectPeerToRemove, selectStoreToAdd } from "./store-selector.js";
+
+export type CheckResult =
+  | { readonly kind: "healthy" }
+  | { readonly kind: "operator"; readonly operator: Operator }
+  /** Something is wrong and nothing can be done now. */
+  | { readonly kind: "waiting"; readonly reason: string };
+
+const HEALTHY: CheckResult = { kind: "healthy" };
+const waiting = (reason: string): CheckResult => ({ kind: "waiting", reason });
+const planned = (built: BuildResult): CheckResult =>
+  built.kind === "built" ? { kind: "operator", operator: built.operator } : waiting(built.reason);
+
+export class ReplicaChecker {
+  readonly #view: SchedulingView;
+
+  constructor(view: SchedulingView) {
+    this.#view = view;
+  }
+
+  check(region: RegionInfo): CheckResult {
+    if (region.leader === undefined) return waiting("the region has no leader");
+    if (isInJointState(region.meta)) return this.leaveJointState(region);
+    const checks = [this.#down, this.#offline, this.#learners, this.#missing, this.#extra, this.#location];
+    let blocked: CheckResult = HEALTHY;
+    for (const check of checks) {
+      const result = check.call(this, region);
+      if (result.kind === "operator") return result;
+      if (result.kind === "waiting" && blocked.kind === "healthy") blocked = result;
+    }
+    return blocked;
+  }
+
+  /** An operator that died between entering and leaving left it so. (6.18) */
+  leaveJointState(region: RegionInfo): CheckResult {
+    const builder = new OperatorBuilder(this.#view, "leave-joint-state", region, { allowJointState: true });
+    return planned(builder.buildLeaveJointState());
+  }
+
+  get #maxReplicas(): number {
+    return this.#view.config.maxReplicas;
+  }
+
+  #down(region: RegionInfo): CheckResult {
+    if (!this.#view.config.flag("schedule.enable-remove-down-replica")) return HEALTHY;
+    for (const { peer } of region.downPeers) {
+      const store = this.#view.store(peer.storeId);
+      if (store === undefined || peerOnStore(region, peer.storeId)?.id !== peer.id) continue;
+      if (this.#view.isDown(store)) return this.#fix(region, peer.storeId, "down");
+    }
+    return HEALTHY;
+  }
+
+  #offline(region: RegionInfo): CheckResult {
+    if (!this.#view.config.flag("schedule.enable-replace-offline-replica")) return HEALTHY;
+    for (const peer of region.meta.peers) {
+      const store = this.#view.store(peer.storeId);
+      // A store that PD does not know: PD may have lost data itself, and must not act on that.
+      if (store === undefined || store.isUp) continue;
+      return this.#fix(region, peer.storeId, "offline");
+    }
+    return HEALTHY;
+  }
+
+  /** With too many voters the peer is removed, else replaced, never first removed. */
+  #fix(region: RegionInfo, storeId: number, status: "down" | "offline"): CheckResult {
+    const isLearner = peerOnStore(region, storeId)?.role === "learner";
+    if (isLearner || voters(region).length > this.#maxReplicas) {
+      const builder = new OperatorBuilder(this.#view, `remove-extra-${status}-replica`, region);
+      return planned(builder.removePeer(storeId).build(["replica"], "high"));
+    }
+    const beside = this.#view.storesOf(region, storeId);
+    const selection = selectStoreToAdd(this.#view, region, beside);
+    if (selection.kind !== "store")
+      return waiting(`no store to replace the ${status} peer on store ${storeId}`);
+    const builder = new OperatorBuilder(this.#view, `replace-${status}-replica`, region);
+    builder.addPeer(selection.store.id, "voter").removePeer(storeId);
+    return planned(builder.build(["replica"], "high"));
+  }
+
+  /** A plan that ended half-way leaves a learner: finish it while voters are missing, else take it away. */
+  #learners(region: RegionInfo): CheckResult {
+    const learner = region.meta.peers.find((peer) => peer.role === "learner");
+    if (learner === undefined) return HEALTHY;
+    if (voters(region).length >= this.#maxReplicas) {
+      const builder = new OperatorBuilder(this.#view, "remove-orphan-peer", region);
+      return planned(builder.removePeer(learner.storeId).build(["replica"]));
+    }
+    if (isUnhealthy(region, learner.id)) return waiting(`learner ${learner.id} is not ready`);
+    const builder = new OperatorBuilder(this.#view, "promote-learner", region);
+    return planned(builder.promoteLearner(learner.storeId).build(["replica"], "high"));
+  }
+
+  #missing(region: RegionInfo): CheckResult {
+    if (!this.#view.config.flag("schedule.enable-make-up-replica")) return HEALTHY;
+    if (region.meta.peers.length >= this.#maxReplicas) return HEALTHY;
+    const selection = selectStoreToAdd(this.#view, region, this.#view.storesOf(region));
+    if (selection.kind !== "store") return waiting("no store to add a replica");
+    const builder = new OperatorBuilder(this.#view, "make-up-replica", region);
+    return planned(builder.addPeer(selection.store.id, "voter").build(["replica"], "high"));
+  }
+
+  #extra(region: RegionInfo): CheckResult {
+    if (!this.#view.config.flag("schedule.enable-remove-extra-replica")) return HEALTHY;
+    const all = voters(region);
+    if (all.length <= this.#maxReplicas) return HEALTHY;
+    const storeId = selectPeerToRemove(
+      this.#view,
+      region,
+      all.map((peer) => peer.storeId),
+    );
+    const builder = new OperatorBuilder(this.#view, "remove-extra-replica", region);
+    return planned(builder.removePeer(storeId).build(["replica"]));
+  }
+
+  /** Only a strictly better place, so that two equal ones do not take turns. */
+  #location(region: RegionInfo): CheckResult {
+    const view = this.#view;
+    if (!view.config.flag("schedule.enable-location-replacement")) return HEALTHY;
+    if (view.config.locationLabels.length === 0 || !view.isReplicated(region)) return HEALTHY;
+    if (region.downPeers.length > 0 || region.pendingPeers.length > 0) return HEALTHY;
+    const source = selectPeerToRemove(
+      view,
+      region,
+      region.meta.peers.map((peer) => peer.storeId),
+    );
+    const sourceStore = view.store(source);
+    if (sourceStore === undefined) return HEALTHY;
+    const beside = view.storesOf(region, source);
+    const present = view.locationScore(beside, sourceStore);
+    const better = (store: Parameters<typeof view.locationScore>[1]): boolean =>
+      view.locationScore(beside, store) > present;
+    const selection = selectStoreToAdd(view, region, beside, better);
+    if (selection.kind !== "store") return HEALTHY;
+    const builder = new OperatorBuilder(view, "move-to-better-location", region);
+    builder.addPeer(selection.store.id, "voter").removePeer(source);
+    return planned(builder.build(["replica"]));
+  }
+}
