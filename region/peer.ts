@@ -90,7 +90,7 @@ export interface WriteRequest {
   /** Upper bound of the encoded size. */
   readonly bytes: number;
   readonly isSwap: boolean;
-  fill(encoder: WriteBatchEncoder): void;
+  readonly fill: (encoder: WriteBatchEncoder) => void;
   readonly done: WriteDone;
 }
 

@@ -11,7 +11,7 @@ import {
   type StoreId,
   storeId,
 } from "../base/index.js";
-import { metapb } from "../proto/index.js";
+import type { metapb } from "../proto/index.js";
 
 export type PeerRole = "voter" | "learner" | "incomingVoter" | "demotingVoter";
 
