@@ -1,0 +1,104 @@
+/**
+ * Watches the states of stores: wakes the patrol when a store comes, goes or falls silent, lets preparing stores serve,
+ * and buries leaving stores once they hold nothing more. (pd-rules 3.16 to 3.22)
+ */
+import type { TimerHandle } from "../base/index.js";
+import { metapb } from "../proto/index.js";
+import type { DecisionNotes } from "./decision-notes.js";
+import type { SchedulingView } from "./scheduling-view.js";
+import { type NodeState, StoreInfo } from "./store-info.js";
+
+const LOOK_MS = 1000;
+const AUTHOR = "store-monitor";
+
+export class StoreMonitor {
+  readonly #view: SchedulingView;
+  readonly #notes: DecisionNotes;
+  readonly #onChange: () => void;
+  readonly #seen = new Map<number, string>();
+  /** Stores whose new state is being stored. */
+  readonly #changing = new Set<number>();
+  #timer: TimerHandle | undefined;
+  #stopped = true;
+
+  constructor(view: SchedulingView, notes: DecisionNotes, onChange: () => void) {
+    this.#view = view;
+    this.#notes = notes;
+    this.#onChange = onChange;
+  }
+
+  start(): void {
+    this.#stopped = false;
+    this.#arm();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    if (this.#timer !== undefined) this.#view.env.timers.clear(this.#timer);
+  }
+
+  look(): void {
+    let changed = false;
+    for (const store of this.#view.cluster.stores.values()) {
+      const problem = this.#view.leaderTargetProblem(store);
+      const state = `${store.nodeState} ${problem ?? this.#view.regionTargetProblem(store) ?? "ok"}`;
+      changed ||= this.#seen.get(store.id) !== state;
+      this.#seen.set(store.id, state);
+      if (store.nodeState === "preparing" && store.stats !== undefined) {
+        if (this.#view.cluster.isReadyToServe(store)) this.#change(store, "serving");
+      } else if (store.isRemoving) {
+        this.#drained(store);
+      }
+    }
+    for (const id of this.#seen.keys()) {
+      if (!this.#view.cluster.stores.has(id)) this.#seen.delete(id);
+    }
+    if (changed) this.#onChange();
+  }
+
+  /** Every peer must be gone from the regions' own records: the store's word alone is not enough. */
+  #drained(store: StoreInfo): void {
+    const left = this.#view.cluster.regions.onStore(store.id).regionCount;
+    if (left > 0)
+      return this.#notes.note("store", store.id, AUTHOR, `${left} peers are still to be moved away`);
+    // Before everybody has reported, an empty index means nothing.
+    if (!this.#view.cluster.isPrepared) return;
+    this.#notes.clear("store", store.id, AUTHOR);
+    this.#change(store, "removed");
+  }
+
+  #change(store: StoreInfo, state: NodeState): void {
+    if (this.#changing.has(store.id)) return;
+    this.#changing.add(store.id);
+    const { cluster, env } = this.#view;
+    const from = store.nodeState;
+    cluster.storeChanges.run((done) => {
+      const finish = (): void => {
+        this.#changing.delete(store.id);
+        done();
+      };
+      // Another change may have come first, as a removal that was taken back.
+      if (store.nodeState !== from || cluster.store(store.id) !== store) return finish();
+      const changed = new StoreInfo(metapb.Store.create(store.meta), store.lastHeartbeatMs);
+      changed.setNodeState(state);
+      cluster.saveStore(changed.meta, (error) => {
+        if (error === undefined) {
+          store.setNodeState(state);
+          env.log.info("store state changed", { store: store.id, state });
+          this.#onChange();
+        } else {
+          env.log.warn("storing a store's state failed", { store: store.id, state, error: error.message });
+        }
+        finish();
+      });
+    });
+  }
+
+  #arm(): void {
+    this.#timer = this.#view.env.timers.set(LOOK_MS, () => {
+      if (this.#stopped) return;
+      this.look();
+      this.#arm();
+    });
+  }
+}
