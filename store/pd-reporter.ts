@@ -7,7 +7,13 @@ import type { Env } from "../base/index.js";
 import type { pdpb } from "../proto/index.js";
 import type { PeerChange } from "../region/admin.js";
 import type { Peer } from "../region/peer.js";
-import { epochFromProto, peerFromProto, peerToProto, regionToProto } from "../region/region.js";
+import {
+  epochFromProto,
+  type PeerMeta,
+  peerFromProto,
+  peerToProto,
+  regionToProto,
+} from "../region/region.js";
 import type { StoreConfig } from "./config.js";
 import type { PdPort, RegionHeartbeatStream } from "./pd-port.js";
 import type { PeerRegistry } from "./peers.js";
@@ -26,6 +32,9 @@ export interface PdReporterHost {
   snapshotCounts(): { readonly sending: number; readonly receiving: number };
 }
 
+/** How soon a peer that caught up is noticed: PD waits for it with the next step of its plan. */
+const CATCH_UP_LOOK_MS = 20;
+
 /** eraftpb.ConfChangeType on the wire. */
 const CHANGE_KINDS = ["addVoter", "remove", "addLearner"] as const;
 
@@ -34,6 +43,9 @@ export class PdReporter {
   #stream: RegionHeartbeatStream | undefined;
   readonly #changed = new Set<Peer>();
   readonly #reportedMs = new Map<number, number>();
+  /** Leaders whose last report named pending peers, and how many. */
+  readonly #catchingUp = new Map<Peer, number>();
+  #lookScheduled = false;
   #flushScheduled = false;
   #stopped = false;
   #storeIntervalStartSeconds: number;
@@ -86,6 +98,7 @@ export class PdReporter {
 
   forget(peer: Peer): void {
     this.#changed.delete(peer);
+    this.#catchingUp.delete(peer);
     this.#reportedMs.delete(peer.regionId);
   }
 
@@ -98,16 +111,16 @@ export class PdReporter {
     if (meta === undefined) return;
     const downPeers: pdpb.IPeerStats[] = [];
     const pendingPeers: ReturnType<typeof peerToProto>[] = [];
-    const firstIndex = peer.storage.firstIndex();
-    peer.node.withProgress((id, progress) => {
+    for (const other of pendingPeersOf(peer)) pendingPeers.push(peerToProto(other));
+    peer.node.withProgress((id) => {
       const other = peer.peerById(id);
       if (other === undefined || id === peer.peerId) return;
       const silentMs = peer.silentMs(id, nowMs);
       if (silentMs !== undefined && silentMs >= config.peerDownMs) {
         downPeers.push({ peer: peerToProto(other), downSeconds: Math.floor(silentMs / 1000) });
       }
-      if (progress.match + 1 < firstIndex) pendingPeers.push(peerToProto(other));
     });
+    this.#watchCatchUp(peer, pendingPeers.length);
     this.heartbeatsSent++;
     this.#stream.send({
       header: { clusterId: pd.clusterId },
@@ -128,6 +141,29 @@ export class PdReporter {
     peer.keysWritten = 0;
     peer.bytesRead = 0;
     peer.keysRead = 0;
+  }
+
+  #watchCatchUp(peer: Peer, pending: number): void {
+    if (pending === 0) {
+      this.#catchingUp.delete(peer);
+      return;
+    }
+    this.#catchingUp.set(peer, pending);
+    if (this.#lookScheduled) return;
+    this.#lookScheduled = true;
+    this.#host.env.timers.set(CATCH_UP_LOOK_MS, () => {
+      this.#lookScheduled = false;
+      if (this.#stopped) return;
+      for (const [watched, before] of [...this.#catchingUp]) {
+        if (!watched.isLeader || watched.isRemoved) {
+          this.#catchingUp.delete(watched);
+          continue;
+        }
+        const now = pendingPeersOf(watched).length;
+        if (now < before) this.report(watched);
+        this.#watchCatchUp(watched, now);
+      }
+    });
   }
 
   #onResponse(response: pdpb.RegionHeartbeatResponse): void {
@@ -198,4 +234,15 @@ export class PdReporter {
     this.#storeIntervalStartSeconds = nowSeconds;
     env.timers.set(config.pdStoreHeartbeatTickMs, () => this.#storeHeartbeat());
   }
+}
+
+/** Peers that still lack what the log no longer holds: they wait for a snapshot. */
+function pendingPeersOf(peer: Peer): PeerMeta[] {
+  const firstIndex = peer.storage.firstIndex();
+  const pending: PeerMeta[] = [];
+  peer.node.withProgress((id, progress) => {
+    const other = peer.peerById(id);
+    if (other !== undefined && id !== peer.peerId && progress.match + 1 < firstIndex) pending.push(other);
+  });
+  return pending;
 }
