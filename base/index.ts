@@ -1,3 +1,4 @@
+/** The base: ids, bytes, errors, assertions, and the doors to the world (`Env`, `Engine`) as interfaces. */
 export { assert, AssertionError, must, unreachable } from "./assert.js";
 export * from "./bytes.js";
 export * from "./engine.js";
