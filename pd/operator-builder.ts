@@ -24,6 +24,7 @@ export interface BuilderOptions {
   readonly allowJointState?: boolean;
   /** The target leader is taken as given, whatever the state of its store. */
   readonly forceLeader?: boolean;
+  readonly ignoresStoreLimit?: boolean;
 }
 
 export class OperatorBuilder {
@@ -142,6 +143,7 @@ export class OperatorBuilder {
       kinds: [...all],
       priority,
       steps: this.#steps,
+      ignoresStoreLimit: this.#options.ignoresStoreLimit === true,
     };
     const { clock } = this.#view.env;
     return { kind: "built", operator: new Operator(plan, this.#region, clock.monotonicMs(), clock.wallMs()) };

@@ -220,6 +220,7 @@ export class OperatorController {
 /** Which stores gain or lose a peer. */
 function limitedStores(operator: Operator): { readonly storeId: number; readonly kind: LimitKind }[] {
   const found: { storeId: number; kind: LimitKind }[] = [];
+  if (operator.ignoresStoreLimit) return found;
   for (const step of operator.steps) {
     if (step.kind === "addPeer" || step.kind === "addLearner")
       found.push({ storeId: step.storeId, kind: "add-peer" });

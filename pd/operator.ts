@@ -31,6 +31,8 @@ export interface OperatorPlan {
   readonly kinds: readonly OperatorKind[];
   readonly priority: OperatorPriority;
   readonly steps: readonly Step[];
+  /** Takes no room of the stores' limits: for plans that place empty regions by the hundred. */
+  readonly ignoresStoreLimit?: boolean;
 }
 
 export class Operator {
@@ -39,6 +41,7 @@ export class Operator {
   readonly kinds: readonly OperatorKind[];
   readonly priority: OperatorPriority;
   readonly steps: readonly Step[];
+  readonly ignoresStoreLimit: boolean;
   readonly regionId: number;
   readonly epoch: RegionEpoch;
   readonly sizeMib: number;
@@ -63,6 +66,7 @@ export class Operator {
     this.kinds = KINDS.filter((kind) => plan.kinds.includes(kind));
     this.priority = plan.priority;
     this.steps = plan.steps;
+    this.ignoresStoreLimit = plan.ignoresStoreLimit === true;
     this.regionId = region.meta.id;
     this.epoch = region.meta.epoch;
     this.sizeMib = region.sizeMib;

@@ -9,6 +9,7 @@ import type { HeartbeatStreams } from "./heartbeat-streams.js";
 import { OperatorController } from "./operator-controller.js";
 import type { RegionInfo } from "./region-info.js";
 import { RegionPatrol } from "./region-patrol.js";
+import { RegionScatterer } from "./scatterer.js";
 import { SchedulingView } from "./scheduling-view.js";
 import type { StoreInfo } from "./store-info.js";
 import { StoreMonitor } from "./store-monitor.js";
@@ -20,6 +21,7 @@ export class Scheduling {
   /** Why regions and stores were left as they are. */
   readonly notes: DecisionNotes;
   readonly patrol: RegionPatrol;
+  readonly scatterer: RegionScatterer;
   readonly #monitor: StoreMonitor;
 
   constructor(cluster: Cluster, streams: HeartbeatStreams, saveConfig: () => void) {
@@ -29,6 +31,7 @@ export class Scheduling {
     this.view = this.controller.view;
     this.notes = new DecisionNotes(() => env.clock.wallMs());
     this.patrol = new RegionPatrol(this.controller, this.notes);
+    this.scatterer = new RegionScatterer(this.controller, (id) => this.patrol.suspect(id));
     this.#monitor = new StoreMonitor(this.view, this.notes, () => this.patrol.wake());
     void saveConfig;
   }

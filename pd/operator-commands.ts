@@ -1,0 +1,241 @@
+/**
+ * Operators by hand: what an administrator may ask for, with PD's field names, refusals and statuses (400 for the form
+ * of the request, 500 for what the cluster cannot do). (pd-rules 11.6 to 11.11)
+ */
+import { fromHex } from "../base/index.js";
+import type { Operator, OperatorKind } from "./operator.js";
+import { type BuildResult, OperatorBuilder } from "./operator-builder.js";
+import type { SplitPolicy } from "./operator-step.js";
+import { peerOnStore, type RegionInfo } from "./region-info.js";
+import type { Scheduling } from "./scheduling.js";
+import { splitOperator } from "./split-operator.js";
+
+export interface Refused {
+  readonly kind: "refused";
+  /** Of the HTTP answer. */
+  readonly status: 400 | 500;
+  readonly reason: string;
+}
+
+export type CommandResult = { readonly kind: "ok" } | Refused;
+
+export const OK: CommandResult = { kind: "ok" };
+export const refuse = (status: 400 | 500, reason: string): Refused => ({ kind: "refused", status, reason });
+
+type Body = Readonly<Record<string, unknown>>;
+type Command = (scheduling: Scheduling, body: Body) => CommandResult;
+
+export const ADD_REFUSED = "[PD:operator:ErrAddOperator]failed to add operator, maybe already have one";
+const ADMIN: readonly OperatorKind[] = ["admin"];
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  "add-peer": (scheduling, body) => addPeer(scheduling, body, "voter"),
+  "add-learner": (scheduling, body) => addPeer(scheduling, body, "learner"),
+  "promote-learner": promoteLearner,
+  "remove-peer": removePeer,
+  "transfer-peer": transferPeer,
+  "transfer-leader": transferLeader,
+  "transfer-region": transferRegion,
+  "split-region": splitRegion,
+  "scatter-region": scatterRegion,
+  "merge-region": () => refuse(500, "merging regions is not available in this version"),
+};
+
+/** The body of `POST /pd/api/v1/operators`, parsed from JSON. */
+export function addOperator(scheduling: Scheduling, body: unknown): CommandResult {
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    return refuse(400, "the body must be a JSON object");
+  }
+  const { name } = body as Body;
+  if (typeof name !== "string") return refuse(400, "missing operator name");
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  return command === undefined ? refuse(400, "unknown operator") : command(scheduling, body as Body);
+}
+
+/** The region of the body; asked for last, because faults of form come first. */
+function withRegion(
+  scheduling: Scheduling,
+  body: Body,
+  run: (region: RegionInfo) => CommandResult,
+): CommandResult {
+  const id = idIn(body, "region_id");
+  if (id === undefined) return refuse(400, "missing region id");
+  if (!scheduling.cluster.isBootstrapped) {
+    return refuse(
+      500,
+      "[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first",
+    );
+  }
+  const region = scheduling.cluster.regions.byId(id);
+  return region === undefined
+    ? refuse(500, `[PD:region:ErrRegionNotFound]region ${id} not found`)
+    : run(region);
+}
+
+const idIn = (body: Body, field: string): number | undefined => {
+  const value = body[field];
+  return typeof value === "number" && Number.isSafeInteger(value) && value > 0 ? value : undefined;
+};
+
+function addBuilt(scheduling: Scheduling, built: BuildResult): CommandResult {
+  return built.kind === "refused" ? refuse(500, built.reason) : start(scheduling, built.operator);
+}
+
+function start(scheduling: Scheduling, operator: Operator): CommandResult {
+  const refused = scheduling.controller.add(operator);
+  if (refused === undefined) return OK;
+  scheduling.notes.note("region", operator.regionId, operator.desc, refused);
+  return refuse(500, ADD_REFUSED);
+}
+
+/** Why a store cannot take a peer by hand. */
+function storeRefusal(scheduling: Scheduling, storeId: number): Refused | undefined {
+  const store = scheduling.view.store(storeId);
+  if (store === undefined) return refuse(500, `[PD:core:ErrStoreNotFound]store ${storeId} not found`);
+  if (store.isRemoved) return refuse(500, `[PD:core:ErrStoreRemoved]store ${storeId} has been removed`);
+  if (!store.isUnhealthy(scheduling.view.nowMs())) return undefined;
+  return refuse(500, `[PD:core:ErrStoreUnhealthy]store ${storeId} is unhealthy`);
+}
+
+function addPeer(scheduling: Scheduling, body: Body, role: "voter" | "learner"): CommandResult {
+  const storeId = idIn(body, "store_id");
+  if (idIn(body, "region_id") !== undefined && storeId === undefined) {
+    return refuse(400, "invalid store id to transfer peer to");
+  }
+  return withRegion(scheduling, body, (region) => {
+    const to = storeId as number;
+    if (peerOnStore(region, to) !== undefined) return refuse(500, `region already has peer in store ${to}`);
+    const refused = storeRefusal(scheduling, to);
+    if (refused !== undefined) return refused;
+    const desc = role === "voter" ? "admin-add-peer" : "admin-add-learner";
+    const builder = new OperatorBuilder(scheduling.view, desc, region);
+    return addBuilt(scheduling, builder.addPeer(to, role).build(ADMIN, "urgent"));
+  });
+}
+
+function promoteLearner(scheduling: Scheduling, body: Body): CommandResult {
+  const storeId = idIn(body, "store_id");
+  if (idIn(body, "region_id") !== undefined && storeId === undefined) {
+    return refuse(400, "invalid store id to promote the learner of");
+  }
+  return withRegion(scheduling, body, (region) => {
+    const builder = new OperatorBuilder(scheduling.view, "admin-promote-learner", region);
+    return addBuilt(scheduling, builder.promoteLearner(storeId as number).build(ADMIN, "urgent"));
+  });
+}
+
+function removePeer(scheduling: Scheduling, body: Body): CommandResult {
+  const storeId = idIn(body, "store_id");
+  if (idIn(body, "region_id") !== undefined && storeId === undefined) {
+    return refuse(400, "invalid store id to transfer peer from");
+  }
+  return withRegion(scheduling, body, (region) => {
+    const from = storeId as number;
+    if (peerOnStore(region, from) === undefined) return refuse(500, `region has no peer in store ${from}`);
+    const builder = new OperatorBuilder(scheduling.view, "admin-remove-peer", region);
+    return addBuilt(scheduling, builder.removePeer(from).build(ADMIN, "urgent"));
+  });
+}
+
+function transferPeer(scheduling: Scheduling, body: Body): CommandResult {
+  const from = idIn(body, "from_store_id");
+  const to = idIn(body, "to_store_id");
+  if (idIn(body, "region_id") !== undefined) {
+    if (from === undefined) return refuse(400, "invalid store id to transfer peer from");
+    if (to === undefined) return refuse(400, "invalid store id to transfer peer to");
+  }
+  return withRegion(scheduling, body, (region) => {
+    const old = peerOnStore(region, from as number);
+    if (old === undefined) return refuse(500, `region has no peer in store ${from}`);
+    if (peerOnStore(region, to as number) !== undefined) {
+      return refuse(500, `region already has peer in store ${to}`);
+    }
+    const refused = storeRefusal(scheduling, to as number);
+    if (refused !== undefined) return refused;
+    const builder = new OperatorBuilder(scheduling.view, "admin-move-peer", region);
+    builder.addPeer(to as number, old.role === "learner" ? "learner" : "voter").removePeer(from as number);
+    return addBuilt(scheduling, builder.build(ADMIN, "urgent"));
+  });
+}
+
+function transferLeader(scheduling: Scheduling, body: Body): CommandResult {
+  const to = idIn(body, "to_store_id");
+  if (idIn(body, "region_id") !== undefined && to === undefined) {
+    return refuse(400, "missing store id to transfer leader to");
+  }
+  return withRegion(scheduling, body, (region) => {
+    const peer = peerOnStore(region, to as number);
+    if (peer === undefined || peer.role === "learner")
+      return refuse(500, `region has no voter in store ${to}`);
+    const options = { allowJointState: true };
+    const builder = new OperatorBuilder(scheduling.view, "admin-transfer-leader", region, options);
+    return addBuilt(scheduling, builder.setLeader(to as number).build(ADMIN, "urgent"));
+  });
+}
+
+function transferRegion(scheduling: Scheduling, body: Body): CommandResult {
+  const ids = body["to_store_ids"];
+  const roles = body["peer_roles"] ?? [];
+  if (idIn(body, "region_id") !== undefined) {
+    if (!Array.isArray(ids) || !ids.every((id) => Number.isSafeInteger(id) && id > 0)) {
+      return refuse(400, "invalid store ids to transfer region to");
+    }
+    if (ids.length === 0) return refuse(400, "missing store ids to transfer region to");
+  }
+  if (!Array.isArray(roles)) return refuse(400, "peer_roles must be a list");
+  return withRegion(scheduling, body, (region) => {
+    const targets = new Map<number, unknown>();
+    for (const [i, id] of (ids as number[]).entries()) {
+      const refused = storeRefusal(scheduling, id);
+      if (refused !== undefined) return refused;
+      targets.set(id, roles[i]);
+    }
+    const builder = new OperatorBuilder(scheduling.view, "admin-move-region", region);
+    for (const peer of region.meta.peers) {
+      if (!targets.has(peer.storeId)) builder.removePeer(peer.storeId);
+    }
+    for (const [id, role] of targets) {
+      const peer = peerOnStore(region, id);
+      if (peer === undefined) builder.addPeer(id, role === "learner" ? "learner" : "voter");
+      else if (role === "learner" && peer.role !== "learner") builder.demoteVoter(id);
+      else if (role !== undefined && role !== "learner" && peer.role === "learner")
+        builder.promoteLearner(id);
+      if (role === "leader") builder.setLeader(id);
+    }
+    return addBuilt(scheduling, builder.build(ADMIN, "urgent"));
+  });
+}
+
+const POLICIES: readonly string[] = ["scan", "approximate", "usekey"];
+
+function splitRegion(scheduling: Scheduling, body: Body): CommandResult {
+  const { policy, keys = [] } = body;
+  if (idIn(body, "region_id") !== undefined) {
+    if (typeof policy !== "string") return refuse(400, "missing split policy");
+    if (!Array.isArray(keys) || !keys.every((key) => typeof key === "string")) {
+      return refuse(400, "bad format keys");
+    }
+  }
+  return withRegion(scheduling, body, (region) => {
+    const wanted = (policy as string).toLowerCase();
+    if (!POLICIES.includes(wanted)) return refuse(500, `check policy ${policy} is not supported`);
+    const parsed: Uint8Array[] = [];
+    for (const text of wanted === "usekey" ? (keys as string[]) : []) {
+      const key = fromHex(text);
+      if (key === undefined) return refuse(500, `split key ${text} is not in hex format`);
+      parsed.push(key);
+    }
+    if (wanted === "usekey" && parsed.length === 0)
+      return refuse(500, "policy usekey needs keys to split at");
+    const made = splitOperator(scheduling.view, "admin-split-region", region, wanted as SplitPolicy, parsed);
+    return typeof made === "string" ? refuse(500, made) : start(scheduling, made);
+  });
+}
+
+function scatterRegion(scheduling: Scheduling, body: Body): CommandResult {
+  const group = typeof body["group"] === "string" ? body["group"] : "";
+  return withRegion(scheduling, body, (region) => {
+    const result = scheduling.scatterer.scatter(region, group);
+    return result.kind === "refused" ? refuse(500, result.reason) : OK;
+  });
+}
