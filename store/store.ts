@@ -190,6 +190,11 @@ export class Store {
     return storeMethods(this);
   }
 
+  /** Disk figures; undefined where there is no disk. */
+  capacity(): { readonly capacity: number; readonly available: number; readonly used: number } | undefined {
+    return this.#dependencies.capacity?.();
+  }
+
   status(): Record<string, unknown> {
     return {
       storeId: this.#id,
@@ -340,7 +345,7 @@ export class Store {
       splits: this.splits,
       storeId: this.#id,
       startSeconds: this.#startSeconds,
-      capacity: () => this.#dependencies.capacity?.(),
+      capacity: () => this.capacity(),
       snapshotCounts: () => ({ sending: this.snapshots.sending, receiving: this.#receiver?.receiving ?? 0 }),
     };
     this.#reporter = new PdReporter(reporterHost);

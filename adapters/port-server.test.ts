@@ -1,0 +1,207 @@
+import { connect } from "node:net";
+import { afterEach, expect, test } from "vitest";
+import { RaftwerkError, SILENT_LOGGER, utf8 } from "../base/index.js";
+import {
+  type BoundMethod,
+  bindMethod,
+  callUnary,
+  type Codec,
+  type MethodDefinition,
+  type MethodKind,
+  RPC_CODE,
+  type RpcStatus,
+  unaryHandler,
+} from "../proto/rpc.js";
+import { GrpcNetwork } from "./grpc-network.js";
+import { PortServer } from "./port-server.js";
+
+/** Text on the wire; a text that starts with `!` does not decode. */
+const textCodec: Codec<string> = {
+  encode: (text) => utf8(text),
+  decode(bytes) {
+    const text = new TextDecoder().decode(bytes);
+    if (text.startsWith("!")) throw new Error("bad text");
+    return text;
+  },
+};
+const method = (name: string, kind: MethodKind): MethodDefinition<string, string> => ({
+  path: `/test.Test/${name}`,
+  kind,
+  request: textCodec,
+  response: textCodec,
+});
+const UPPER = method("Upper", "unary");
+const FAIL = method("Fail", "unary");
+const THROW = method("Throw", "unary");
+const ECHO = method("Echo", "bidi");
+
+const servers: PortServer[] = [];
+const fatal: Error[] = [];
+let cancels = 0;
+
+const METHODS: BoundMethod[] = [
+  bindMethod(
+    UPPER,
+    unaryHandler((request, reply) => reply(request.toUpperCase())),
+  ),
+  bindMethod(FAIL, (call) => ({
+    onMessage: () => call.end({ code: RPC_CODE.failedPrecondition, message: "not today" }),
+    onHalfClose() {},
+    onCancel() {},
+  })),
+  bindMethod(
+    THROW,
+    unaryHandler(() => {
+      throw new TypeError("a bug");
+    }),
+  ),
+  bindMethod(ECHO, (call) => ({
+    onMessage: (text) => call.send(`${call.metadata["who"] ?? ""}${text}`),
+    onHalfClose: () => call.end(),
+    onCancel() {
+      cancels++;
+    },
+  })),
+];
+
+async function listen(port = 0): Promise<PortServer> {
+  const server = await PortServer.listen({
+    host: "127.0.0.1",
+    port,
+    log: SILENT_LOGGER,
+    methods: METHODS,
+    http: (request, response) => response.end(`you asked for ${request.url}`),
+    onFatal: (error) => fatal.push(error),
+  });
+  servers.push(server);
+  return server;
+}
+
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close();
+  fatal.length = 0;
+  cancels = 0;
+});
+
+const ask = (port: number, definition: MethodDefinition<string, string>, request: string) =>
+  new Promise<string | RpcStatus>((resolve) => {
+    const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+    callUnary(channel, definition, request, { timeoutMs: 5_000 }, (error, response) => {
+      channel.close();
+      resolve(error === undefined ? (response as string) : error.status);
+    });
+  });
+
+test("a unary call and an HTTP request are answered on one port", async () => {
+  const { port } = await listen();
+  expect(await ask(port, UPPER, "hello")).toBe("HELLO");
+  const response = await fetch(`http://127.0.0.1:${port}/pd/api/v1/stores`);
+  expect(await response.text()).toBe("you asked for /pd/api/v1/stores");
+});
+
+test("a stream carries messages in order, the metadata, and its end", async () => {
+  const { port } = await listen();
+  const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+  const received: string[] = [];
+  const status = await new Promise<RpcStatus>((resolve) => {
+    const call = channel.open(
+      ECHO,
+      { onMessage: (text) => received.push(text), onEnd: resolve },
+      { metadata: { who: "me" } },
+    );
+    for (let i = 0; i < 200; i++) call.send(String(i));
+    call.halfClose();
+  });
+  channel.close();
+  expect(status.code).toBe(RPC_CODE.ok);
+  expect(received).toEqual(Array.from({ length: 200 }, (_, i) => `me${i}`));
+});
+
+test("a status other than OK reaches the caller with its message", async () => {
+  const { port } = await listen();
+  expect(await ask(port, FAIL, "x")).toEqual({ code: RPC_CODE.failedPrecondition, message: "not today" });
+});
+
+test("a malformed request and an exception in a handler are statuses, and the server goes on", async () => {
+  const { port } = await listen();
+  expect(await ask(port, UPPER, "!")).toMatchObject({ code: RPC_CODE.internal });
+  expect(await ask(port, THROW, "x")).toEqual({ code: RPC_CODE.internal, message: "a bug" });
+  expect(await ask(port, UPPER, "still here")).toBe("STILL HERE");
+  expect(fatal).toEqual([]);
+});
+
+test("an unknown method is UNIMPLEMENTED", async () => {
+  const { port } = await listen();
+  expect(await ask(port, method("Nothing", "unary"), "x")).toMatchObject({ code: RPC_CODE.unimplemented });
+});
+
+test("a call to a dead address ends UNAVAILABLE, and a new call finds the server once it is back", async () => {
+  const first = await listen();
+  const { port } = first;
+  const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+  const once = () =>
+    new Promise<string>((resolve) => {
+      callUnary(channel, UPPER, "a", { timeoutMs: 1_000 }, (error, response) => {
+        resolve(error === undefined ? (response as string) : String(error.status.code));
+      });
+    });
+  expect(await once()).toBe("A");
+  await first.close();
+  expect(await once()).toBe(String(RPC_CODE.unavailable));
+  await listen(port);
+  for (let i = 0; i < 100 && (await once()) !== "A"; i++) await new Promise((done) => setTimeout(done, 50));
+  expect(await once()).toBe("A");
+  channel.close();
+});
+
+test("a deadline ends a call that nobody answers", async () => {
+  const { port } = await listen();
+  const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+  const status = await new Promise<RpcStatus>((resolve) => {
+    channel.open(ECHO, { onMessage() {}, onEnd: resolve }, { timeoutMs: 100 });
+  });
+  expect(status.code).toBe(RPC_CODE.deadlineExceeded);
+  channel.close();
+});
+
+test("a caller that goes away is told to the handler", async () => {
+  const { port } = await listen();
+  const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+  await new Promise<void>((resolve) => {
+    const call = channel.open(ECHO, {
+      onMessage: () => call.cancel(),
+      onEnd: () => resolve(),
+    });
+    call.send("x");
+  });
+  for (let i = 0; i < 100 && cancels === 0; i++) await new Promise((done) => setTimeout(done, 10));
+  expect(cancels).toBe(1);
+  channel.close();
+});
+
+test("bytes that are neither HTTP nor gRPC do no harm", async () => {
+  const { port } = await listen();
+  const socket = connect(port, "127.0.0.1");
+  socket.write(new Uint8Array([0, 255, 13, 10, 13, 10, 1, 2, 3]));
+  await new Promise<void>((resolve) => {
+    socket.on("close", () => resolve());
+    socket.on("error", () => {});
+    socket.resume();
+  });
+  const half = connect(port, "127.0.0.1");
+  half.end("PRI * HTTP/2.0\r\n\r\nnonsense");
+  await new Promise<void>((resolve) => {
+    half.on("close", () => resolve());
+    half.on("error", () => {});
+    half.resume();
+  });
+  expect(await ask(port, UPPER, "alive")).toBe("ALIVE");
+});
+
+test("a port in use is refused with the address", async () => {
+  const { port } = await listen();
+  const refused = await listen(port).catch((error: unknown) => error);
+  expect(refused).toBeInstanceOf(RaftwerkError);
+  expect((refused as RaftwerkError).code).toBe("portInUse");
+  expect((refused as RaftwerkError).message).toContain(`127.0.0.1:${port}`);
+});

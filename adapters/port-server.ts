@@ -1,0 +1,134 @@
+/**
+ * One port for gRPC and HTTP/1, as PD's is: the first bytes of a connection tell which (HTTP/2 opens with `PRI`), are
+ * put back, and the connection goes to grpc-js or to node's HTTP server. A store's port is the same without HTTP.
+ */
+import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { type AddressInfo, createServer, type Server as NetServer, type Socket } from "node:net";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { type Logger, RaftwerkError } from "../base/index.js";
+import type { BoundMethod } from "../proto/rpc.js";
+import { MESSAGE_BYTES_MAX } from "./grpc-common.js";
+import { grpcHandler } from "./grpc-server-call.js";
+
+export interface PortServerOptions {
+  /** Address to bind; `0.0.0.0` for all. */
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  readonly log: Logger;
+  readonly methods: readonly BoundMethod[];
+  /** Serves connections that do not speak HTTP/2. Without it they are closed. */
+  readonly http?: (request: IncomingMessage, response: ServerResponse) => void;
+  /** More connections than this are closed at once. Default 10,000. */
+  readonly connectionsMax?: number;
+  /** An invariant broke while serving: the process must end. */
+  readonly onFatal: (error: Error) => void;
+}
+
+/** A connection that has said nothing for this long is closed. */
+const FIRST_BYTES_TIMEOUT_MS = 20_000;
+const STREAMS_PER_CONNECTION_MAX = 1_024;
+const HTTP2_PREFACE = "PRI";
+
+export class PortServer {
+  readonly #options: PortServerOptions;
+  readonly #net: NetServer;
+  readonly #grpc: Server;
+  readonly #http = createHttpServer();
+  readonly #sockets = new Set<Socket>();
+  readonly #inject: (socket: Socket) => void;
+
+  private constructor(options: PortServerOptions) {
+    this.#options = options;
+    this.#grpc = new Server({
+      "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
+      "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
+      "grpc.max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
+      "grpc.enable_channelz": 0,
+    });
+    for (const { definition, handler } of options.methods) {
+      const identity = (bytes: Buffer): Buffer => bytes;
+      const serve = grpcHandler(definition, handler, options.log, options.onFatal);
+      this.#grpc.register(definition.path, serve, identity, identity, "bidi");
+    }
+    const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#inject = (socket) => injector.injectConnection(socket);
+    if (options.http !== undefined) this.#http.on("request", options.http);
+    this.#net = createServer((socket) => this.#accept(socket));
+  }
+
+  /** Resolves once the port is bound; rejects with `portInUse` or `invalidConfig` when it cannot be. */
+  static listen(options: PortServerOptions): Promise<PortServer> {
+    const server = new PortServer(options);
+    return new Promise((resolve, reject) => {
+      server.#net.once("error", (error) => reject(listenError(error, options)));
+      server.#net.listen(options.port, options.host, () => {
+        server.#net.removeAllListeners("error");
+        server.#net.on("error", (error) => options.log.error("port error", { error: error.message }));
+        resolve(server);
+      });
+    });
+  }
+
+  get port(): number {
+    return (this.#net.address() as AddressInfo).port;
+  }
+
+  /** Stops taking connections and drops those there are. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#net.close(() => resolve());
+      this.#grpc.forceShutdown();
+      this.#http.closeAllConnections();
+      for (const socket of this.#sockets) socket.destroy();
+    });
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#sockets.size >= (this.#options.connectionsMax ?? 10_000)) {
+      this.#options.log.warn("connection refused: too many are open", { open: this.#sockets.size });
+      socket.destroy();
+      return;
+    }
+    this.#sockets.add(socket);
+    socket.setNoDelay(true);
+    socket.on("close", () => this.#sockets.delete(socket));
+    const onEarlyError = (): void => {
+      socket.destroy();
+    };
+    socket.on("error", onEarlyError);
+    socket.setTimeout(FIRST_BYTES_TIMEOUT_MS, onEarlyError);
+    const decide = (): void => {
+      const bytes: Buffer | null = socket.read();
+      if (bytes === null) return;
+      socket.unshift(bytes);
+      if (bytes.length < HTTP2_PREFACE.length && HTTP2_PREFACE.startsWith(bytes.toString("latin1"))) return;
+      socket.removeListener("readable", decide);
+      socket.setTimeout(0);
+      socket.removeListener("timeout", onEarlyError);
+      this.#hand(socket, bytes);
+    };
+    socket.on("readable", decide);
+  }
+
+  #hand(socket: Socket, first: Buffer): void {
+    if (first.toString("latin1", 0, HTTP2_PREFACE.length) === HTTP2_PREFACE) this.#inject(socket);
+    else if (this.#options.http !== undefined) this.#http.emit("connection", socket);
+    else socket.destroy();
+  }
+}
+
+function listenError(error: NodeJS.ErrnoException, options: PortServerOptions): RaftwerkError {
+  const address = `${options.host}:${options.port}`;
+  if (error.code === "EADDRINUSE") {
+    return new RaftwerkError(
+      "portInUse",
+      `${address} is in use: stop the program that listens there or choose another port`,
+      { retry: "never", cause: error },
+    );
+  }
+  return new RaftwerkError("invalidConfig", `cannot listen on ${address}: ${error.message}`, {
+    retry: "never",
+    cause: error,
+  });
+}

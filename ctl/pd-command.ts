@@ -1,0 +1,135 @@
+/** `raftwerk pd`: the Placement Driver over a data directory of its own; gRPC and HTTP on one port. */
+import type { Command } from "commander";
+import { bridge } from "../adapters/http-bridge.js";
+import { createLogger, type LeveledLogger, parseLogLevel } from "../adapters/logger.js";
+import { nodeEnv } from "../adapters/node-env.js";
+import { pdMetricsText, processRegistry } from "../adapters/pd-metrics.js";
+import { PortServer } from "../adapters/port-server.js";
+import { must, RaftwerkError } from "../base/index.js";
+import { openEngine } from "../engine/open.js";
+import { EmbeddedMetaStore, PlacementDriver } from "../pd/index.js";
+import { loadPdConfig, type PdFileConfig, pdSections } from "./pd-config.js";
+import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
+import { parseAddress } from "./units.js";
+
+interface PdFlags {
+  readonly name?: string;
+  readonly dataDir?: string;
+  readonly clientUrls?: string;
+  readonly advertiseClientUrls?: string;
+  readonly config?: string;
+  readonly engine?: string;
+  readonly logLevel?: string;
+  readonly logFile?: string;
+  readonly printConfig?: boolean;
+  readonly stopOnStdinEnd?: boolean;
+}
+
+export function registerPd(program: Command): void {
+  program
+    .command("pd")
+    .description("run the Placement Driver: ids, timestamps, the map of regions, scheduling")
+    .option("--name <name>", "name of this member (default pd)")
+    .option("--data-dir <directory>", "where the metadata lives (default ./raftwerk-pd)")
+    .option("--client-urls <urls>", "URL to listen on (default http://127.0.0.1:2379)")
+    .option("--advertise-client-urls <urls>", "URL that clients and stores use (default --client-urls)")
+    .option("--config <file>", "TOML file with PD's names; flags win over it")
+    .option("--engine <kind>", "auto, rocksdb or leveldb (default auto)")
+    .option("--log-level <level>", "debug, info, warn or error (default info)")
+    .option("--log-file <file>", "log to a file (default standard error)")
+    .option("--print-config", "print the configuration in effect and stop")
+    .option("--stop-on-stdin-end", "stop when standard input closes")
+    .action((flags: PdFlags) => runPd(flags).catch(exitWithError));
+}
+
+const refuse = (message: string): never => {
+  throw new RaftwerkError("invalidConfig", message, { retry: "never" });
+};
+
+function settings(flags: PdFlags, file: PdFileConfig) {
+  const clientUrls = flags.clientUrls ?? file["client-urls"] ?? "http://127.0.0.1:2379";
+  if (clientUrls.includes(",")) refuse("--client-urls takes one URL: PD listens on one address");
+  if (clientUrls.startsWith("https://")) refuse("--client-urls: https is not supported, use http://");
+  const engine = flags.engine ?? file.engine ?? "auto";
+  if (engine !== "auto" && engine !== "rocksdb" && engine !== "leveldb") {
+    return refuse(`--engine "${engine}" is none of auto, rocksdb, leveldb`);
+  }
+  const withScheme = (url: string): string => (url.startsWith("http://") ? url : `http://${url}`);
+  const advertised = flags.advertiseClientUrls ?? file["advertise-client-urls"] ?? clientUrls;
+  for (const url of advertised.split(",")) parseAddress("--advertise-client-urls", url);
+  return {
+    name: flags.name ?? file.name ?? "pd",
+    dataDir: flags.dataDir ?? file["data-dir"] ?? "raftwerk-pd",
+    listen: parseAddress("--client-urls", clientUrls),
+    clientUrls: advertised.split(",").map(withScheme),
+    engine,
+    logLevel: parseLogLevel(flags.logLevel ?? file.log?.level ?? "info"),
+    logFile: flags.logFile ?? file.log?.file?.filename ?? "",
+  } as const;
+}
+
+type Settings = ReturnType<typeof settings>;
+
+async function runPd(flags: PdFlags): Promise<void> {
+  const file = loadPdConfig(flags.config);
+  const options = settings(flags, file);
+  if (flags.printConfig === true) {
+    process.stdout.write(`${JSON.stringify({ ...options, ...pdSections(file) }, undefined, 2)}\n`);
+    return;
+  }
+  const log = createLogger({ level: options.logLevel, file: options.logFile });
+  const fatal = (error: Error): never => fatalExit(log, error);
+  process.on("uncaughtException", fatal);
+  process.on("unhandledRejection", (reason) =>
+    fatal(reason instanceof Error ? reason : new Error(String(reason))),
+  );
+  await serve(options, file, log, fatal, flags.stopOnStdinEnd === true);
+}
+
+async function serve(
+  options: Settings,
+  file: PdFileConfig,
+  log: LeveledLogger,
+  fatal: (error: Error) => never,
+  onStdinEnd: boolean,
+): Promise<void> {
+  const env = nodeEnv(log);
+  const opened = await openEngine({ directory: options.dataDir, kind: options.engine, role: "pd", log });
+  log.info(`engine ${opened.kind}: ${opened.reason}`, { directory: options.dataDir });
+  const metaStore = must(
+    await promised<EmbeddedMetaStore | undefined>((callback) =>
+      EmbeddedMetaStore.open(env, opened.engine, callback),
+    ),
+    "the meta store did not open",
+  );
+  const pd = new PlacementDriver(
+    env,
+    { name: options.name, clientUrls: options.clientUrls, config: pdSections(file), onFatal: fatal },
+    metaStore,
+  );
+  await promised<void>((callback) => pd.start(callback));
+  const registry = processRegistry();
+  const port = await PortServer.listen({
+    ...options.listen,
+    log,
+    methods: pd.methods(),
+    onFatal: fatal,
+    http: bridge((request, reply) => {
+      if (request.path !== "/metrics") return pd.handleHttp(request, reply);
+      pdMetricsText(pd.metrics, registry).then(
+        (body) => reply(200, registry.contentType, body),
+        (error: Error) => reply(500, "text/plain", `${error.message}\n`),
+      );
+    }, fatal),
+  });
+  stopOnSignal({
+    log,
+    onStdinEnd,
+    stop: async () => {
+      await port.close();
+      await promised<void>((callback) => pd.stop(() => callback(undefined)));
+      await promised<void>((callback) => opened.engine.close(callback));
+    },
+  });
+  log.info("PD serves", { name: options.name, urls: options.clientUrls, cluster: String(pd.clusterId) });
+}

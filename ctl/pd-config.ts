@@ -1,0 +1,35 @@
+/** PD's settings from TOML with PD's names. The scheduling sections are checked by PD itself, which knows them. */
+import { z } from "zod";
+import { checkConfig, readTomlFile } from "./config-file.js";
+
+const text = z.string().optional();
+const section = z.record(z.string(), z.unknown()).optional();
+const SCHEMA = z.strictObject({
+  name: text,
+  "data-dir": text,
+  "client-urls": text,
+  "advertise-client-urls": text,
+  "peer-urls": text,
+  "advertise-peer-urls": text,
+  engine: z.enum(["auto", "rocksdb", "leveldb"]).optional(),
+  log: z.strictObject({ level: text, file: z.strictObject({ filename: text }).optional() }).optional(),
+  schedule: section,
+  replication: section,
+  "pd-server": section,
+});
+
+export type PdFileConfig = z.infer<typeof SCHEMA>;
+
+export function loadPdConfig(path: string | undefined): PdFileConfig {
+  return path === undefined ? {} : checkConfig(path, SCHEMA, readTomlFile(path));
+}
+
+/** The sections that PD checks. */
+export function pdSections(file: PdFileConfig): Record<string, Record<string, unknown>> {
+  const sections: Record<string, Record<string, unknown>> = {};
+  for (const name of ["schedule", "replication", "pd-server"] as const) {
+    const items = file[name];
+    if (items !== undefined) sections[name] = items;
+  }
+  return sections;
+}

@@ -1,0 +1,156 @@
+/** `raftwerk playground`: a cluster on this machine in one command, and what to do with it. */
+import { setTimeout as delay } from "node:timers/promises";
+import type { Command } from "commander";
+import { RaftwerkError } from "../base/index.js";
+import type { Child } from "../deploy/child.js";
+import { LocalCluster } from "../deploy/local-cluster.js";
+import { isReplicated, storeIds, tryWrite } from "../deploy/readiness.js";
+import { exitWithError } from "./process.js";
+
+interface PlaygroundFlags {
+  readonly dataDir: string;
+  readonly host: string;
+  readonly pdPort: string;
+  readonly storePort: string;
+  readonly statusPort: string;
+  readonly stores: string;
+  readonly engine: string;
+  readonly logLevel: string;
+  readonly pdConfig?: string;
+  readonly storeConfig?: string;
+}
+
+export function registerPlayground(program: Command, entry: string): void {
+  program
+    .command("playground")
+    .description("run a local cluster: PD and stores as processes of their own")
+    .option(
+      "--data-dir <directory>",
+      "where the cluster lives; a second start continues with it",
+      ".raftwerk",
+    )
+    .option("--host <host>", "address to listen on", "127.0.0.1")
+    .option("--pd-port <port>", "port of PD", "2379")
+    .option("--store-port <port>", "port of the first store; the others follow", "20160")
+    .option("--status-port <port>", "status port of the first store; the others follow", "20180")
+    .option("--stores <count>", "number of stores, 1 to 16", "3")
+    .option("--engine <kind>", "auto, rocksdb or leveldb", "auto")
+    .option("--log-level <level>", "debug, info, warn or error", "info")
+    .option("--pd-config <file>", "TOML file for PD")
+    .option("--store-config <file>", "TOML file for the stores")
+    .action((flags: PlaygroundFlags) => run(flags, entry).catch(exitWithError));
+}
+
+const READY_TIMEOUT_MS = 60_000;
+const REPLICAS = 3;
+
+function wholeNumber(name: string, text: string, minimum: number, maximum: number): number {
+  const value = Number(text);
+  if (!/^[0-9]+$/.test(text) || value < minimum || value > maximum) {
+    const message = `${name} must be a whole number from ${minimum} to ${maximum}, not "${text}"`;
+    throw new RaftwerkError("invalidConfig", message, { retry: "never" });
+  }
+  return value;
+}
+
+async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
+  const say = (line: string): void => {
+    process.stdout.write(`${line}\n`);
+  };
+  let stopping = false;
+  const stores = wholeNumber("--stores", flags.stores, 1, 16);
+  const cluster = new LocalCluster({
+    dataDir: flags.dataDir,
+    host: flags.host,
+    pdPort: wholeNumber("--pd-port", flags.pdPort, 1, 65_535),
+    storePort: wholeNumber("--store-port", flags.storePort, 1, 65_535 - stores),
+    statusPort: wholeNumber("--status-port", flags.statusPort, 1, 65_535 - stores),
+    stores,
+    engine: flags.engine,
+    logLevel: flags.logLevel,
+    pdConfig: flags.pdConfig,
+    storeConfig: flags.storeConfig,
+    program: entry,
+    onChildExit: (child, how) => {
+      if (!stopping) tellExit(cluster, child, how, isUp, say);
+    },
+  });
+  let isUp = false;
+  const stop = async (): Promise<void> => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    say("stopping ...");
+    await cluster.stop();
+    say(`stopped; the data stays in ${cluster.options.dataDir}`);
+    process.exit(0);
+  };
+  process.on("SIGINT", () => void stop());
+  process.on("SIGTERM", () => void stop());
+
+  say(`starting PD and ${stores} store${stores === 1 ? "" : "s"} in ${cluster.options.dataDir}`);
+  const startedMs = performance.now();
+  cluster.start();
+  try {
+    await waitUntilReady(cluster, Math.min(REPLICAS, stores), startedMs);
+  } catch (error) {
+    stopping = true;
+    await cluster.stop();
+    throw error;
+  }
+  isUp = true;
+  cluster.writeManifest(await storeIds(cluster.pdAddress));
+  say(`PD      http://${cluster.pdAddress}`);
+  for (let i = 0; i < stores; i++) {
+    say(`store ${i + 1} ${cluster.storeAddress(i)}  (status http://${cluster.statusAddress(i)}/status)`);
+  }
+  say(`took ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
+  say("ready");
+  say(whatNext(cluster));
+}
+
+async function waitUntilReady(cluster: LocalCluster, replicas: number, startedMs: number): Promise<void> {
+  const fail = (message: string): never => {
+    throw new RaftwerkError("regionUnavailable", message, { retry: "safe" });
+  };
+  for (;;) {
+    const dead = cluster.children.find((child) => !child.isRunning);
+    if (dead !== undefined) {
+      fail(
+        `${dead.title} did not start: ${dead.lastWords || "see its log"} (log in ${cluster.options.dataDir})`,
+      );
+    }
+    if (performance.now() - startedMs > READY_TIMEOUT_MS) {
+      fail(
+        `the cluster is not ready after ${READY_TIMEOUT_MS / 1000} s: see the logs in ${cluster.options.dataDir}`,
+      );
+    }
+    if (await isReplicated(cluster.pdAddress, replicas)) break;
+    await delay(30);
+  }
+  await tryWrite(cluster.pdAddress, READY_TIMEOUT_MS);
+}
+
+function tellExit(
+  cluster: LocalCluster,
+  child: Child,
+  how: string,
+  isUp: boolean,
+  say: (line: string) => void,
+): void {
+  if (!isUp) return;
+  say(`\n${child.title} (pid ${child.pid}) ${how}${child.lastWords === "" ? "" : `: ${child.lastWords}`}`);
+  say(`start it again with:\n  ${cluster.restartCommand(child)}`);
+}
+
+function whatNext(cluster: LocalCluster): string {
+  const { pdAddress } = cluster;
+  const pd = pdAddress === "127.0.0.1:2379" ? "" : ` -u http://${pdAddress}`;
+  return `
+Try next, in another terminal:
+  npx raftwerk ctl${pd} store                                 the stores
+  npx raftwerk ctl${pd} region                                the regions and their leaders
+  npx raftwerk bench ycsb --workload load --records 10000 --pd ${pdAddress}
+  npx raftwerk ctl${pd} operator add split-region 2 --policy=approximate
+  kill -9 PID                                             any of ${cluster.options.dataDir}/playground.json
+TiKV's clients connect to ${pdAddress}. Ctrl-C stops everything; the next start continues with the data.`;
+}

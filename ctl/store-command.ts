@@ -1,0 +1,168 @@
+/** `raftwerk store`: one store process over one data directory. */
+import type { Command } from "commander";
+import { createLogger, type LeveledLogger, parseLogLevel } from "../adapters/logger.js";
+import { GrpcNetwork } from "../adapters/grpc-network.js";
+import { nodeEnv } from "../adapters/node-env.js";
+import { PortServer } from "../adapters/port-server.js";
+import { StatusServer } from "../adapters/status-server.js";
+import { storeRegistry } from "../adapters/store-metrics.js";
+import { RaftwerkError } from "../base/index.js";
+import { openEngine, stampIdentity } from "../engine/open.js";
+import { PdClient } from "../pd-client/index.js";
+import { Store } from "../store/index.js";
+import { diskFigures } from "./disk.js";
+import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
+import { describeStoreConfig, loadStoreConfig, type StoreFileConfig } from "./store-config.js";
+import { parseAddress, parseLabels, sizeBytes } from "./units.js";
+import { RAFTWERK_VERSION, TIKV_VERSION } from "./version.js";
+
+interface StoreFlags {
+  readonly pd?: string;
+  readonly addr?: string;
+  readonly advertiseAddr?: string;
+  readonly statusAddr?: string;
+  readonly dataDir?: string;
+  readonly config?: string;
+  readonly labels?: string;
+  readonly capacity?: string;
+  readonly engine?: string;
+  readonly logLevel?: string;
+  readonly logFile?: string;
+  readonly printConfig?: boolean;
+  readonly stopOnStdinEnd?: boolean;
+}
+
+export function registerStore(program: Command): void {
+  program
+    .command("store")
+    .description("run a store: many Raft groups over one disk-backed engine")
+    .option("--pd <addresses>", "PD's client addresses, separated by commas")
+    .option("--addr <host:port>", "address to listen on (default 127.0.0.1:20160)")
+    .option("--advertise-addr <host:port>", "address that others reach this store by (default --addr)")
+    .option("--status-addr <host:port>", "address of /status and /metrics (default 127.0.0.1:20180)")
+    .option("--data-dir <directory>", "where the data lives (default ./raftwerk-store)")
+    .option("--config <file>", "TOML file with TiKV's names; flags win over it")
+    .option("--labels <labels>", "labels of this store: zone=a,host=b")
+    .option("--capacity <size>", "disk to use at most, such as 100GiB (default: all)")
+    .option("--engine <kind>", "auto, rocksdb or leveldb (default auto)")
+    .option("--log-level <level>", "debug, info, warn or error (default info)")
+    .option("--log-file <file>", "log to a file (default standard error)")
+    .option("--print-config", "print the configuration in effect and stop")
+    .option("--stop-on-stdin-end", "stop when standard input closes")
+    .action((flags: StoreFlags) => runStore(flags).catch(exitWithError));
+}
+
+const ENGINES = ["auto", "rocksdb", "leveldb"] as const;
+
+function settings(flags: StoreFlags, file: StoreFileConfig) {
+  const engine = flags.engine ?? file.engine ?? "auto";
+  if (!(ENGINES as readonly string[]).includes(engine)) {
+    throw new RaftwerkError("invalidConfig", `--engine "${engine}" is none of ${ENGINES.join(", ")}`, {
+      retry: "never",
+    });
+  }
+  const addr = flags.addr ?? file.addr ?? "127.0.0.1:20160";
+  const labels = { ...file.labels };
+  for (const { key, value } of parseLabels("--labels", flags.labels ?? "")) labels[key] = value;
+  return {
+    addr,
+    listen: parseAddress("--addr", addr),
+    advertiseAddr: flags.advertiseAddr ?? file.advertiseAddr ?? addr,
+    statusAddr: flags.statusAddr ?? file.statusAddr ?? "127.0.0.1:20180",
+    dataDir: flags.dataDir ?? file.dataDir ?? "raftwerk-store",
+    engine: engine as (typeof ENGINES)[number],
+    capacityBytes: sizeBytes("--capacity", flags.capacity ?? file.capacity ?? "0"),
+    endpoints: flags.pd?.split(",") ?? file.endpoints ?? [],
+    labels: Object.entries(labels).map(([key, value]) => ({ key, value })),
+    logLevel: parseLogLevel(flags.logLevel ?? file.logLevel ?? "info"),
+    logFile: flags.logFile ?? file.logFile ?? "",
+  };
+}
+
+type Settings = ReturnType<typeof settings>;
+
+async function runStore(flags: StoreFlags): Promise<void> {
+  const file = loadStoreConfig(flags.config);
+  const options = settings(flags, file);
+  if (flags.printConfig === true) {
+    process.stdout.write(`${JSON.stringify(describeStoreConfig(file.store), undefined, 2)}\n`);
+    return;
+  }
+  if (options.endpoints.length === 0) {
+    throw new RaftwerkError(
+      "invalidConfig",
+      "--pd is missing: give PD's address, such as --pd 127.0.0.1:2379",
+      {
+        retry: "never",
+      },
+    );
+  }
+  parseAddress("--advertise-addr", options.advertiseAddr);
+  const log = createLogger({ level: options.logLevel, file: options.logFile });
+  const fatal = (error: Error): never => fatalExit(log, error);
+  process.on("uncaughtException", fatal);
+  process.on("unhandledRejection", (reason) =>
+    fatal(reason instanceof Error ? reason : new Error(String(reason))),
+  );
+  await serve(options, file, log, fatal, flags.stopOnStdinEnd === true);
+}
+
+async function serve(
+  options: Settings,
+  file: StoreFileConfig,
+  log: LeveledLogger,
+  fatal: (error: Error) => never,
+  onStdinEnd: boolean,
+): Promise<void> {
+  const env = nodeEnv(log);
+  const network = new GrpcNetwork();
+  const opened = await openEngine({ directory: options.dataDir, kind: options.engine, role: "store", log });
+  log.info(`engine ${opened.kind}: ${opened.reason}`, { directory: options.dataDir });
+  const pd = new PdClient(env, network, { endpoints: options.endpoints });
+  const store = new Store(
+    env,
+    {
+      advertiseAddress: options.advertiseAddr,
+      statusAddress: options.statusAddr,
+      version: TIKV_VERSION,
+      gitHash: "",
+      labels: options.labels,
+      config: file.store,
+    },
+    {
+      engine: opened.engine,
+      network,
+      pd,
+      capacity: diskFigures(options.dataDir, options.capacityBytes),
+      onFatal: fatal,
+    },
+  );
+  // The ports first: a port in use should be told before anything else is waited for.
+  const port = await PortServer.listen({ ...options.listen, log, methods: store.methods(), onFatal: fatal });
+  const status = await StatusServer.listen({
+    ...parseAddress("--status-addr", options.statusAddr),
+    source: {
+      status: () => ({ ...store.status(), raftwerkVersion: RAFTWERK_VERSION }),
+      region: (id) => store.regionStatus(id),
+      config: () => describeStoreConfig(file.store),
+      isReady: () => store.isServing,
+    },
+    registry: storeRegistry(store),
+    log,
+  });
+  stopOnSignal({
+    log,
+    onStdinEnd,
+    stop: async () => {
+      await port.close();
+      status.close();
+      await promised<void>((callback) => store.stop(() => callback(undefined)));
+      pd.close();
+      await promised<void>((callback) => opened.engine.close(callback));
+    },
+  });
+  await promised<void>((callback) => pd.connect(callback));
+  await stampIdentity(options.dataDir, { clusterId: pd.clusterId.toString() });
+  await promised<void>((callback) => store.start(callback));
+  log.info("store serves", { store: store.id, addr: options.addr, cluster: String(pd.clusterId) });
+}
