@@ -9,6 +9,7 @@ import type { HeartbeatStreams } from "./heartbeat-streams.js";
 import { OperatorController } from "./operator-controller.js";
 import type { RegionInfo } from "./region-info.js";
 import { RegionPatrol } from "./region-patrol.js";
+import { RegionSplitter } from "./region-splitter.js";
 import { RegionScatterer } from "./scatterer.js";
 import { SchedulingView } from "./scheduling-view.js";
 import type { StoreInfo } from "./store-info.js";
@@ -22,6 +23,7 @@ export class Scheduling {
   readonly notes: DecisionNotes;
   readonly patrol: RegionPatrol;
   readonly scatterer: RegionScatterer;
+  readonly splitter: RegionSplitter;
   readonly #monitor: StoreMonitor;
 
   constructor(cluster: Cluster, streams: HeartbeatStreams, saveConfig: () => void) {
@@ -32,6 +34,7 @@ export class Scheduling {
     this.notes = new DecisionNotes(() => env.clock.wallMs());
     this.patrol = new RegionPatrol(this.controller, this.notes);
     this.scatterer = new RegionScatterer(this.controller, (id) => this.patrol.suspect(id));
+    this.splitter = new RegionSplitter(this.controller, (id) => this.patrol.suspect(id));
     this.#monitor = new StoreMonitor(this.view, this.notes, () => this.patrol.wake());
     void saveConfig;
   }
@@ -48,6 +51,7 @@ export class Scheduling {
   stop(): void {
     this.patrol.stop();
     this.#monitor.stop();
+    this.splitter.stop();
     this.controller.stop();
   }
 
