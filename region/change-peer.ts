@@ -14,8 +14,7 @@ const refused = (reason: string): ChangePeerResult => ({ kind: "refused", reason
 /** `conf_ver` grows by the number of changes; on leaving, by the number of peers whose role changes. */
 export function applyChangePeer(region: Region, changes: readonly PeerChange[]): ChangePeerResult {
   if (changes.length === 0) return leaveJoint(region);
-  const joint = region.peers.some((peer) => peer.role === "incomingVoter" || peer.role === "demotingVoter");
-  if (joint) return refused("the region is in a joint configuration already");
+  if (isJoint(region.peers)) return refused("the region is in a joint configuration already");
   return changes.length === 1 ? simpleChange(region, changes[0] as PeerChange) : enterJoint(region, changes);
 }
 
@@ -78,8 +77,13 @@ function enterJoint(region: Region, changes: readonly PeerChange[]): ChangePeerR
       return refused(`peer ${peer.id} has the asked role already`);
     }
   }
+  // Raft would be joint, but no role on disk would say so: after a restart nobody could leave. (rule 3.7.4)
+  if (!isJoint(peers)) return refused("several changes at once must promote, add or demote a voter");
   return withPeers(region, peers, changes.length);
 }
+
+const isJoint = (peers: readonly PeerMeta[]): boolean =>
+  peers.some((peer) => peer.role === "incomingVoter" || peer.role === "demotingVoter");
 
 function leaveJoint(region: Region): ChangePeerResult {
   const changing = region.peers.filter(
