@@ -34,6 +34,8 @@ export interface DownPeer {
 }
 
 export interface RegionFlow {
+  /** What the amounts are of; 0 when the report had no usable interval. */
+  readonly intervalSeconds: number;
   readonly writtenBytes: number;
   readonly writtenKeys: number;
   readonly readBytes: number;
@@ -44,6 +46,7 @@ export interface RegionFlow {
 }
 
 export const NO_FLOW: RegionFlow = {
+  intervalSeconds: 0,
   writtenBytes: 0,
   writtenKeys: 0,
   readBytes: 0,

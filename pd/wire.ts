@@ -90,6 +90,7 @@ function flowFromWire(request: pdpb.RegionHeartbeatRequest): RegionFlow {
   }
   const queries = request.queryStats;
   return {
+    intervalSeconds: seconds,
     writtenBytes: flowFigure(request.bytesWritten),
     writtenKeys: flowFigure(request.keysWritten),
     readBytes: flowFigure(request.bytesRead),

@@ -1,0 +1,186 @@
+/**
+ * The cluster, its PDs, versions, health, garbage collection points and probes over HTTP. (pd-rules 11.43 to 11.47)
+ */
+import type { pdpb } from "../proto/index.js";
+import { formatInstant } from "./duration.js";
+import { FOREVER, GC_WORKER } from "./gc-state.js";
+import type { HttpCall } from "./http-call.js";
+import { type Route, route } from "./http-route.js";
+import { PD_GIT_HASH, PD_VERSION } from "./version.js";
+
+const empty = (call: HttpCall): void => call.text(200, "");
+
+export const CLUSTER_ROUTES: readonly Route[] = [
+  route(
+    "GET",
+    "/cluster",
+    (call) => {
+      const { context, cluster, config } = call.parts;
+      const max = cluster.isBootstrapped ? cluster.meta.maxPeerCount : config.maxReplicas;
+      call.json({ id: context.clusterId, max_peer_count: max });
+    },
+    "leader",
+  ),
+  route("ANY", "/cluster/status", clusterStatus, "leader"),
+  route(
+    "GET",
+    "/version",
+    (call) => {
+      call.json({ version: `v${PD_VERSION}`, build_time: "", hash: PD_GIT_HASH, branch: "" });
+    },
+    "any",
+  ),
+  route(
+    "GET",
+    "/status",
+    (call) => {
+      call.json({
+        build_ts: "None",
+        version: `v${PD_VERSION}`,
+        git_hash: PD_GIT_HASH,
+        start_timestamp: Math.floor(call.parts.startedWallMs / 1000),
+        kernel_type: "Classic",
+      });
+    },
+    "any",
+  ),
+  route("GET", "/members", members, "any"),
+  route("GET", "/leader", leader, "any"),
+  route("GET", "/health", health, "any"),
+  route("GET", "/ping", empty, "any"),
+  route("GET", "/gc/safepoint", safePoints, "leader"),
+  route("DELETE", "/gc/safepoint/{service}", deleteSafePoint, "leader"),
+  route("GET", "/min-resolved-ts", minResolvedTimestamp),
+  route("GET", "/min-resolved-ts/{store}", (call) => {
+    if (call.idParam(0) !== undefined) minResolvedTimestamp(call);
+  }),
+  route("GET", "/replication_mode/status", (call) => {
+    const sync = { label_key: "", state: "", acid_consistent: false };
+    call.json({ mode: "majority", "dr-auto-sync": sync });
+  }),
+  route(
+    "POST",
+    "/admin/log",
+    (call) => {
+      call.fail(400, "the log level cannot be changed at run time in this version");
+    },
+    "any",
+  ),
+  route("DELETE", "/admin/cache/region/{id}", dropRegion),
+  route("DELETE", "/admin/storage/region/{id}", dropRegion),
+  ...["snapshot-recovering", "pitr-restore-mode"].map((marker) =>
+    route("GET", `/admin/cluster/markers/${marker}`, (call) => call.json({ marked: false }), "leader"),
+  ),
+  { method: "GET", path: "/pd/ping", scope: "any", handle: empty },
+  { method: "GET", path: "/pd/api/v2/ready", scope: "leader", handle: empty },
+  {
+    method: "GET",
+    path: "/health",
+    scope: "any",
+    handle: (call) => {
+      const healthy = call.parts.leadership.isServing();
+      const reason = healthy ? "" : "NOT SERVING";
+      call.text(healthy ? 200 : 503, JSON.stringify({ health: String(healthy), reason }));
+    },
+  },
+];
+
+function clusterStatus(call: HttpCall): void {
+  const { cluster } = call.parts;
+  const { isBootstrapped } = cluster;
+  call.json({
+    raft_bootstrap_time: isBootstrapped ? formatInstant(cluster.bootstrapWallMs) : undefined,
+    is_initialized: isBootstrapped && cluster.isInitialized,
+    replication_status: "",
+  });
+}
+
+const memberJson = (member: pdpb.IMember): Record<string, unknown> & { readonly name: string } => ({
+  name: member.name ?? "",
+  member_id: member.memberId,
+  peer_urls: member.peerUrls,
+  client_urls: member.clientUrls,
+});
+
+function members(call: HttpCall): void {
+  const { context, members: all } = call.parts;
+  const list = all.list().map((member) => ({
+    ...memberJson(member),
+    deploy_path: "",
+    binary_version: member.binaryVersion,
+    git_hash: member.gitHash,
+  }));
+  const serving = all.leader();
+  const leading = serving === undefined ? undefined : list.find(({ name }) => name === serving.name);
+  call.json({
+    header: { cluster_id: context.clusterId },
+    members: list,
+    leader: leading,
+    etcd_leader: leading,
+  });
+}
+
+function leader(call: HttpCall): void {
+  const serving = call.parts.members.leader();
+  if (serving === undefined) return call.fail(503, "no leader");
+  call.json(memberJson(serving));
+}
+
+function health(call: HttpCall): void {
+  const { self } = call.parts.members;
+  call.json([
+    {
+      name: self.name,
+      member_id: self.memberId,
+      client_urls: self.clientUrls,
+      health: call.parts.leadership.isServing(),
+    },
+  ]);
+}
+
+/** Barriers appear as service safe points, and the collector itself as one that never expires. (12.12) */
+function safePoints(call: HttpCall): void {
+  const { gc } = call.parts;
+  const services = gc.barriers().map((barrier) => ({
+    service_id: barrier.id,
+    expired_at: barrier.expiresAt,
+    safe_point: barrier.timestamp,
+  }));
+  services.push({ service_id: GC_WORKER, expired_at: FOREVER, safe_point: gc.txnSafePoint });
+  const now = gc.nowSeconds();
+  const points = services.filter((service) => service.expired_at > now).map(({ safe_point }) => safe_point);
+  const least = points.reduce((left, right) => (right < left ? right : left));
+  call.json({
+    service_gc_safe_points: services,
+    min_service_gc_safe_point: least === 0n ? undefined : least,
+    gc_safe_point: gc.gcSafePoint,
+  });
+}
+
+function deleteSafePoint(call: HttpCall): void {
+  const service = decodeURIComponent(call.param(0).replaceAll(/%(?![0-9A-Fa-f]{2})/g, "%25"));
+  call.parts.gc.deleteBarrier(service, (result) => {
+    if (result.kind === "refused") return call.fail(500, result.reason);
+    call.json("Delete service GC safepoint successfully.");
+  });
+}
+
+/** Stores without transactions report none: 0, as PD answers for a cluster that nobody reads from. */
+function minResolvedTimestamp(call: HttpCall): void {
+  const interval = call.parts.config.section("pd-server")["min-resolved-ts-persistence-interval"];
+  const isRealTime = interval !== "0s";
+  call.json({
+    is_real_time: isRealTime,
+    min_resolved_ts: 0,
+    persist_interval: interval,
+    stores_min_resolved_ts: null,
+  });
+}
+
+/** For records that nobody will report again; a living region is back with its next heartbeat. */
+function dropRegion(call: HttpCall): void {
+  const id = call.idParam(0);
+  if (id === undefined) return;
+  call.parts.cluster.removeRegion(id);
+  call.json("The region is removed from server cache.");
+}

@@ -1,0 +1,167 @@
+/**
+ * Settings over HTTP. Names and forms are PD's; items that only PD's etcd or dashboard would read are shown with fixed
+ * values, because deployment tools look for some of them. Each change is checked, applied and stored. (pd-rules 11.5)
+ */
+import { type ConfigSection, PdConfig } from "./config.js";
+import type { HttpCall, HttpParts } from "./http-call.js";
+import { type Route, route } from "./http-route.js";
+import { formatVersion, parseVersion } from "./version.js";
+
+/** Parts of PD's configuration that have nothing changeable here; setting one says so. */
+const FIXED_PREFIXES = ["log", "replication-mode", "keyspace", "micro-service", "controller"];
+
+const REPLICATION_MODE = {
+  "replication-mode": "majority",
+  "dr-auto-sync": {
+    "label-key": "",
+    primary: "",
+    dr: "",
+    "primary-replicas": 0,
+    "dr-replicas": 0,
+    "wait-store-timeout": "1m0s",
+    "wait-recover-timeout": "0s",
+    "pause-region-split": "false",
+  },
+};
+
+export const CONFIG_ROUTES: readonly Route[] = [
+  route("GET", "/config", (call) => call.json(wholeConfig(call.parts, call.parts.config)), "leader"),
+  route("POST", "/config", setItems, "leader"),
+  route("GET", "/config/default", (call) => call.json(wholeConfig(call.parts, new PdConfig())), "leader"),
+  route(
+    "GET",
+    "/config/schedule",
+    (call) => call.json(scheduleJson(call.parts, call.parts.config)),
+    "leader",
+  ),
+  route("POST", "/config/schedule", (call) => setSection(call, "schedule"), "leader"),
+  route("GET", "/config/pd-server", (call) => call.json(call.parts.config.section("pd-server")), "leader"),
+  ...["replicate", "replication"].flatMap((name) => [
+    route("GET", `/config/${name}`, (call) => call.json(call.parts.config.section("replication")), "leader"),
+    route("POST", `/config/${name}`, (call) => setSection(call, "replication"), "leader"),
+  ]),
+  route("GET", "/config/label-property", (call) => call.json({}), "leader"),
+  route("GET", "/config/cluster-version", (call) => call.json(call.parts.config.clusterVersion), "leader"),
+  route("POST", "/config/cluster-version", setClusterVersion, "leader"),
+  route("GET", "/config/replication-mode", (call) => call.json(REPLICATION_MODE), "leader"),
+];
+
+/** Limits of all stores are shown, also those that follow the default. */
+function scheduleJson(parts: HttpParts, config: PdConfig): Record<string, unknown> {
+  const json = config.section("schedule");
+  const stores = config === parts.config ? parts.cluster.liveStores() : [];
+  json["store-limit"] = Object.fromEntries(stores.map((store) => [store.id, config.storeLimit(store.id)]));
+  return json;
+}
+
+function wholeConfig(parts: HttpParts, config: PdConfig): Record<string, unknown> {
+  const { self } = parts.members;
+  const clientUrls = self.clientUrls.join(",");
+  const peerUrls = self.peerUrls.join(",");
+  return {
+    "client-urls": clientUrls,
+    "peer-urls": peerUrls,
+    "advertise-client-urls": clientUrls,
+    "advertise-peer-urls": peerUrls,
+    name: self.name,
+    "data-dir": "",
+    "force-new-cluster": false,
+    "initial-cluster": `${self.name}=${peerUrls}`,
+    "initial-cluster-state": "new",
+    "initial-cluster-token": "pd-cluster",
+    join: "",
+    lease: 5,
+    log: { level: "info", format: "text" },
+    "tso-save-interval": "5s",
+    "tso-update-physical-interval": "50ms",
+    "enable-local-tso": false,
+    metric: { job: self.name, address: "", interval: "15s" },
+    schedule: scheduleJson(parts, config),
+    replication: config.section("replication"),
+    "pd-server": config.section("pd-server"),
+    "cluster-version": config.clusterVersion,
+    labels: {},
+    security: { "cacert-path": "", "cert-path": "", "key-path": "", "redact-info-log": false },
+    "label-property": {},
+    "replication-mode": REPLICATION_MODE,
+  };
+}
+
+/** Items are applied one by one: a refused one leaves those before it changed, and they are stored. */
+function setItems(call: HttpCall): void {
+  if (call.query("ttlSecond") !== undefined) {
+    return call.fail(400, "temporary settings (ttlSecond) are not available in this version");
+  }
+  const body = call.bodyObject();
+  if (body === undefined) return;
+  for (const [path, value] of Object.entries(body)) {
+    const reason = setItem(call.parts.config, path, value);
+    if (reason === undefined) continue;
+    return call.parts.saveConfig(() => call.fail(400, reason));
+  }
+  call.parts.scheduling.patrol.wake();
+  call.parts.saveConfig(call.stored("The config is updated."));
+}
+
+/** Why the item was refused; undefined when it is set. */
+function setItem(config: PdConfig, path: string, value: unknown): string | undefined {
+  const dot = path.indexOf(".");
+  const prefix = dot < 0 ? path : path.slice(0, dot);
+  if (prefix === "cluster-version") return setVersion(config, value);
+  if (dot < 0) {
+    const section = PdConfig.sectionOf(path);
+    if (section === undefined) {
+      return isSection(path) ? setObject(config, path, value) : `config item ${path} not found`;
+    }
+    return set(config, section, path, value);
+  }
+  // Accepted without effect, as in PD.
+  if (prefix === "label-property") return undefined;
+  if (FIXED_PREFIXES.includes(prefix)) return `${prefix} cannot be changed in this version`;
+  if (!isSection(prefix)) return `config prefix ${prefix} not found`;
+  return set(config, prefix, path.slice(dot + 1), value);
+}
+
+const isSection = (name: string): name is ConfigSection =>
+  name === "schedule" || name === "replication" || name === "pd-server";
+
+function set(config: PdConfig, section: ConfigSection, item: string, value: unknown): string | undefined {
+  const change = config.set(section, item, value);
+  return change.kind === "ok" ? undefined : change.reason;
+}
+
+function setObject(config: PdConfig, section: ConfigSection, value: unknown): string | undefined {
+  if (typeof value !== "object" || value === null) return `${section} must be an object`;
+  for (const [item, itemValue] of Object.entries(value)) {
+    const reason = set(config, section, item, itemValue);
+    if (reason !== undefined) return reason;
+  }
+  return undefined;
+}
+
+/** What is shown can be sent back whole: values that do not change are accepted. */
+function setSection(call: HttpCall, section: ConfigSection): void {
+  const body = call.bodyObject();
+  if (body === undefined) return;
+  const reason = setObject(call.parts.config, section, body);
+  call.parts.scheduling.patrol.wake();
+  if (reason === undefined) return call.parts.saveConfig(call.stored("The config is updated."));
+  call.parts.saveConfig(() => (reason.startsWith("json: ") ? call.badInput(reason) : call.fail(500, reason)));
+}
+
+function setVersion(config: PdConfig, value: unknown): string | undefined {
+  const version = typeof value === "string" ? parseVersion(value) : undefined;
+  if (version === undefined) return `invalid cluster version ${JSON.stringify(value)}`;
+  config.clusterVersion = formatVersion(version);
+  return undefined;
+}
+
+function setClusterVersion(call: HttpCall): void {
+  const body = call.bodyObject();
+  if (body === undefined) return;
+  const version = body["cluster-version"];
+  if (version === undefined) return call.fail(400, "not set cluster-version");
+  const reason = setVersion(call.parts.config, version);
+  if (reason !== undefined) return call.fail(500, reason);
+  call.parts.saveConfig(call.stored("The cluster version is updated."));
+}
