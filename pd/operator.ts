@@ -155,6 +155,13 @@ export interface StoreInfluence {
   regionSizeMib: number;
 }
 
+export const NO_INFLUENCE: Readonly<StoreInfluence> = {
+  leaderCount: 0,
+  leaderSizeMib: 0,
+  regionCount: 0,
+  regionSizeMib: 0,
+};
+
 export type Influence = Map<number, StoreInfluence>;
 
 export function addInfluence(influence: Influence, operator: Operator, region: RegionInfo): void {

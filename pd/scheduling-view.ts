@@ -8,14 +8,13 @@
  */
 import type { Env } from "../base/index.js";
 import type { Cluster } from "./cluster.js";
-import { addInfluence, type Influence, type Operator, type StoreInfluence } from "./operator.js";
+import { addInfluence, type Influence, NO_INFLUENCE, type Operator } from "./operator.js";
 import type { StoreView } from "./operator-step.js";
 import { type RegionInfo, voters } from "./region-info.js";
 import { locationScore, type StoreInfo } from "./store-info.js";
 import { type LimitKind, regionCost } from "./store-limit.js";
 import { parseVersion } from "./version.js";
 
-const NO_INFLUENCE: StoreInfluence = { leaderCount: 0, leaderSizeMib: 0, regionCount: 0, regionSizeMib: 0 };
 const WEIGHT_MIN = 1e-6;
 
 export class SchedulingView implements StoreView {

@@ -11,6 +11,8 @@ import type { RegionInfo } from "./region-info.js";
 import { RegionPatrol } from "./region-patrol.js";
 import { RegionSplitter } from "./region-splitter.js";
 import { RegionScatterer } from "./scatterer.js";
+import { SchedulerAdmin } from "./scheduler-admin.js";
+import { SchedulerRunner } from "./scheduler-runner.js";
 import { SchedulingView } from "./scheduling-view.js";
 import type { StoreInfo } from "./store-info.js";
 import { StoreMonitor } from "./store-monitor.js";
@@ -24,6 +26,9 @@ export class Scheduling {
   readonly patrol: RegionPatrol;
   readonly scatterer: RegionScatterer;
   readonly splitter: RegionSplitter;
+  /** The list of schedulers as users see and change it. */
+  readonly schedulers: SchedulerAdmin;
+  readonly #runner: SchedulerRunner;
   readonly #monitor: StoreMonitor;
 
   constructor(cluster: Cluster, streams: HeartbeatStreams, saveConfig: () => void) {
@@ -35,22 +40,32 @@ export class Scheduling {
     this.patrol = new RegionPatrol(this.controller, this.notes);
     this.scatterer = new RegionScatterer(this.controller, (id) => this.patrol.suspect(id));
     this.splitter = new RegionSplitter(this.controller, (id) => this.patrol.suspect(id));
-    this.#monitor = new StoreMonitor(this.view, this.notes, () => this.patrol.wake());
-    void saveConfig;
+    this.#runner = new SchedulerRunner({ controller: this.controller, notes: this.notes });
+    this.schedulers = new SchedulerAdmin(this.view, this.#runner, saveConfig);
+    this.#monitor = new StoreMonitor(this.view, this.notes, {
+      changed: () => {
+        this.patrol.wake();
+        this.#runner.kick();
+      },
+      buried: (storeId) => this.schedulers.forgetStore(storeId),
+    });
   }
 
   load(callback: (error: Error | undefined) => void): void {
+    this.schedulers.load();
     callback(undefined);
   }
 
   start(): void {
     this.patrol.start();
     this.#monitor.start();
+    this.#runner.start();
   }
 
   stop(): void {
     this.patrol.stop();
     this.#monitor.stop();
+    this.#runner.stop();
     this.splitter.stop();
     this.controller.stop();
   }

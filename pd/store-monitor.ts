@@ -8,23 +8,29 @@ import type { DecisionNotes } from "./decision-notes.js";
 import type { SchedulingView } from "./scheduling-view.js";
 import { type NodeState, StoreInfo } from "./store-info.js";
 
+export interface StoreMonitorEvents {
+  /** A store came, went, fell silent or changed its state. */
+  changed(): void;
+  buried(storeId: number): void;
+}
+
 const LOOK_MS = 1000;
 const AUTHOR = "store-monitor";
 
 export class StoreMonitor {
   readonly #view: SchedulingView;
   readonly #notes: DecisionNotes;
-  readonly #onChange: () => void;
+  readonly #events: StoreMonitorEvents;
   readonly #seen = new Map<number, string>();
   /** Stores whose new state is being stored. */
   readonly #changing = new Set<number>();
   #timer: TimerHandle | undefined;
   #stopped = true;
 
-  constructor(view: SchedulingView, notes: DecisionNotes, onChange: () => void) {
+  constructor(view: SchedulingView, notes: DecisionNotes, events: StoreMonitorEvents) {
     this.#view = view;
     this.#notes = notes;
-    this.#onChange = onChange;
+    this.#events = events;
   }
 
   start(): void {
@@ -53,7 +59,7 @@ export class StoreMonitor {
     for (const id of this.#seen.keys()) {
       if (!this.#view.cluster.stores.has(id)) this.#seen.delete(id);
     }
-    if (changed) this.#onChange();
+    if (changed) this.#events.changed();
   }
 
   /** Every peer must be gone from the regions' own records: the store's word alone is not enough. */
@@ -85,7 +91,8 @@ export class StoreMonitor {
         if (error === undefined) {
           store.setNodeState(state);
           env.log.info("store state changed", { store: store.id, state });
-          this.#onChange();
+          if (state === "removed") this.#events.buried(store.id);
+          this.#events.changed();
         } else {
           env.log.warn("storing a store's state failed", { store: store.id, state, error: error.message });
         }

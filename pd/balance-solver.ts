@@ -1,0 +1,92 @@
+/**
+ * Whether moving a leader or a peer from one store to another is worth it. The tolerance and the forced sign of what is
+ * under way keep things from going to and fro: a store that just received does not give, one that just gave does
+ * not take. (pd-rules 9.14 to 9.19)
+ *
+ * PD's tolerance for leaders counted is 5, because its counts come with the stores' heartbeats and are old; ours come
+ * with each region's heartbeat, so that small clusters may be balanced to a leader or two.
+ */
+import { type Influence, NO_INFLUENCE } from "./operator.js";
+import type { SchedulingView } from "./scheduling-view.js";
+import type { StoreInfo } from "./store-info.js";
+
+const WEIGHT_MIN = 1e-6;
+const LEADER_TOLERANCE_MAX = 5;
+const LEADER_TOLERANCE_SHARE = 0.05;
+const REGION_TOLERANCE_SHARE = 0.005;
+/** A peer that moves is counted several times: its data will follow for a while. */
+const REGION_INFLUENCE_FACTOR = 5;
+
+export type BalanceKind = "leader" | "region";
+
+export class BalanceSolver {
+  readonly #view: SchedulingView;
+  readonly #kind: BalanceKind;
+  readonly influence: Influence;
+  readonly tolerance: number;
+
+  constructor(view: SchedulingView, kind: BalanceKind) {
+    this.#view = view;
+    this.#kind = kind;
+    this.influence = view.influence();
+    this.tolerance = this.#tolerance();
+  }
+
+  /** With what is under way, signs kept: the order in which stores are looked at. */
+  score(store: StoreInfo): number {
+    return this.#scoreWith(store, this.#underWay(store));
+  }
+
+  /**
+   * Strictly better even if everything under way went against it. A region of `sizeMib` above the average must
+   * not make its new store the fuller one.
+   */
+  isWorthwhile(source: StoreInfo, target: StoreInfo, sizeMib = 0): boolean {
+    const tolerance = Math.max(this.tolerance, sizeMib);
+    const factor = this.#kind === "region" ? REGION_INFLUENCE_FACTOR : 1;
+    const given = factor * Math.abs(this.#underWay(source)) + tolerance;
+    const taken = factor * Math.abs(this.#underWay(target)) + tolerance;
+    return this.#scoreWith(source, -given) > this.#scoreWith(target, taken);
+  }
+
+  /** Higher first; of two equal ones the newer store first. */
+  byScore(left: StoreInfo, right: StoreInfo): number {
+    return this.score(right) - this.score(left) || right.id - left.id;
+  }
+
+  get #countsLeaders(): boolean {
+    return this.#kind === "leader" && this.#view.config.text("schedule.leader-schedule-policy") === "count";
+  }
+
+  #amount(store: StoreInfo): number {
+    const regions = this.#view.cluster.regions.onStore(store.id);
+    if (this.#countsLeaders) return regions.leaders.size;
+    return this.#kind === "leader" ? regions.leaderSizeMib : regions.regionSizeMib;
+  }
+
+  #underWay(store: StoreInfo): number {
+    const on = this.influence.get(store.id) ?? NO_INFLUENCE;
+    if (this.#countsLeaders) return on.leaderCount;
+    return this.#kind === "leader" ? on.leaderSizeMib : on.regionSizeMib;
+  }
+
+  #scoreWith(store: StoreInfo, delta: number): number {
+    const weight = this.#kind === "leader" ? store.leaderWeight : store.regionWeight;
+    return (this.#amount(store) + delta) / Math.max(weight, WEIGHT_MIN);
+  }
+
+  #tolerance(): number {
+    const { regions } = this.#view.cluster;
+    const stores = this.#view.stores();
+    const set = this.#view.config.number("schedule.tolerant-size-ratio");
+    if (this.#countsLeaders) {
+      if (set > 0) return Math.floor(set);
+      const average = regions.count / Math.max(1, stores.length);
+      return Math.max(1, Math.min(LEADER_TOLERANCE_MAX, Math.ceil(average * LEADER_TOLERANCE_SHARE)));
+    }
+    let most = 0;
+    for (const store of stores) most = Math.max(most, regions.onStore(store.id).regionCount);
+    const ratio = set > 0 ? set : Math.max(1, REGION_TOLERANCE_SHARE * most);
+    return Math.floor(regions.averageSizeMib * ratio);
+  }
+}
