@@ -2,7 +2,6 @@
 import { utf8 } from "../base/index.js";
 import { type BoundMethod, PdService, pdpb, RPC_CODE } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
-import { operatorOf } from "./operator-reports.js";
 import { clusterCall, ERROR_TYPE, failure, okHeader, type Reply, statusError } from "./rpc-answers.js";
 import type { RegionInfo } from "./region-info.js";
 import { scatterMany } from "./scatter-many.js";
@@ -36,7 +35,8 @@ export function schedulingMethods(cluster: Cluster, scheduling: Scheduling): Bou
       });
     }),
     clusterCall(cluster, PdService.GetOperator, (request, reply) => {
-      const operator = operatorOf(scheduling, request.regionId);
+      const { controller } = scheduling;
+      const operator = controller.operator(request.regionId) ?? controller.record(request.regionId);
       if (operator === undefined) {
         return reply(failure(context, "Not Found", ERROR_TYPE.REGION_NOT_FOUND));
       }

@@ -10,6 +10,7 @@ import { OperatorController } from "./operator-controller.js";
 import type { RegionInfo } from "./region-info.js";
 import { RegionPatrol } from "./region-patrol.js";
 import { RegionSplitter } from "./region-splitter.js";
+import { adjustClusterVersion } from "./rpc-stores.js";
 import { RegionScatterer } from "./scatterer.js";
 import { SchedulerAdmin } from "./scheduler-admin.js";
 import { SchedulerRunner } from "./scheduler-runner.js";
@@ -47,7 +48,12 @@ export class Scheduling {
         this.patrol.wake();
         this.#runner.kick();
       },
-      buried: (storeId) => this.schedulers.forgetStore(storeId),
+      buried: (storeId) => {
+        cluster.context.config.storeLimits.delete(storeId);
+        this.schedulers.forgetStore(storeId);
+        adjustClusterVersion(cluster);
+        saveConfig();
+      },
     });
   }
 
