@@ -1,0 +1,172 @@
+/** `ctl region`: regions by id, key, store, kind and range. */
+import type { Command } from "commander";
+import { encodeBytes } from "./pd-ctl-key.js";
+import {
+  asJson,
+  asList,
+  CtlError,
+  fields,
+  idArgument,
+  type Json,
+  onWord,
+  type PdHttp,
+  print,
+  show,
+  table,
+} from "./pd-ctl-output.js";
+
+const KINDS = [
+  "miss-peer",
+  "extra-peer",
+  "down-peer",
+  "pending-peer",
+  "offline-peer",
+  "learner-peer",
+  "empty-region",
+  "oversized-region",
+  "undersized-region",
+];
+const SCAN_PAGE = 1024;
+const KEY_SHOWN_MAX = 32;
+
+export function registerRegionWords(ctl: Command): void {
+  const region = ctl
+    .command("region")
+    .description("look at regions")
+    .argument("[id]", "one region; all when left out");
+  onWord(region, async (http, [id]) => {
+    if (id === undefined) return showRegions(http, "/regions");
+    show(http, await http.get(`/region/id/${idArgument(id)}`), (parsed) => oneRegion(asJson(parsed)));
+  });
+  const key = region
+    .command("key")
+    .description("the region that holds a key")
+    .argument("<key>")
+    .option(
+      "--format <format>",
+      "raw: as typed; hex; encode: a transaction's key, encoded as TiKV does",
+      "raw",
+    );
+  onWord(key, async (http, [text], options) => {
+    const bytes = keyBytes(text as string, options["format"] as string);
+    const answer = await http.get(`/region/key/${bytes.toString("hex")}?format=hex`);
+    show(http, answer, (parsed) => oneRegion(asJson(parsed)));
+  });
+  const store = region
+    .command("store")
+    .description("the regions with a peer on a store")
+    .argument("<id>")
+    .option("--type <type>", "all, leader, follower, learner or pending", "all");
+  onWord(store, async (http, [id], options) => {
+    const type = encodeURIComponent(options["type"] as string);
+    await showRegions(http, `/regions/store/${idArgument(id as string)}?type=${type}`);
+  });
+  const check = region
+    .command("check")
+    .description(`regions that need attention: ${KINDS.join(", ")}`)
+    .argument("<kind>");
+  onWord(check, async (http, [kind]) => {
+    if (!KINDS.includes(kind as string)) {
+      throw new CtlError(`unknown kind ${kind}: use one of ${KINDS.join(", ")}`);
+    }
+    await showRegions(http, `/regions/check/${kind}`);
+  });
+  const sibling = region.command("sibling").description("the neighbours of a region").argument("<id>");
+  onWord(sibling, (http, [id]) => showRegions(http, `/regions/sibling/${idArgument(id as string)}`));
+  registerScan(region);
+}
+
+/** In pages, so that a cluster of a million regions does not have to answer at once. */
+function registerScan(region: Command): void {
+  const scan = region
+    .command("scan")
+    .description("regions in the order of their keys")
+    .option("--start <hex>", "first key", "")
+    .option("--end <hex>", "key to end before", "")
+    .option("--limit <count>", "at most so many regions");
+  onWord(scan, async (http, _args, options) => {
+    const end = options["end"] as string;
+    let left =
+      options["limit"] === undefined ? Number.POSITIVE_INFINITY : idArgument(options["limit"] as string);
+    let start: string | undefined = options["start"] as string;
+    const found: Json[] = [];
+    while (start !== undefined && left > 0) {
+      const limit = Math.min(SCAN_PAGE, left);
+      const answer = await http.get(`/regions/key?format=hex&key=${start}&end_key=${end}&limit=${limit}`);
+      const page = asList(asJson(answer.parsed)["regions"]);
+      found.push(...page);
+      left -= page.length;
+      const last = page.at(-1)?.["end_key"] as string | undefined;
+      start = page.length < limit || last === undefined || last === "" ? undefined : last;
+    }
+    print(http.options.json ? JSON.stringify({ count: found.length, regions: found }) : regionTable(found));
+  });
+}
+
+async function showRegions(http: PdHttp, path: string): Promise<void> {
+  const answer = await http.get(path);
+  show(http, answer, (parsed) => {
+    const regions = asList(asJson(parsed)["regions"]).filter((region) => region["id"] !== undefined);
+    return regionTable(regions);
+  });
+}
+
+function keyBytes(text: string, format: string): Buffer {
+  if (format === "raw") return Buffer.from(text);
+  if (format === "encode") return encodeBytes(Buffer.from(text));
+  if (format !== "hex") throw new CtlError(`unknown format ${format}: use raw, hex or encode`);
+  if (!/^([0-9A-Fa-f]{2})*$/.test(text)) throw new CtlError(`${text} is not in hex format`);
+  return Buffer.from(text, "hex");
+}
+
+const short = (key: unknown): string => {
+  const text = String(key ?? "");
+  return text.length > KEY_SHOWN_MAX ? `${text.slice(0, KEY_SHOWN_MAX)}..` : text;
+};
+
+/** `store*` leads, `store?` has a learner, `store!` is down, `store~` lags. */
+function peersText(region: Json): string {
+  const leader = asJson(region["leader"])["id"];
+  const down = asList(region["down_peers"]).map((entry) => asJson(entry["peer"])["id"]);
+  const pending = asList(region["pending_peers"]).map((peer) => peer["id"]);
+  return asList(region["peers"])
+    .map((peer) => {
+      const marks = [
+        peer["id"] === leader ? "*" : "",
+        peer["is_learner"] === true ? "?" : "",
+        down.includes(peer["id"]) ? "!" : "",
+        pending.includes(peer["id"]) ? "~" : "",
+      ];
+      return `${peer["store_id"]}${marks.join("")}`;
+    })
+    .join(" ");
+}
+
+function epochText(region: Json): string {
+  const epoch = asJson(region["epoch"]);
+  return `${epoch["conf_ver"] ?? 0}/${epoch["version"] ?? 0}`;
+}
+
+function regionTable(regions: readonly Json[]): string {
+  if (regions.length === 0) return "no regions";
+  const rows = regions.map((region) => [
+    region["id"],
+    short(region["start_key"]),
+    short(region["end_key"]),
+    epochText(region),
+    peersText(region),
+    region["approximate_size"],
+    region["approximate_keys"],
+  ]);
+  const head = ["ID", "START", "END", "EPOCH", "STORES (* leads)", "MIB", "KEYS"];
+  return `${table(head, rows)}\n${regions.length} regions`;
+}
+
+function oneRegion(region: Json): string {
+  return fields(
+    Object.entries(region).map(([name, value]) => {
+      if (name === "peers") return ["stores (* leads)", peersText(region)];
+      return name === "epoch" ? ["epoch (conf_ver/version)", epochText(region)] : [name, value];
+    }),
+  );
+}
