@@ -165,7 +165,9 @@ export class PdConfig {
 
   /** The section that has this item; undefined when there is none. */
   static sectionOf(item: string): ConfigSection | undefined {
-    return (Object.keys(SECTIONS) as ConfigSection[]).find((section) => item in SECTIONS[section]);
+    return (Object.keys(SECTIONS) as ConfigSection[]).find((section) =>
+      Object.hasOwn(SECTIONS[section], item),
+    );
   }
 
   /** One item by section and name; the value in its JSON form. */
@@ -179,7 +181,8 @@ export class PdConfig {
       return OK;
     }
     if (section === "schedule" && item === "schedulers-v2") return OK;
-    const spec = (SECTIONS[section] as Record<string, ItemSpec>)[item];
+    const items = SECTIONS[section] as Record<string, ItemSpec>;
+    const spec = Object.hasOwn(items, item) ? items[item] : undefined;
     if (spec === undefined) return refused(`config item ${item} not found`);
     const parsed = parseItem(section, item, spec, value);
     if (parsed.kind === "refused") return parsed;

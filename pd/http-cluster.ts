@@ -1,11 +1,13 @@
 /**
  * The cluster, its PDs, versions, health, garbage collection points and probes over HTTP. (pd-rules 11.43 to 11.47)
  */
+import { fromUtf8 } from "../base/index.js";
 import type { pdpb } from "../proto/index.js";
 import { formatInstant } from "./duration.js";
 import { FOREVER, GC_WORKER } from "./gc-state.js";
 import type { HttpCall } from "./http-call.js";
 import { type Route, route } from "./http-route.js";
+import { unescapeToBytes } from "./http-text.js";
 import { PD_GIT_HASH, PD_VERSION } from "./version.js";
 
 const empty = (call: HttpCall): void => call.text(200, "");
@@ -158,7 +160,9 @@ function safePoints(call: HttpCall): void {
 }
 
 function deleteSafePoint(call: HttpCall): void {
-  const service = decodeURIComponent(call.param(0).replaceAll(/%(?![0-9A-Fa-f]{2})/g, "%25"));
+  const name = unescapeToBytes(call.param(0), false);
+  if (name === undefined) return call.fail(400, "the name of the service is malformed");
+  const service = fromUtf8(name);
   call.parts.gc.deleteBarrier(service, (result) => {
     if (result.kind === "refused") return call.fail(500, result.reason);
     call.json("Delete service GC safepoint successfully.");

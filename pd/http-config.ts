@@ -10,6 +10,8 @@ import { formatVersion, parseVersion } from "./version.js";
 /** Parts of PD's configuration that have nothing changeable here; setting one says so. */
 const FIXED_PREFIXES = ["log", "replication-mode", "keyspace", "micro-service", "controller"];
 
+const LIMIT_ITEMS = ["store-limit", "default-store-limit"];
+
 const REPLICATION_MODE = {
   "replication-mode": "majority",
   "dr-auto-sync": {
@@ -109,7 +111,7 @@ function setItem(config: PdConfig, path: string, value: unknown): string | undef
   const prefix = dot < 0 ? path : path.slice(0, dot);
   if (prefix === "cluster-version") return setVersion(config, value);
   if (dot < 0) {
-    const section = PdConfig.sectionOf(path);
+    const section = LIMIT_ITEMS.includes(path) ? "schedule" : PdConfig.sectionOf(path);
     if (section === undefined) {
       return isSection(path) ? setObject(config, path, value) : `config item ${path} not found`;
     }

@@ -59,18 +59,18 @@ function regionsOfStore(call: HttpCall): void {
   if (id === undefined) return;
   const { regions } = call.parts.cluster;
   const on = regions.onStore(id);
-  const kinds: Record<string, () => readonly number[]> = {
-    all: () => [...on.leaders.values(), ...on.followers.values(), ...on.learners.values()],
-    leader: () => on.leaders.values(),
-    follower: () => on.followers.values(),
-    learner: () => on.learners.values(),
-    pending: () => on.pending.values(),
-    witness: () => [],
-  };
+  const kinds = new Map<string, readonly number[]>([
+    ["all", [...on.leaders.values(), ...on.followers.values(), ...on.learners.values()]],
+    ["leader", on.leaders.values()],
+    ["follower", on.followers.values()],
+    ["learner", on.learners.values()],
+    ["pending", on.pending.values()],
+    ["witness", []],
+  ]);
   const kind = call.query("type") ?? "all";
-  const ids = kinds[kind];
-  if (ids === undefined) return call.fail(400, `unknown type ${kind}: use ${Object.keys(kinds).join(", ")}`);
-  const found = ids().flatMap((regionId) => regions.byId(regionId) ?? []);
+  const ids = kinds.get(kind);
+  if (ids === undefined) return call.fail(400, `unknown type ${kind}: use ${[...kinds.keys()].join(", ")}`);
+  const found = ids.flatMap((regionId) => regions.byId(regionId) ?? []);
   call.regions(regionsJson(found));
 }
 

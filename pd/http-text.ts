@@ -54,8 +54,7 @@ const END = "unexpected end of JSON input";
  * this walk would accept are reported at their end.
  */
 function locate(text: string): JsonBody {
-  const token =
-    /[\s]*("(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null|[^])/y;
+  const token = /[\s]*("(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null|[^])/y;
   const open: ("{" | "[")[] = [];
   let expect: "value" | "firstKey" | "key" | "colon" | "after" | "done" = "value";
   for (;;) {
