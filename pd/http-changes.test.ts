@@ -1,0 +1,252 @@
+/** What the HTTP API changes: stores, settings, operators. Changes must be there after a crash. */
+import { beforeEach, describe, expect, test } from "vitest";
+import { SeededRandom } from "../base/index.js";
+import { PdService } from "../proto/index.js";
+import { Harness, storeMessage } from "./test/harness.js";
+
+const API = "/pd/api/v1";
+type Json = Record<string, unknown>;
+let harness: Harness;
+
+const get = (path: string): ReturnType<Harness["http"]> => harness.http("GET", `${API}${path}`);
+const post = (path: string, body: unknown): ReturnType<Harness["http"]> =>
+  harness.http("POST", `${API}${path}`, body);
+const remove = (path: string, body: unknown = ""): ReturnType<Harness["http"]> =>
+  harness.http("DELETE", `${API}${path}`, body);
+
+/** Region 2 led from store 1, with voters on 1, 2 and 3, of `count` stores. */
+function startStores(count: number): void {
+  harness = Harness.started();
+  harness.bootstrap();
+  for (let id = 1; id <= count; id += 1) {
+    harness.putStore(storeMessage(id));
+    harness.heartbeatStore(id);
+  }
+  const peers = [1, 2, 3].map((storeId) => ({ id: storeId + 2, storeId }));
+  const call = harness.open(PdService.RegionHeartbeat);
+  call.send({
+    header: harness.header,
+    region: { id: 2, regionEpoch: { confVer: 3, version: 2 }, peers },
+    leader: peers[0] ?? null,
+    term: 6,
+    approximateSize: 50 * 2 ** 20,
+    interval: { startTimestamp: 100, endTimestamp: 160 },
+  });
+  harness.env.settle();
+}
+
+const stateOf = (id: number): unknown => ((get(`/store/${id}`).json as Json)["store"] as Json)["state_name"];
+const statusOf = (id: number): Json => (get(`/store/${id}`).json as Json)["status"] as Json;
+
+describe("taking a store out of service", () => {
+  test("needs enough other stores, unless its data is gone anyway", () => {
+    startStores(3);
+    expect(remove("/store/2")).toMatchObject({
+      status: 400,
+      json: "can not remove store 2 since the number of up stores would be 2 while need 3",
+    });
+    expect(stateOf(2)).toBe("Up");
+    expect(remove("/store/2?force=true")).toMatchObject({
+      status: 200,
+      json: "The store is set as Offline.",
+    });
+    expect((get("/store/2").json as Json)["store"]).toMatchObject({
+      state: 1,
+      node_state: 2,
+      physically_destroyed: true,
+    });
+    expect(post("/store/2/state?state=Up", "").status).toBe(400);
+  });
+
+  test("lifts its limit, survives a crash and can be taken back", () => {
+    startStores(4);
+    expect(post("/store/2/limit", { rate: 20 }).json).toBe("The store's limit is updated.");
+    expect(remove("/store/2").status).toBe(200);
+    expect(remove("/store/2").status).toBe(200);
+    expect(get("/stores/limit").json).toMatchObject({ "2": { "add-peer": 20, "remove-peer": 1e8 } });
+    expect(get("/regions/check/offline-peer").json).toMatchObject({ count: 1 });
+    expect(post("/store/2/state?state=Up", "").json).toBe("The store's state is updated.");
+    expect(stateOf(2)).toBe("Up");
+    expect(get("/stores/limit").json).toMatchObject({ "2": { "add-peer": 20, "remove-peer": 20 } });
+    expect(remove("/store/3").status).toBe(200);
+    expect(harness.crashAndRestart()).toBe(true);
+    expect(stateOf(3)).toBe("Offline");
+    expect(remove("/store/999").status).toBe(404);
+    expect(post("/store/2/state?state=Sideways", "").json).toBe("invalid state Sideways");
+  });
+
+  test("ends buried, hidden from the list, and forgotten on request", () => {
+    startStores(4);
+    expect(remove("/store/4").status).toBe(200);
+    harness.env.advance(5000);
+    expect(stateOf(4)).toBe("Tombstone");
+    expect((get("/stores").json as Json)["count"]).toBe(3);
+    expect((get("/stores?state=2").json as Json)["count"]).toBe(1);
+    expect(remove("/store/4").status).toBe(410);
+    expect(remove("/stores/remove-tombstone").json).toBe("Remove tombstone successfully.");
+    expect(get("/store/4").status).toBe(404);
+  });
+});
+
+describe("a store's figures", () => {
+  beforeEach(() => startStores(3));
+
+  test("labels merge, are replaced by force and deleted one by one", () => {
+    expect(post("/store/1/label", { zone: "z1", host: "h1" }).json).toBe("The store's label is updated.");
+    expect(post("/store/1/label", { Zone: "z2" }).status).toBe(200);
+    expect(get("/labels").json).toEqual([
+      { key: "zone", value: "z2" },
+      { key: "host", value: "h1" },
+    ]);
+    expect(get("/labels/stores?name=zone&value=z2").json).toMatchObject({ count: 1 });
+    expect(remove("/store/1/label", '"zone"').json).toBe("The label zone is deleted for store 1.");
+    expect(remove("/store/1/label", '"zone"').status).toBe(500);
+    expect(post("/store/1/label?force=true", { rack: "r1" }).status).toBe(200);
+    expect(harness.crashAndRestart()).toBe(true);
+    expect(get("/labels").json).toEqual([{ key: "rack", value: "r1" }]);
+    expect(post("/store/1/label", { zone: "z 1!" })).toMatchObject({
+      status: 400,
+      json: { code: "input", msg: 'z 1! does not match format "^[-A-Za-z0-9_./]*$"' },
+    });
+    expect(post("/store/1/label", { engine: "x" }).status).toBe(400);
+  });
+
+  test("weights and limits are checked and stored", () => {
+    expect(post("/store/1/weight", { leader: 1.5, region: 1.2 }).json).toBe("The store's weight is updated.");
+    expect(post("/store/1/weight", { leader: 1 }).json).toBe("region weight unset");
+    expect(post("/store/1/weight", { leader: -1, region: 1 }).status).toBe(400);
+    expect(post("/store/1/limit", { type: "add-peer", rate: -1 }).json).toBe(
+      "invalid rate which should be larger than 0",
+    );
+    expect(post("/store/1/limit", { type: "sideways", rate: 1 }).json).toBe("unknown type");
+    expect(post("/stores/limit", { type: "add-peer", rate: 30 }).json).toBe("Set store limit successfully.");
+    expect(harness.crashAndRestart()).toBe(true);
+    expect(statusOf(1)).toMatchObject({ leader_weight: 1.5, region_weight: 1.2 });
+    expect(get("/stores/limit").json).toMatchObject({ "3": { "add-peer": 30, "remove-peer": 15 } });
+  });
+});
+
+describe("settings", () => {
+  beforeEach(() => startStores(1));
+
+  test("are changed by name or path, stored, and shown as PD shows them", () => {
+    expect(post("/config", { "leader-schedule-limit": 5 }).json).toBe("The config is updated.");
+    expect(post("/config", { "schedule.merge-schedule-limit": 0, "max-replicas": 1 }).status).toBe(200);
+    expect(post("/config/replicate", { "location-labels": "zone,host" }).status).toBe(200);
+    expect(harness.crashAndRestart()).toBe(true);
+    expect(get("/config/schedule").json).toMatchObject({
+      "leader-schedule-limit": 5,
+      "merge-schedule-limit": 0,
+      "max-store-down-time": "30m0s",
+      "enable-joint-consensus": "true",
+      "store-limit": { "1": { "add-peer": 15, "remove-peer": 15 } },
+    });
+    expect(get("/config/replicate").json).toMatchObject({
+      "max-replicas": 1,
+      "location-labels": "zone,host",
+    });
+    const whole = get("/config").json as Json;
+    expect(Object.keys(whole)).toEqual(
+      expect.arrayContaining(["schedule", "replication", "pd-server", "cluster-version", "client-urls"]),
+    );
+    expect(get("/config/default").json).toMatchObject({ schedule: { "leader-schedule-limit": 4 } });
+  });
+
+  test("sent back whole are accepted unchanged", () => {
+    expect(post("/config/schedule", get("/config/schedule").json).status).toBe(200);
+    expect(post("/config/replicate", get("/config/replicate").json).status).toBe(200);
+  });
+
+  test("are refused by PD's texts", () => {
+    const reason = (body: unknown): unknown => post("/config", body).json;
+    expect(reason({ "no-such-item": 1 })).toBe("config item no-such-item not found");
+    expect(reason({ constructor: 1 })).toBe("config item constructor not found");
+    expect(reason({ "nowhere.item": 1 })).toBe("config prefix nowhere not found");
+    expect(reason({ "leader-schedule-limit": "x" })).toBe(
+      "json: cannot unmarshal string into Go struct field ScheduleConfig.leader-schedule-limit of type uint64",
+    );
+    expect(reason({ "max-replicas": 0 })).toBe(
+      "[PD:placement:ErrRuleContent]invalid rule content, invalid count 0",
+    );
+    expect(post("/config", { "max-replicas": 0 }).status).toBe(400);
+  });
+});
+
+describe("operators", () => {
+  beforeEach(() => startStores(4));
+
+  test("are made, listed, looked up and taken back", () => {
+    expect(get("/operators/records")).toMatchObject({ status: 500, json: "operator not found" });
+    const created = post("/operators", { name: "transfer-leader", region_id: 2, to_store_id: 3 });
+    expect(created).toMatchObject({ status: 200, json: "The operator is created." });
+    expect((get("/operators").json as string[])[0]).toMatch(
+      /^admin-transfer-leader \{transfer leader: store 1 to 3\} \(kind:admin,leader, region:2\(2, 3\)/,
+    );
+    expect(get("/operators?kind=region").json).toEqual([]);
+    expect(get("/operators/2").json).toMatch(/^status: RUNNING, operator: admin-transfer-leader/);
+    expect(get("/operators/2?object=1").json).toMatchObject({ region_id: 2, status: "RUNNING" });
+    expect(remove("/operators/2").json).toBe("The pending operator is canceled.");
+    expect(remove("/operators/2").status).toBe(500);
+    expect(get("/operators/2").json).toMatch(/^status: CANCEL/);
+    expect(get("/operators/records?from=0").status).toBe(200);
+  });
+
+  test("are refused by PD's texts", () => {
+    const refusal = (body: unknown): unknown => {
+      const { status, json } = post("/operators", body);
+      return [status, json];
+    };
+    expect(refusal({ name: "no-such", region_id: 2 })).toEqual([400, "unknown operator"]);
+    expect(refusal({ name: "add-peer", region_id: 2, store_id: 3 })).toEqual([
+      500,
+      "region already has peer in store 3",
+    ]);
+    expect(refusal({ name: "remove-peer", region_id: 2, store_id: 99 })).toEqual([
+      500,
+      "region has no peer in store 99",
+    ]);
+  });
+});
+
+test("no request, however malformed, makes PD throw", () => {
+  startStores(3);
+  const random = new SeededRandom(7);
+  const pick = <T>(items: readonly T[]): T => items[random.u32() % items.length] as T;
+  const words =
+    "regions region id key store stores check config schedule replicate operators label weight limit state".split(
+      " ",
+    );
+  const odd = ["%", "%FF", "%2F", "1", "-1", "99999999999999999999", "constructor", "__proto__", "x", ""];
+  const bodies = [
+    "",
+    "{",
+    "null",
+    "[]",
+    "0",
+    '"',
+    '{"__proto__": 1}',
+    '{"name": "add-peer", "region_id": 1e99}',
+    '{"rate": {}}',
+    '{"constructor": {}}',
+    '{"schedule": []}',
+    '{"store-limit": {"x": 1}}',
+    '{"leader": null, "region": []}',
+    '{"name": "transfer-region", "region_id": 2, "to_store_ids": [null]}',
+  ];
+  for (let i = 0; i < 3000; i += 1) {
+    const path = [pick(words), pick([...words, ...odd]), pick([...words, ...odd])]
+      .slice(0, 1 + (random.u32() % 3))
+      .join("/");
+    const query = {
+      [pick(["type", "limit", "key", "format", "state", "kind", "from"])]: [pick([...odd, "hex"])],
+    };
+    const method = pick(["GET", "POST", "DELETE", "HEAD", "PUT"]);
+    const body = new TextEncoder().encode(pick(bodies));
+    let replies = 0;
+    harness.pd.handleHttp({ method, path: `${API}/${path}`, query, headers: {}, body }, () => {
+      replies += 1;
+    });
+    harness.env.settle();
+    expect(replies, `${method} ${path}`).toBe(1);
+  }
+});
