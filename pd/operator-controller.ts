@@ -5,10 +5,11 @@
 import type { TimerHandle } from "../base/index.js";
 import type { HeartbeatStreams } from "./heartbeat-streams.js";
 import { type Operator, type OperatorKind, type OperatorState, priorityLevel } from "./operator.js";
-import { confVerUsed, isQuickStep, stepCommand, stepProblem } from "./operator-step.js";
+import { confVerUsed, stepProblem } from "./operator-step.js";
 import type { RegionInfo } from "./region-info.js";
 import { commandFor } from "./rpc-regions.js";
 import type { SchedulingView } from "./scheduling-view.js";
+import { isQuickStep, stepCommand } from "./step-command.js";
 import { type LimitKind, regionCost } from "./store-limit.js";
 
 const PUSH_TICK_MS = 500;

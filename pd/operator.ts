@@ -3,7 +3,8 @@
  */
 import { formatDurationMs, formatInstant } from "./duration.js";
 import { type RegionEpoch, type RegionInfo, voters } from "./region-info.js";
-import { isStepFinished, type Step, stepText, stepTimeoutMs } from "./operator-step.js";
+import { stepText, stepTimeoutMs } from "./step-command.js";
+import { isStepFinished, type Step } from "./operator-step.js";
 
 /** In the order in which the text names them; the first one present is the kind an operator is counted in. */
 const KINDS = ["admin", "merge", "range", "replica", "split", "hot-region", "region", "leader"] as const;
