@@ -413,6 +413,8 @@ export class Peer {
       if (createdMs !== undefined && this.#mayRenewLease() && !this.#leaseIsSuspect())
         this.lease.renew(createdMs);
     }
+    // Those that wait for no apply: maybe nothing of this Ready is to be written, then no `written` would serve them.
+    if (ready.readStates.length > 0) this.#serveReads();
     const snapshot =
       ready.append?.snapshot === undefined ? undefined : this.#stageSnapshot(batch, ready.append);
     if (ready.append !== undefined) {
@@ -676,11 +678,6 @@ export class Peer {
     if (this.#reads.length === 0 || this.#snapshotPhase !== "none" || this.#committedSplit > 0) return;
     if (this.isLeader && this.storage.applyState.appliedTerm !== this.term) return;
     for (const request of this.#reads.takeReady(this.storage.applyState.appliedIndex)) request.run();
-  }
-
-  /** Confirmed reads that no write will wake. */
-  serveReads(): void {
-    this.#serveReads();
   }
 
   #stageSnapshot(batch: EngineBatch, append: Append): { state: ApplyState; region: Region } {
