@@ -37,7 +37,9 @@ describe("with joint consensus", () => {
   test("one change alone is made without it (TestBuild)", () => {
     const build = setUp([1, 2, 3]);
     expect(steps(build((builder) => builder.addPeer(4, "voter")))).toEqual([
-"add learner on 4", "promote learner on 4 to voter"]);
+      "add learner on 4",
+      "promote learner on 4 to voter",
+    ]);
     expect(steps(build((builder) => builder.removePeer(3)))).toEqual(["remove peer on 3"]);
   });
 
