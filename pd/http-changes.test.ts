@@ -208,12 +208,81 @@ describe("operators", () => {
   });
 });
 
+describe("schedulers", () => {
+  beforeEach(() => startStores(3));
+
+  test("are listed, made, applied to more stores, and taken away store by store", () => {
+    expect(get("/schedulers").json).toEqual(["balance-region-scheduler", "balance-leader-scheduler"]);
+    const evict = (id: number): unknown =>
+      post("/schedulers", { name: "evict-leader-scheduler", store_id: id }).json;
+    expect(evict(1)).toBe("The scheduler is created.");
+    expect(evict(2)).toBe("The scheduler has been applied to the store.");
+    expect(get("/schedulers").json).toContain("evict-leader-scheduler");
+    expect(get("/scheduler-config/evict-leader-scheduler/list").json).toMatchObject({
+      "store-id-ranges": {
+        "1": [{ "start-key": "", "end-key": "" }],
+        "2": [{ "start-key": "", "end-key": "" }],
+      },
+    });
+    expect(remove("/schedulers/evict-leader-scheduler-1")).toMatchObject({ status: 200, json: null });
+    expect(remove("/schedulers/evict-leader-scheduler").json).toBe("The scheduler is removed.");
+    expect(get("/scheduler-config/evict-leader-scheduler/list").status).toBe(404);
+    expect(remove("/schedulers/no-such-scheduler")).toMatchObject({
+      status: 404,
+      json: "[PD:scheduler:ErrSchedulerNotFound]scheduler not found",
+    });
+    expect(post("/schedulers", { name: "no-such-scheduler" }).json).toBe("unknown scheduler");
+    expect(post("/schedulers", {}).json).toBe("missing scheduler name");
+  });
+
+  test("rest for a while", () => {
+    const pause = post("/schedulers/balance-region-scheduler", { delay: 60 });
+    expect(pause.json).toBe("Pause or resume the scheduler successfully.");
+    expect(get("/schedulers?status=paused").json).toEqual(["balance-region-scheduler"]);
+    expect(get("/schedulers?status=paused&timestamp=1").json).toMatchObject([
+      { name: "balance-region-scheduler" },
+    ]);
+    expect(post("/schedulers/balance-region-scheduler", { delay: 0 }).status).toBe(200);
+    expect(get("/schedulers?status=paused").json).toEqual([]);
+  });
+
+  test("every leader on a leaving store's way out blocks the last store that could lead", () => {
+    post("/config", { "max-replicas": 1 });
+    post("/schedulers", { name: "evict-leader-scheduler", store_id: 1 });
+    post("/schedulers", { name: "evict-leader-scheduler", store_id: 2 });
+    expect(remove("/store/3").json).toBe(
+      "can not remove store 3 since there are no extra up store to store the leader",
+    );
+  });
+});
+
+test("jobs on many regions are checked and answered in PD's form", () => {
+  startStores(3);
+  expect(post("/regions/split", {}).json).toBe("split_keys should be provided.");
+  expect(post("/regions/split", { split_keys: [1] }).json).toBe("split_keys should contain only strings.");
+  const body = new TextEncoder().encode('{"split_keys": ["61"], "retry_limit": 0}');
+  let split: string | undefined;
+  harness.pd.handleHttp(
+    { method: "POST", path: `${API}/regions/split`, query: {}, headers: {}, body },
+    (_status, _type, text) => {
+      split = text;
+    },
+  );
+  harness.env.advance(70_000);
+  expect(JSON.parse(split ?? "null")).toEqual({ "processed-percentage": 0, "regions-id": [] });
+  expect(post("/regions/scatter", { start_key: "", end_key: "" }).json).toEqual({
+    "processed-percentage": 100,
+  });
+  expect(post("/regions/accelerate-schedule", { start_key: "", end_key: "zz" }).status).toBe(400);
+  expect(post("/regions/accelerate-schedule", { start_key: "", end_key: "" }).status).toBe(200);
+});
+
 test("no request, however malformed, makes PD throw", () => {
   startStores(3);
   const random = new SeededRandom(7);
   const pick = <T>(items: readonly T[]): T => items[random.u32() % items.length] as T;
   const words =
-    "regions region id key store stores check config schedule replicate operators label weight limit state".split(
+    "regions region id key store stores check config schedule replicate operators label weight limit state schedulers split scatter accelerate-schedule diagnose".split(
       " ",
     );
   const odd = ["%", "%FF", "%2F", "1", "-1", "99999999999999999999", "constructor", "__proto__", "x", ""];
@@ -247,6 +316,7 @@ test("no request, however malformed, makes PD throw", () => {
       replies += 1;
     });
     harness.env.settle();
+    if (replies === 0) harness.env.advance(120_000);
     expect(replies, `${method} ${path}`).toBe(1);
   }
 });

@@ -61,8 +61,6 @@ type Json = Record<string, unknown>;
 let harness: Harness;
 
 const get = (path: string): ReturnType<Harness["http"]> => harness.http("GET", `${API}${path}`);
-const post = (path: string, body: unknown): ReturnType<Harness["http"]> =>
-  harness.http("POST", `${API}${path}`, body);
 const keysOf = (value: unknown): string[] => Object.keys(value as Json);
 
 /** Three stores; region 2 up to "m" on all of them, region 10 from "m" on with a learner and a pending peer. */

@@ -11,6 +11,7 @@ import { HOT_ROUTES } from "./http-hot.js";
 import { OPERATOR_ROUTES } from "./http-operators.js";
 import { REGION_ROUTES } from "./http-regions.js";
 import type { Route } from "./http-route.js";
+import { SCHEDULER_ROUTES } from "./http-schedulers.js";
 import { STORE_ROUTES } from "./http-stores.js";
 
 export type { HttpParts, HttpReply, HttpRequest } from "./http-call.js";
@@ -21,6 +22,7 @@ const ROUTES: readonly CompiledRoute[] = [
   ...CONFIG_ROUTES,
   ...OPERATOR_ROUTES,
   ...CLUSTER_ROUTES,
+  ...SCHEDULER_ROUTES,
   ...HOT_ROUTES,
 ].map((route) => ({ ...route, segments: route.path.split("/") }));
 
