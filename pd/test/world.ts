@@ -105,11 +105,7 @@ export class World {
   /** The leader's heartbeat; PD's record after it. */
   report(region: FakeRegion): RegionInfo {
     const peers = region.peers.map(({ id, storeId, role }) => ({ id, storeId, role }));
-    const of = (id: number): metapb.IPeer =>
-      must(
-        peers.find((peer) => peer.id === id),
-        "no such peer",
-      );
+    const of = (ids: readonly number[]): metapb.IPeer[] => peers.filter((peer) => ids.includes(peer.id));
     const stream = must(this.#streams.get(region.leaderStore), "the leader's store is unknown");
     stream.send({
       header: this.harness.header,
@@ -125,8 +121,8 @@ export class World {
         "the leader has no peer",
       ),
       term: 6,
-      pendingPeers: region.pending.map(of),
-      downPeers: region.down.map((id) => ({ peer: of(id), downSeconds: 7200 })),
+      pendingPeers: of(region.pending),
+      downPeers: of(region.down).map((peer) => ({ peer, downSeconds: 7200 })),
       approximateSize: region.sizeMib * 2 ** 20,
       approximateKeys: region.sizeMib * 1000,
     });

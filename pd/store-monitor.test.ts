@@ -1,0 +1,32 @@
+/** Stores that leave, by order or by falling silent. */
+import { describe, expect, test } from "vitest";
+import { must } from "../base/index.js";
+import { World } from "./test/world.js";
+
+describe("a store that leaves", () => {
+  test("is drained, then buried", () => {
+    const world = new World({ stores: 4, obeys: true });
+    world.addRegions(Array.from({ length: 8 }, () => [1, 2, 3]));
+    const answer = world.harness.http("DELETE", "/pd/api/v1/store/1");
+    expect(answer.status).toBe(200);
+    world.advance(120_000);
+    expect(world.count(1, "peers")).toBe(0);
+    for (const region of world.regions.values()) expect(region.peers).toHaveLength(3);
+    expect(must(world.view.store(1), "").nodeState).toBe("removed");
+  });
+
+  test("has the replicas of a silent store made anew after max-store-down-time", () => {
+    const world = new World({ stores: 4, obeys: true, schedule: { "max-store-down-time": "1m" } });
+    const regions = world.addRegions(Array.from({ length: 3 }, () => [2, 3, 1]));
+    world.deadStores.add(1);
+    world.advance(50_000);
+    for (const region of regions) {
+      region.down = region.peers.filter((peer) => peer.storeId === 1).map((peer) => peer.id);
+    }
+    world.advance(5000);
+    expect(world.count(1, "peers")).toBe(3);
+    world.advance(60_000);
+    expect(world.count(1, "peers")).toBe(0);
+    expect(world.count(4, "peers")).toBe(3);
+  });
+});
