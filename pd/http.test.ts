@@ -1,12 +1,11 @@
 /** The HTTP API as clients and pd-ctl see it: field names, order and texts are those of a recorded PD. */
 import { beforeEach, describe, expect, test } from "vitest";
-import { toHex } from "../base/index.js";
-import { PdService } from "../proto/index.js";
-import { Harness, storeMessage } from "./test/harness.js";
+import { toHex, utf8 } from "../base/index.js";
+import { Harness } from "./test/harness.js";
+import { threeStores } from "./test/three-stores.js";
 
 const API = "/pd/api/v1";
-const key = (text: string): Uint8Array => new TextEncoder().encode(text);
-const hex = (text: string): string => toHex(key(text)).toUpperCase();
+const hex = (text: string): string => toHex(utf8(text)).toUpperCase();
 
 const REGION_FIELDS = [
   "id",
@@ -63,55 +62,6 @@ let harness: Harness;
 const get = (path: string): ReturnType<Harness["http"]> => harness.http("GET", `${API}${path}`);
 const keysOf = (value: unknown): string[] => Object.keys(value as Json);
 
-/** Three stores; region 2 up to "m" on all of them, region 10 from "m" on with a learner and a pending peer. */
-function threeStores(): void {
-  harness.bootstrap();
-  const startTimestamp = Math.floor(harness.env.clock.wallMs() / 1000) - 50;
-  for (const id of [1, 2, 3]) {
-    const more = { peerAddress: `127.0.0.1:${20160 + id}`, gitHash: "abc", startTimestamp };
-    harness.putStore(storeMessage(id, more));
-    harness.heartbeatStore(id, {
-      usedSize: 3 * 2 ** 29,
-      slowScore: 1,
-      slowTrend: { causeValue: 1, causeRate: 0, resultValue: 0, resultRate: 0 },
-      interval: { startTimestamp: 100, endTimestamp: 110 },
-      bytesWritten: 2000,
-    });
-  }
-  const peers = [1, 2, 3].map((storeId) => ({ id: storeId + 2, storeId }));
-  const regionHeartbeat = harness.open(PdService.RegionHeartbeat);
-  const interval = { startTimestamp: 100, endTimestamp: 160 };
-  regionHeartbeat.send({
-    header: harness.header,
-    region: { id: 2, endKey: key("m"), regionEpoch: { confVer: 3, version: 2 }, peers },
-    leader: peers[0] ?? null,
-    term: 6,
-    approximateSize: 50 * 2 ** 20,
-    approximateKeys: 1000,
-    bytesWritten: 120_000,
-    keysWritten: 60,
-    interval,
-  });
-  const others = [1, 2].map((storeId) => ({ id: storeId + 10, storeId }));
-  const learner = { id: 13, storeId: 3, role: 1 };
-  regionHeartbeat.send({
-    header: harness.header,
-    region: {
-      id: 10,
-      startKey: key("m"),
-      regionEpoch: { confVer: 4, version: 2 },
-      peers: [...others, learner],
-    },
-    leader: others[1] ?? null,
-    pendingPeers: [learner],
-    downPeers: [{ peer: learner, downSeconds: 7 }],
-    term: 6,
-    approximateSize: 2 ** 20,
-    interval,
-  });
-  harness.env.settle();
-}
-
 beforeEach(() => {
   harness = Harness.started();
 });
@@ -150,7 +100,7 @@ describe("the router", () => {
 });
 
 describe("regions", () => {
-  beforeEach(threeStores);
+  beforeEach(() => threeStores(harness));
 
   test("have PD's fields, keys in upper-case hex and marks of learners", () => {
     const region = get("/region/id/2").json as Json;
@@ -225,7 +175,7 @@ describe("regions", () => {
 });
 
 describe("stores, the cluster and hot spots", () => {
-  beforeEach(threeStores);
+  beforeEach(() => threeStores(harness));
 
   test("stores have PD's fields", () => {
     const answer = get("/store/2").json as Json;
