@@ -101,14 +101,22 @@ export function showSentence(http: PdHttp, answer: PdAnswer): void {
   show(http, answer, (parsed) => (typeof parsed === "string" ? parsed : "Done."));
 }
 
+/** What PD's checkers and schedulers last said about a region or store; raftwerk's PD only. */
+export async function showReasons(http: PdHttp, path: string): Promise<void> {
+  show(http, await http.get(path), (parsed) => {
+    const rows = asList(parsed).map(({ author, reason, time }) => [author, reason, time]);
+    return rows.length === 0 ? "nothing is held back" : table(["WHO", "WHY NOT", "SINCE"], rows);
+  });
+}
+
 export function table(head: readonly string[], rows: readonly (readonly unknown[])[]): string {
   const made = new Table({
     head: [...head],
-    style: { head: [], border: [], compact: true },
+    style: { head: [], border: [], compact: true, "padding-left": 0 },
     chars: PLAIN_LINES,
   });
   for (const row of rows) made.push(row.map(cell));
-  return made.toString();
+  return made.toString().replaceAll(/ +$/gm, "");
 }
 
 /** Two columns: name and value. */

@@ -12,6 +12,7 @@ import {
   type PdHttp,
   print,
   show,
+  showReasons,
   table,
 } from "./pd-ctl-output.js";
 
@@ -73,6 +74,8 @@ export function registerRegionWords(ctl: Command): void {
   });
   const sibling = region.command("sibling").description("the neighbours of a region").argument("<id>");
   onWord(sibling, (http, [id]) => showRegions(http, `/regions/sibling/${idArgument(id as string)}`));
+  const why = region.command("why").description("why PD leaves a region as it is").argument("<id>");
+  onWord(why, (http, [id]) => showReasons(http, `/diagnose/region/${idArgument(id as string)}`));
   registerScan(region);
 }
 

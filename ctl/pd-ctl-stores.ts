@@ -9,6 +9,7 @@ import {
   type Json,
   onWord,
   show,
+  showReasons,
   showSentence,
   table,
 } from "./pd-ctl-output.js";
@@ -29,6 +30,8 @@ export function registerStoreWords(ctl: Command): void {
     const answer = await http.get(query === undefined ? "/stores" : `/stores/check?${query}`);
     show(http, answer, (parsed) => storeTable(asList(asJson(parsed)["stores"])));
   });
+  const why = store.command("why").description("why PD leaves a store as it is").argument("<id>");
+  onWord(why, (http, [id]) => showReasons(http, `/diagnose/store/${idArgument(id as string)}`));
   registerStates(store);
   registerFigures(store);
 }
