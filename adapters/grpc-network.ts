@@ -1,9 +1,9 @@
 /**
- * Calls over gRPC. One channel is one connection, so that a client that wants several opens several. The calls go
+ * Calls over gRPC. One channel is one connection; who wants several to one address asks for lanes. The calls go
  * through grpc-js's channel directly, below its stream classes: one read outstanding at a time, messages in order, the
  * status last. Reconnecting backs off from 100 ms to 1 s: a restarted store must be found again within an election.
  */
-import { type ChannelOptions, connectivityState, credentials, Client, Metadata } from "@grpc/grpc-js";
+import { type ChannelOptions, credentials, Client, Metadata } from "@grpc/grpc-js";
 import {
   type CallOptions,
   type ClientCall,
@@ -30,9 +30,23 @@ const CHANNEL_OPTIONS: ChannelOptions = {
 };
 
 export class GrpcNetwork implements RpcNetwork {
+  readonly #channels = new Map<string, GrpcChannel>();
+
   /** `address` is `host:port`; a scheme in front is dropped. */
-  channel(address: string): RpcChannel {
-    return new GrpcChannel(address.replace(/^https?:\/\//, ""));
+  channel(address: string, lane = 0): RpcChannel {
+    const key = `${lane} ${address}`;
+    let channel = this.#channels.get(key);
+    if (channel === undefined) {
+      channel = new GrpcChannel(address.replace(/^https?:\/\//, ""));
+      this.#channels.set(key, channel);
+    }
+    return channel;
+  }
+
+  /** Ends all connections; calls under way end with `cancelled` or `unavailable`. */
+  close(): void {
+    for (const channel of this.#channels.values()) channel.close();
+    this.#channels.clear();
   }
 }
 
@@ -59,11 +73,6 @@ class GrpcChannel implements RpcChannel {
   close(): void {
     this.#isClosed = true;
     this.#client.close();
-  }
-
-  /** For tests and status pages. */
-  get isReady(): boolean {
-    return this.#client.getChannel().getConnectivityState(false) === connectivityState.READY;
   }
 }
 

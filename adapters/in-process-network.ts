@@ -47,7 +47,6 @@ export class InProcessNetwork implements RpcNetwork {
   channel(address: string): RpcChannel {
     return {
       open: (method, listener, options) => this.#open(address, method, listener, options),
-      close() {},
     };
   }
 

@@ -37,6 +37,7 @@ const ECHO = method("Echo", "bidi");
 
 const servers: PortServer[] = [];
 const fatal: Error[] = [];
+let network = new GrpcNetwork();
 let cancels = 0;
 
 const METHODS: BoundMethod[] = [
@@ -78,6 +79,8 @@ async function listen(port = 0): Promise<PortServer> {
 }
 
 afterEach(async () => {
+  network.close();
+  network = new GrpcNetwork();
   for (const server of servers.splice(0)) await server.close();
   fatal.length = 0;
   cancels = 0;
@@ -85,9 +88,8 @@ afterEach(async () => {
 
 const ask = (port: number, definition: MethodDefinition<string, string>, request: string) =>
   new Promise<string | RpcStatus>((resolve) => {
-    const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+    const channel = network.channel(`127.0.0.1:${port}`);
     callUnary(channel, definition, request, { timeoutMs: 5_000 }, (error, response) => {
-      channel.close();
       resolve(error === undefined ? (response as string) : error.status);
     });
   });
@@ -101,7 +103,7 @@ test("a unary call and an HTTP request are answered on one port", async () => {
 
 test("a stream carries messages in order, the metadata, and its end", async () => {
   const { port } = await listen();
-  const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+  const channel = network.channel(`127.0.0.1:${port}`);
   const received: string[] = [];
   const status = await new Promise<RpcStatus>((resolve) => {
     const call = channel.open(
@@ -112,7 +114,6 @@ test("a stream carries messages in order, the metadata, and its end", async () =
     for (let i = 0; i < 200; i++) call.send(String(i));
     call.halfClose();
   });
-  channel.close();
   expect(status.code).toBe(RPC_CODE.ok);
   expect(received).toEqual(Array.from({ length: 200 }, (_, i) => `me${i}`));
 });
@@ -138,7 +139,7 @@ test("an unknown method is UNIMPLEMENTED", async () => {
 test("a call to a dead address ends UNAVAILABLE, and a new call finds the server once it is back", async () => {
   const first = await listen();
   const { port } = first;
-  const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+  const channel = network.channel(`127.0.0.1:${port}`);
   const once = () =>
     new Promise<string>((resolve) => {
       callUnary(channel, UPPER, "a", { timeoutMs: 1_000 }, (error, response) => {
@@ -151,22 +152,20 @@ test("a call to a dead address ends UNAVAILABLE, and a new call finds the server
   await listen(port);
   for (let i = 0; i < 100 && (await once()) !== "A"; i++) await new Promise((done) => setTimeout(done, 50));
   expect(await once()).toBe("A");
-  channel.close();
 });
 
 test("a deadline ends a call that nobody answers", async () => {
   const { port } = await listen();
-  const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+  const channel = network.channel(`127.0.0.1:${port}`);
   const status = await new Promise<RpcStatus>((resolve) => {
     channel.open(ECHO, { onMessage() {}, onEnd: resolve }, { timeoutMs: 100 });
   });
   expect(status.code).toBe(RPC_CODE.deadlineExceeded);
-  channel.close();
 });
 
 test("a caller that goes away is told to the handler", async () => {
   const { port } = await listen();
-  const channel = new GrpcNetwork().channel(`127.0.0.1:${port}`);
+  const channel = network.channel(`127.0.0.1:${port}`);
   await new Promise<void>((resolve) => {
     const call = channel.open(ECHO, {
       onMessage: () => call.cancel(),
@@ -176,7 +175,6 @@ test("a caller that goes away is told to the handler", async () => {
   });
   for (let i = 0; i < 100 && cancels === 0; i++) await new Promise((done) => setTimeout(done, 10));
   expect(cancels).toBe(1);
-  channel.close();
 });
 
 test("bytes that are neither HTTP nor gRPC do no harm", async () => {

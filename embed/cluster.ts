@@ -7,7 +7,17 @@
  */
 import { InProcessNetwork } from "../adapters/in-process-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
-import { type Engine, type Env, type Logger, must, RaftwerkError, SILENT_LOGGER } from "../base/index.js";
+import {
+  compareBytes,
+  type Engine,
+  type Env,
+  equalBytes,
+  type Logger,
+  must,
+  RaftwerkError,
+  SILENT_LOGGER,
+} from "../base/index.js";
+import { RawClient } from "../client/index.js";
 import { MemoryEngine } from "../engine/memory.js";
 import { PdClient } from "../pd-client/index.js";
 import { EmbeddedMetaStore, PlacementDriver } from "../pd/index.js";
@@ -45,6 +55,7 @@ export class Cluster {
   #pd: PlacementDriver | undefined;
   #closePd: (() => void) | undefined;
   #fatal: Error | undefined;
+  #client: RawClient | undefined;
 
   private constructor(options: ClusterOptions) {
     this.#options = options;
@@ -60,6 +71,8 @@ export class Cluster {
     }
     const cluster = new Cluster(options);
     await cluster.startPd();
+    cluster.#client = new RawClient(cluster.env, cluster.network, { pdEndpoints: [PD_ADDRESS] });
+    await cluster.#client.connect();
     for (let i = 0; i < count; i++) await cluster.addStore();
     await cluster.waitUntil(
       () => cluster.#isReplicated(Math.min(count, 3)),
@@ -71,6 +84,11 @@ export class Cluster {
 
   get pd(): PlacementDriver {
     return must(this.#pd, "PD is stopped");
+  }
+
+  /** Connected and ready for use. */
+  get client(): RawClient {
+    return must(this.#client, "the cluster was never started");
   }
 
   get pdAddress(): string {
@@ -112,7 +130,11 @@ export class Cluster {
   /** Starts one more store. */
   async addStore(): Promise<ClusterStore> {
     const address = `store-${this.stores.length + 1}:20160`;
-    const slot = { address, engine: new MemoryEngine() as Engine, close: undefined } as unknown as ClusterStore;
+    const slot = {
+      address,
+      engine: new MemoryEngine() as Engine,
+      close: undefined,
+    } as unknown as ClusterStore;
     this.stores.push(slot);
     await this.restartStore(slot);
     return slot;
@@ -157,7 +179,43 @@ export class Cluster {
     (slot as { close: (() => void) | undefined }).close = undefined;
   }
 
+  /** Splits the region of each key at that key; resolves when both parts have a leader here. */
+  async split(...keys: readonly Uint8Array[]): Promise<void> {
+    for (const key of keys) {
+      const deadlineMs = this.env.clock.monotonicMs() + 10_000;
+      while (!this.#beginsAt(key)) {
+        await this.#trySplit(key);
+        if (this.env.clock.monotonicMs() > deadlineMs) {
+          throw new RaftwerkError("deadlineExceeded", "the split did not succeed within 10 s", {
+            retry: "safe",
+          });
+        }
+        await new Promise<void>((resolve) => this.env.timers.set(10, resolve));
+      }
+    }
+  }
+
+  #beginsAt(key: Uint8Array): boolean {
+    return this.stores.some(({ store }) =>
+      [...store.peers.all()].some((peer) => peer.isLeader && equalBytes(peer.region.startKey, key)),
+    );
+  }
+
+  #trySplit(key: Uint8Array): Promise<void> {
+    for (const { store } of this.stores) {
+      for (const peer of store.peers.all()) {
+        const { startKey, endKey, epoch } = peer.region;
+        const inside =
+          compareBytes(startKey, key) < 0 && (endKey.length === 0 || compareBytes(key, endKey) < 0);
+        if (!peer.isLeader || !inside) continue;
+        return new Promise((resolve) => store.splits.splitAt(peer, epoch, [key], () => resolve()));
+      }
+    }
+    return Promise.resolve();
+  }
+
   async close(): Promise<void> {
+    this.#client?.close();
     for (const slot of this.stores) this.stopStore(slot);
     this.stopPd();
     await Promise.resolve();

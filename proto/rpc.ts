@@ -146,19 +146,19 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** A connection to one address; connects lazily and reconnects by itself for new calls. */
+/** A connection to one address, shared by all who ask for it; connects lazily and reconnects by itself for new calls. */
 export interface RpcChannel {
   open<Request, Response, RequestInit, ResponseInit>(
     method: MethodDefinition<Request, Response, RequestInit, ResponseInit>,
     listener: ClientCallListener<Response>,
     options?: CallOptions,
   ): ClientCall<RequestInit>;
-  close(): void;
 }
 
 /** The network door: channels to addresses (`host:port`). */
 export interface RpcNetwork {
-  channel(address: string): RpcChannel;
+  /** The same channel for the same address and lane: lanes are connections of their own. Default lane 0. */
+  channel(address: string, lane?: number): RpcChannel;
 }
 
 /** One request, one response or an error. */

@@ -10,6 +10,8 @@ import type { Region } from "../region/region.js";
 import type { StoreConfig } from "./config.js";
 import { encodeChunk } from "./snapshot-codec.js";
 
+const SNAPSHOT_LANE = 1;
+
 export interface SnapshotSend {
   readonly region: Region;
   readonly address: string;
@@ -72,7 +74,8 @@ class SnapshotStream {
   }
 
   start(network: RpcNetwork): void {
-    this.#call = network.channel(this.#task.address).open(
+    // A connection of its own: megabytes of snapshot must not stand before heartbeats.
+    this.#call = network.channel(this.#task.address, SNAPSHOT_LANE).open(
       TikvService.Snapshot,
       {
         onMessage() {},

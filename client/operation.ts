@@ -1,0 +1,154 @@
+/**
+ * One operation on one region, tried until it succeeds, is refused, or its time is over. Every attempt finds the region
+ * anew, so that splits and moves under way cost a retry and nothing else.
+ *
+ * Retry classes: reads, puts and deletes are sent again also after a broken stream, when the first may have taken
+ * effect: the second has the same effect. A compare-and-swap is not: it ends with `undeterminedResult`.
+ */
+import { type Env, RaftwerkError, type TimerHandle } from "../base/index.js";
+import type { errorpb, kvrpcpb, RpcStatus } from "../proto/index.js";
+import type { CachedRegion } from "./region-cache.js";
+import type { Advice, RegionRouter } from "./region-router.js";
+import type { StoreConnection } from "./store-connection.js";
+
+/** What a store answered, in the fields that every answer has. */
+export interface AnswerBody {
+  readonly regionError: errorpb.IError | null;
+}
+
+export interface Attempt<A extends AnswerBody> {
+  /** The region is the one that holds this key, or with `before` the largest smaller one. */
+  readonly key: Uint8Array;
+  readonly before?: boolean;
+  readonly isIdempotent: boolean;
+  /** Sends one attempt; the returned function drops it. */
+  send(
+    target: { readonly address: string; readonly connection: StoreConnection; readonly timeoutMs: number },
+    context: kvrpcpb.IContext,
+    region: CachedRegion,
+    callback: (answer: A | undefined, broken: RpcStatus | undefined) => void,
+  ): () => void;
+}
+
+export interface OperationOptions {
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+export class Operation<A extends AnswerBody> {
+  readonly #env: Env;
+  readonly #router: RegionRouter;
+  readonly #attempt: Attempt<A>;
+  readonly #deadlineMs: number;
+  readonly #timeoutMs: number;
+  readonly #resolve: (result: { readonly answer: A; readonly region: CachedRegion }) => void;
+  readonly #reject: (error: Error) => void;
+  #attempts = 0;
+  #timer: TimerHandle | undefined;
+  #drop: (() => void) | undefined;
+  #lastTrouble = "";
+  /** A request left and its fate is not known. */
+  #isUncertain = false;
+  isDone = false;
+
+  constructor(
+    env: Env,
+    router: RegionRouter,
+    attempt: Attempt<A>,
+    options: OperationOptions,
+    resolve: (result: { readonly answer: A; readonly region: CachedRegion }) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.#env = env;
+    this.#router = router;
+    this.#attempt = attempt;
+    this.#timeoutMs = options.timeoutMs;
+    this.#deadlineMs = env.clock.monotonicMs() + options.timeoutMs;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  start(): void {
+    this.#try();
+  }
+
+  /** Ends the operation if its time is over. */
+  expire(nowMs: number): void {
+    if (nowMs < this.#deadlineMs) return;
+    const text = `no success within ${this.#timeoutMs} ms after ${this.#attempts} attempts: ${this.#lastTrouble}`;
+    if (this.#isUncertain && !this.#attempt.isIdempotent) this.#fail("undeterminedResult", text);
+    else this.#fail("deadlineExceeded", text);
+  }
+
+  abort(): void {
+    this.#fail("cancelled", "the operation was aborted by its caller");
+  }
+
+  #fail(code: "deadlineExceeded" | "undeterminedResult" | "cancelled" | "rpcFailed", text: string): void {
+    if (this.isDone) return;
+    const retry = code === "rpcFailed" ? "never" : this.#isUncertain ? "unknown" : "safe";
+    this.finish();
+    this.#reject(new RaftwerkError(code, text, { retry }));
+  }
+
+  finish(): void {
+    this.isDone = true;
+    this.#drop?.();
+    if (this.#timer !== undefined) this.#env.timers.clear(this.#timer);
+  }
+
+  #try(): void {
+    if (this.isDone) return;
+    this.#attempts++;
+    this.#router.locate(this.#attempt.key, this.#attempt.before === true, (error, region) => {
+      if (this.isDone) return;
+      if (region === undefined) return this.#troubled(error?.message ?? "PD knows no region for the key");
+      this.#router.address(region, (failed, address) => {
+        if (this.isDone) return;
+        if (address === undefined) {
+          this.#router.learnBroken(region, this.#attempts);
+          return this.#troubled(failed?.message ?? "PD does not know the store");
+        }
+        this.#send(region, address);
+      });
+    });
+  }
+
+  #send(region: CachedRegion, address: string): void {
+    const target = {
+      address,
+      connection: this.#router.connection(address),
+      timeoutMs: Math.max(1, this.#deadlineMs - this.#env.clock.monotonicMs()),
+    };
+    this.#isUncertain = true;
+    this.#drop = this.#attempt.send(target, this.#router.context(region), region, (answer, broken) => {
+      if (this.isDone) return;
+      this.#drop = undefined;
+      if (answer === undefined) return this.#broken(region, address, broken);
+      this.#isUncertain = false;
+      const error = answer.regionError;
+      if (error == null) {
+        this.finish();
+        return this.#resolve({ answer, region });
+      }
+      this.#follow(this.#router.learn(region, error, this.#attempts - 1), error.message ?? "region error");
+    });
+  }
+
+  #broken(region: CachedRegion, address: string, broken: RpcStatus | undefined): void {
+    const text = `${address}: ${broken?.message ?? "no answer"}`;
+    if (!this.#attempt.isIdempotent) return this.#fail("undeterminedResult", text);
+    this.#follow(this.#router.learnBroken(region, this.#attempts), text);
+  }
+
+  #troubled(text: string): void {
+    this.#follow({ kind: "retry", delayMs: Math.min(50 * this.#attempts, 500) }, text);
+  }
+
+  #follow(advice: Advice, text: string): void {
+    this.#lastTrouble = text;
+    if (advice.kind === "refuse") return this.#fail("rpcFailed", advice.message);
+    if (advice.delayMs === 0) return this.#try();
+    this.#timer = this.#env.timers.set(advice.delayMs, () => this.#try());
+  }
+}

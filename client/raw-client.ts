@@ -1,0 +1,441 @@
+/**
+ * The raw key-value API: single keys and batches, scans, ranges, compare-and-swap and time to live, over BatchCommands.
+ * Keys are bytes in one flat space; what region and store hold them is found out and kept up to date here.
+ */
+import {
+  compareBytes,
+  EMPTY_BYTES,
+  type Env,
+  nextKey,
+  RaftwerkError,
+  type TimerHandle,
+} from "../base/index.js";
+import { PdClient } from "../pd-client/index.js";
+import { callUnary, type MethodDefinition, type RpcNetwork, TikvService } from "../proto/index.js";
+import { type AnswerBody, type Attempt, Operation } from "./operation.js";
+import { groupByRegion } from "./grouping.js";
+import type { CachedRegion } from "./region-cache.js";
+import { RegionRouter } from "./region-router.js";
+import type { Answer, Command } from "./store-connection.js";
+
+export interface RawClientOptions {
+  /** `host:port` or URLs of PD. */
+  readonly pdEndpoints: readonly string[];
+  /** How long an operation is tried before it fails. Default 20 s. */
+  readonly timeoutMs?: number;
+  /** Connections to each store, 1 to 64. Default 1. */
+  readonly connections?: number;
+}
+
+export interface CallOptions {
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+export interface PutOptions extends CallOptions {
+  /** Whole seconds after which the key is gone; 0 or absent: never. */
+  readonly ttlSeconds?: number;
+}
+export interface Pair {
+  readonly key: Uint8Array;
+  readonly value: Uint8Array;
+}
+export interface ScanOptions extends CallOptions {
+  /** Inclusive. Default: from the first key. */
+  readonly start?: Uint8Array;
+  /** Exclusive. Default or empty: to the last key. */
+  readonly end?: Uint8Array;
+  /** At most this many pairs. Default: all. */
+  readonly limit?: number;
+  /** From the end of the range backwards. */
+  readonly reverse?: boolean;
+  readonly keysOnly?: boolean;
+}
+export type SwapResult =
+  | { readonly swapped: true }
+  | { readonly swapped: false; readonly previous: Uint8Array | undefined };
+
+const TIMEOUT_MS = 20_000;
+const SWEEP_MS = 100;
+const PAGE_ROWS = 1_024;
+/** Bytes of keys and values in one batch request, and how many of them. */
+const GROUP_BYTES = 512 << 10;
+const GROUP_COUNT = 512;
+
+type Body<K extends keyof Answer> = NonNullable<Answer[K]> & AnswerBody;
+
+export class RawClient {
+  readonly #env: Env;
+  readonly #network: RpcNetwork;
+  readonly #pd: PdClient;
+  readonly #router: RegionRouter;
+  readonly #timeoutMs: number;
+  readonly #operations = new Set<Operation<AnswerBody>>();
+  #sweep: TimerHandle | undefined;
+  #closed = false;
+
+  constructor(env: Env, network: RpcNetwork, options: RawClientOptions) {
+    this.#env = env;
+    this.#network = network;
+    this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
+    this.#pd = new PdClient(env, network, { endpoints: options.pdEndpoints });
+    const connections = options.connections ?? 1;
+    if (!Number.isInteger(connections) || connections < 1 || connections > 64) {
+      throw new RaftwerkError("invalidArgument", `connections must be 1 to 64, not ${connections}`, {
+        retry: "never",
+      });
+    }
+    this.#router = new RegionRouter(env, network, this.#pd, connections);
+  }
+
+  /** Learns the cluster from PD; every other call needs it first. */
+  connect(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#pd.connect((error) => (error === undefined ? resolve() : reject(error)));
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const operation of [...this.#operations]) operation.abort();
+    this.#operations.clear();
+    if (this.#sweep !== undefined) this.#env.timers.clear(this.#sweep);
+    this.#router.close();
+    this.#pd.close();
+  }
+
+  async put(key: Uint8Array, value: Uint8Array, options: PutOptions = {}): Promise<void> {
+    checkKey(key);
+    const ttl = options.ttlSeconds ?? 0;
+    const bytes = key.length + value.length;
+    const answer = await this.#command(key, "RawPut", options, bytes, (context) => ({
+      RawPut: { context, key, value, ttl },
+    }));
+    refuseError(answer.error);
+  }
+
+  /** Undefined when there is no such key. */
+  async get(key: Uint8Array, options: CallOptions = {}): Promise<Uint8Array | undefined> {
+    checkKey(key);
+    const answer = await this.#command(key, "RawGet", options, key.length, (context) => ({
+      RawGet: { context, key },
+    }));
+    refuseError(answer.error);
+    return answer.notFound ? undefined : answer.value;
+  }
+
+  async delete(key: Uint8Array, options: CallOptions = {}): Promise<void> {
+    checkKey(key);
+    const answer = await this.#command(key, "RawDelete", options, key.length, (context) => ({
+      RawDelete: { context, key },
+    }));
+    refuseError(answer.error);
+  }
+
+  async batchPut(pairs: readonly Pair[], options: PutOptions = {}): Promise<void> {
+    const ttls = options.ttlSeconds === undefined ? [] : [options.ttlSeconds];
+    await this.#batch(pairs, (pair) => pair.key, weigh, "RawBatchPut", options, {
+      build: (context, group) => ({ RawBatchPut: { context, pairs: group, ttls } }),
+      take: (answer) => refuseError(answer.error),
+    });
+  }
+
+  /** Values in the order of the keys; undefined where there is none. */
+  async batchGet(
+    keys: readonly Uint8Array[],
+    options: CallOptions = {},
+  ): Promise<(Uint8Array | undefined)[]> {
+    const found = new Map<string, Uint8Array>();
+    await this.#batch(keys, itself, (key) => key.length, "RawBatchGet", options, {
+      build: (context, group) => ({ RawBatchGet: { context, keys: group } }),
+      take(answer) {
+        for (const pair of answer.pairs) {
+          refuseError(pair.error == null ? "" : "the store refused a key of the batch");
+          found.set(mapKey(pair.key), pair.value);
+        }
+      },
+    });
+    return keys.map((key) => found.get(mapKey(key)));
+  }
+
+  async batchDelete(keys: readonly Uint8Array[], options: CallOptions = {}): Promise<void> {
+    await this.#batch(keys, itself, (key) => key.length, "RawBatchDelete", options, {
+      build: (context, group) => ({ RawBatchDelete: { context, keys: group } }),
+      take: (answer) => refuseError(answer.error),
+    });
+  }
+
+  /** Pairs in key order, page by page; each page is as of its own moment. */
+  async *scan(options: ScanOptions = {}): AsyncGenerator<Pair, void, undefined> {
+    const { reverse = false, keysOnly = false } = options;
+    let low = options.start ?? EMPTY_BYTES;
+    let high = options.end ?? EMPTY_BYTES;
+    let left = options.limit ?? Number.POSITIVE_INFINITY;
+    while (left > 0) {
+      const limit = Math.min(left, PAGE_ROWS);
+      const { pairs, region } = await this.#page(low, high, limit, reverse, keysOnly, options);
+      for (const { key, value } of pairs) yield { key, value };
+      left -= pairs.length;
+      const last = pairs.at(-1);
+      if (last !== undefined && pairs.length >= limit) {
+        if (reverse) high = last.key;
+        else low = nextKey(last.key);
+        continue;
+      }
+      // This region has no more: go on where it ends, unless that is where the scan ends.
+      const border = reverse ? region.startKey : region.endKey;
+      if (border.length === 0) return;
+      if (reverse ? !isBelow(low, border) : high.length > 0 && !isBelow(border, high)) return;
+      if (reverse) high = border;
+      else low = border;
+    }
+  }
+
+  /** Deletes [start, end). Regions one after the other; not atomic over regions. */
+  async deleteRange(start: Uint8Array, end: Uint8Array, options: CallOptions = {}): Promise<void> {
+    let from = start;
+    while (end.length === 0 || isBelow(from, end)) {
+      let upTo = end;
+      const { answer, region } = await this.#run(
+        this.#byCommand(from, false, "RawDeleteRange", 0, (context, target) => {
+          upTo = earlier(target.endKey, end);
+          return { RawDeleteRange: { context, startKey: from, endKey: upTo } };
+        }),
+        options,
+      );
+      refuseError(answer.error);
+      if (region.endKey.length === 0 || upTo !== region.endKey) return;
+      from = region.endKey;
+    }
+  }
+
+  /**
+   * Puts `value` if the key holds `expected` (undefined: if it is absent). Ends with `undeterminedResult` when the
+   * connection broke before the answer: the swap may have happened.
+   */
+  async compareAndSwap(
+    key: Uint8Array,
+    expected: Uint8Array | undefined,
+    value: Uint8Array,
+    options: PutOptions = {},
+  ): Promise<SwapResult> {
+    checkKey(key);
+    const answer = await this.#unary(key, TikvService.RawCompareAndSwap, false, options, (context) => ({
+      context,
+      key,
+      value,
+      previousValue: expected ?? EMPTY_BYTES,
+      previousNotExist: expected === undefined,
+      ttl: options.ttlSeconds ?? 0,
+    }));
+    refuseError(answer.error);
+    if (answer.succeed) return { swapped: true };
+    return { swapped: false, previous: answer.previousNotExist ? undefined : answer.previousValue };
+  }
+
+  /** Seconds left; 0 when the key never expires; undefined when there is no such key. */
+  async ttl(key: Uint8Array, options: CallOptions = {}): Promise<number | undefined> {
+    checkKey(key);
+    const answer = await this.#unary(key, TikvService.RawGetKeyTTL, true, options, (context) => ({
+      context,
+      key,
+    }));
+    refuseError(answer.error);
+    return answer.notFound ? undefined : answer.ttl;
+  }
+
+  async #page(
+    low: Uint8Array,
+    high: Uint8Array,
+    limit: number,
+    reverse: boolean,
+    keyOnly: boolean,
+    options: CallOptions,
+  ): Promise<{ readonly pairs: readonly Pair[]; readonly region: CachedRegion }> {
+    // Reverse scans name the upper bound first.
+    const [startKey, endKey] = reverse ? [high, low] : [low, high];
+    const attempt = this.#byCommand(startKey, reverse, "RawScan", 0, (context) => ({
+      RawScan: { context, startKey, endKey, limit, reverse, keyOnly },
+    }));
+    const { answer, region } = await this.#run(attempt, options);
+    return { pairs: answer.kvs, region };
+  }
+
+  /** Groups the items by region and serves all groups at once. */
+  async #batch<T, K extends keyof Answer>(
+    items: readonly T[],
+    keyOf: (item: T) => Uint8Array,
+    weight: (item: T) => number,
+    name: K,
+    options: CallOptions,
+    how: { build(context: object, group: T[]): Command; take(answer: Body<K>): void },
+  ): Promise<void> {
+    for (const item of items) checkKey(keyOf(item));
+    const locate = (key: Uint8Array): Promise<CachedRegion> =>
+      new Promise((resolve, reject) => {
+        this.#router.locate(key, false, (error, region) => {
+          if (region === undefined) reject(error ?? new Error("PD knows no region for the key"));
+          else resolve(region);
+        });
+      });
+    const limits = { bytesMax: GROUP_BYTES, countMax: GROUP_COUNT };
+    const groups = await groupByRegion(items, keyOf, weight, locate, limits);
+    await Promise.all(groups.map((group) => this.#serveGroup(group, keyOf, name, options, how)));
+  }
+
+  /** A region that split since the grouping serves what it still holds; the rest goes to the others. */
+  async #serveGroup<T, K extends keyof Answer>(
+    group: readonly T[],
+    keyOf: (item: T) => Uint8Array,
+    name: K,
+    options: CallOptions,
+    how: { build(context: object, group: T[]): Command; take(answer: Body<K>): void },
+  ): Promise<void> {
+    let rest = [...group];
+    while (rest.length > 0) {
+      let outside: T[] = [];
+      const attempt = this.#byCommand(keyOf(rest[0] as T), false, name, GROUP_BYTES, (context, region) => {
+        const inside = rest.filter((item) => contains(region, keyOf(item)));
+        outside = rest.filter((item) => !contains(region, keyOf(item)));
+        return how.build(context, inside);
+      });
+      how.take((await this.#run(attempt, options)).answer);
+      rest = outside;
+    }
+  }
+
+  async #command<K extends "RawPut" | "RawGet" | "RawDelete">(
+    key: Uint8Array,
+    name: K,
+    options: CallOptions,
+    bytes: number,
+    build: (context: object) => Command,
+  ): Promise<Body<K>> {
+    return (await this.#run(this.#byCommand(key, false, name, bytes, build), options)).answer;
+  }
+
+  #byCommand<K extends keyof Answer>(
+    key: Uint8Array,
+    before: boolean,
+    name: K,
+    bytes: number,
+    build: (context: object, region: CachedRegion) => Command,
+  ): Attempt<Body<K>> {
+    return {
+      key,
+      before,
+      isIdempotent: true,
+      send({ connection }, context, region, callback) {
+        const id = connection.send(build(context, region), bytes, (answer, broken) =>
+          callback((answer?.[name] ?? undefined) as Body<K> | undefined, broken),
+        );
+        return () => connection.abandon(id);
+      },
+    };
+  }
+
+  async #unary<Q, A extends AnswerBody, QI>(
+    key: Uint8Array,
+    method: MethodDefinition<Q, A, QI, unknown>,
+    isIdempotent: boolean,
+    options: CallOptions,
+    build: (context: object) => QI,
+  ): Promise<A> {
+    const network = this.#network;
+    const attempt: Attempt<A> = {
+      key,
+      isIdempotent,
+      send({ address, timeoutMs }, context, _region, callback) {
+        const call = callUnary(
+          network.channel(address),
+          method,
+          build(context),
+          { timeoutMs },
+          (error, answer) => callback(answer, error?.status),
+        );
+        return () => call.cancel();
+      },
+    };
+    return (await this.#run(attempt, options)).answer;
+  }
+
+  #run<A extends AnswerBody>(
+    attempt: Attempt<A>,
+    options: CallOptions,
+  ): Promise<{ readonly answer: A; readonly region: CachedRegion }> {
+    if (this.#closed) {
+      return Promise.reject(new RaftwerkError("closed", "the client is closed", { retry: "never" }));
+    }
+    return new Promise((resolve, reject) => {
+      const { signal } = options;
+      const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
+      const onAbort = (): void => operation.abort();
+      const done = (): void => {
+        this.#operations.delete(operation as unknown as Operation<AnswerBody>);
+        signal?.removeEventListener("abort", onAbort);
+      };
+      const operation: Operation<A> = new Operation<A>(
+        this.#env,
+        this.#router,
+        attempt,
+        { timeoutMs, signal },
+        (result) => {
+          done();
+          resolve(result);
+        },
+        (error) => {
+          done();
+          reject(error);
+        },
+      );
+      this.#operations.add(operation as unknown as Operation<AnswerBody>);
+      if (signal?.aborted === true) return operation.abort();
+      signal?.addEventListener("abort", onAbort);
+      this.#watch();
+      operation.start();
+    });
+  }
+
+  /** One timer for the deadlines of all operations. */
+  #watch(): void {
+    if (this.#sweep !== undefined) return;
+    this.#sweep = this.#env.timers.set(SWEEP_MS, () => {
+      this.#sweep = undefined;
+      const nowMs = this.#env.clock.monotonicMs();
+      for (const operation of [...this.#operations]) operation.expire(nowMs);
+      if (this.#operations.size > 0) this.#watch();
+    });
+  }
+}
+
+const itself = (key: Uint8Array): Uint8Array => key;
+
+const contains = (region: CachedRegion, key: Uint8Array): boolean =>
+  compareBytes(region.startKey, key) <= 0 &&
+  (region.endKey.length === 0 || compareBytes(key, region.endKey) < 0);
+
+const weigh = (pair: Pair): number => pair.key.length + pair.value.length;
+
+/** A map key with the same order of equality as the bytes. */
+const mapKey = (key: Uint8Array): string => {
+  let text = "";
+  for (const byte of key) text += String.fromCharCode(byte);
+  return text;
+};
+
+function checkKey(key: Uint8Array): void {
+  if (key.length > 0) return;
+  throw new RaftwerkError("invalidArgument", "a key must not be empty", { retry: "never" });
+}
+
+function refuseError(error: string): void {
+  if (error === "") return;
+  throw new RaftwerkError("rpcFailed", error, { retry: "never" });
+}
+
+const isBelow = (left: Uint8Array, right: Uint8Array): boolean => compareBytes(left, right) < 0;
+
+/** The earlier of two ends, where empty is behind every key. */
+const earlier = (left: Uint8Array, right: Uint8Array): Uint8Array => {
+  if (right.length === 0) return left;
+  return left.length === 0 || isBelow(right, left) ? right : left;
+};

@@ -1,0 +1,97 @@
+/**
+ * What the client believes about regions, by key. The belief may be wrong at any time: stores answer wrong guesses with
+ * region errors, and each error says how to correct it. Regions here never overlap; newer ones push out older ones.
+ */
+import { compareBytes } from "../base/index.js";
+import type { metapb } from "../proto/index.js";
+
+export interface CachedRegion {
+  readonly id: number;
+  readonly startKey: Uint8Array;
+  /** Empty: to the end of all keys. */
+  readonly endKey: Uint8Array;
+  readonly epoch: { readonly confVer: number; readonly version: number };
+  readonly peers: readonly metapb.Peer[];
+  /** Index into `peers` of the one to ask. */
+  leader: number;
+}
+
+/** `leader` undefined: begin with the first voter. */
+export function cachedRegion(region: metapb.Region, leader: metapb.IPeer | null | undefined): CachedRegion {
+  const peers = region.peers.filter((peer) => !peer.isWitness);
+  const known = peers.findIndex((peer) => peer.id === leader?.id);
+  return {
+    id: region.id,
+    startKey: region.startKey,
+    endKey: region.endKey,
+    epoch: {
+      confVer: region.regionEpoch?.confVer ?? 0,
+      version: region.regionEpoch?.version ?? 0,
+    },
+    peers,
+    leader: Math.max(0, known),
+  };
+}
+
+export class RegionCache {
+  /** By start key. */
+  readonly #regions: CachedRegion[] = [];
+
+  get size(): number {
+    return this.#regions.length;
+  }
+
+  /** The region that holds the key. */
+  find(key: Uint8Array): CachedRegion | undefined {
+    const region = this.#regions[this.#lastAtOrBefore(key)];
+    return region !== undefined && isBefore(key, region.endKey) ? region : undefined;
+  }
+
+  /** The region that holds the largest key below `key`; an empty `key` means the end of all keys. */
+  findBefore(key: Uint8Array): CachedRegion | undefined {
+    if (key.length === 0) {
+      const last = this.#regions.at(-1);
+      return last?.endKey.length === 0 ? last : undefined;
+    }
+    let at = this.#lastAtOrBefore(key);
+    const exact = this.#regions[at];
+    if (exact !== undefined && compareBytes(exact.startKey, key) === 0) at--;
+    const region = this.#regions[at];
+    if (region === undefined) return undefined;
+    return region.endKey.length === 0 || compareBytes(key, region.endKey) <= 0 ? region : undefined;
+  }
+
+  insert(region: CachedRegion): void {
+    let first = this.#lastAtOrBefore(region.startKey);
+    const before = this.#regions[first];
+    if (before === undefined || !isBefore(region.startKey, before.endKey)) first++;
+    let last = first;
+    for (; last < this.#regions.length; last++) {
+      const next = this.#regions[last] as CachedRegion;
+      if (!isBefore(next.startKey, region.endKey)) break;
+    }
+    this.#regions.splice(first, last - first, region);
+  }
+
+  /** Forgets exactly this region object: a newer one of the same id stays. */
+  remove(region: CachedRegion): void {
+    const at = this.#regions.indexOf(region);
+    if (at >= 0) this.#regions.splice(at, 1);
+  }
+
+  /** Index of the last region that begins at or before the key; -1 if none. */
+  #lastAtOrBefore(key: Uint8Array): number {
+    let low = 0;
+    let high = this.#regions.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (compareBytes((this.#regions[middle] as CachedRegion).startKey, key) <= 0) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+}
+
+/** `key < end`, where an empty end is behind every key. */
+const isBefore = (key: Uint8Array, end: Uint8Array): boolean =>
+  end.length === 0 || compareBytes(key, end) < 0;

@@ -1,0 +1,244 @@
+/**
+ * A cluster of real processes for tests: each may be killed, stopped for a while and started again on its directory.
+ * Ports are free ones, directories temporary; everything is gone after `close`, also when a test fails half way.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { GrpcNetwork } from "../../adapters/grpc-network.js";
+import { nodeEnv } from "../../adapters/node-env.js";
+import { must, SILENT_LOGGER } from "../../base/index.js";
+import { RawClient } from "../../client/index.js";
+
+const PROGRAM = new URL("../../bin/raftwerk.js", import.meta.url).pathname;
+
+export interface ProcessClusterOptions {
+  readonly stores?: number;
+  /** TOML. */
+  readonly storeConfig?: string;
+  readonly pdConfig?: string;
+}
+
+interface Server {
+  readonly name: string;
+  readonly args: readonly string[];
+  process: ChildProcess | undefined;
+  errorText: string;
+}
+
+/** One region as PD's HTTP API shows it. */
+export interface RegionJson {
+  readonly id: number;
+  readonly start_key: string;
+  readonly end_key: string;
+  readonly epoch: { readonly conf_ver: number; readonly version: number };
+  readonly peers: readonly { readonly id: number; readonly store_id: number; readonly role_name?: string }[];
+  readonly leader?: { readonly id: number; readonly store_id: number };
+  readonly pending_peers?: readonly unknown[];
+}
+
+export interface StoreJson {
+  readonly store: { readonly id: number; readonly address: string; readonly state_name: string };
+  readonly status: { readonly region_count?: number; readonly leader_count?: number };
+}
+
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}
+
+export class ProcessCluster {
+  readonly directory = mkdtempSync(join(tmpdir(), "raftwerk-test-"));
+  readonly #servers = new Map<string, Server>();
+  readonly #clients: RawClient[] = [];
+  pdAddress = "";
+
+  private constructor() {}
+
+  /** Ready when every region has three voters (or as many as there are stores). */
+  static async start(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
+    const cluster = new ProcessCluster();
+    try {
+      await cluster.#startAll(options);
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
+    return cluster;
+  }
+
+  async #startAll(options: ProcessClusterOptions): Promise<void> {
+    writeFileSync(join(this.directory, "store.toml"), options.storeConfig ?? "");
+    writeFileSync(join(this.directory, "pd.toml"), options.pdConfig ?? "");
+    const port = await freePort();
+    this.pdAddress = `127.0.0.1:${port}`;
+    this.#add("pd", [
+      ...["pd", "--client-urls", `http://${this.pdAddress}`, "--data-dir", join(this.directory, "pd")],
+      ...["--config", join(this.directory, "pd.toml"), "--log-file", join(this.directory, "pd.log")],
+    ]);
+    this.restart("pd");
+    const stores = options.stores ?? 3;
+    for (let i = 1; i <= stores; i++) await this.addStore();
+    await this.waitUntil(async () => this.#isReplicated(Math.min(3, stores)), 30_000, "not replicated");
+  }
+
+  /** Starts one more store, `store-N`. */
+  async addStore(flags: readonly string[] = []): Promise<string> {
+    const name = `store-${[...this.#servers.keys()].filter((key) => key.startsWith("store-")).length + 1}`;
+    const [port, statusPort] = [await freePort(), await freePort()];
+    this.#add(name, [
+      ...["store", "--pd", this.pdAddress, "--addr", `127.0.0.1:${port}`],
+      ...["--status-addr", `127.0.0.1:${statusPort}`, "--data-dir", join(this.directory, name)],
+      ...["--config", join(this.directory, "store.toml"), "--log-file", join(this.directory, `${name}.log`)],
+      ...flags,
+    ]);
+    this.restart(name);
+    return name;
+  }
+
+  get storeNames(): string[] {
+    return [...this.#servers.keys()].filter((name) => name !== "pd");
+  }
+
+  argsOf(name: string): readonly string[] {
+    return this.#server(name).args;
+  }
+
+  addressOf(name: string): string {
+    const { args } = this.#server(name);
+    return must(args[args.indexOf("--addr") + 1], "no address");
+  }
+
+  statusAddressOf(name: string): string {
+    const { args } = this.#server(name);
+    return must(args[args.indexOf("--status-addr") + 1], "no status address");
+  }
+
+  isRunning(name: string): boolean {
+    return this.#server(name).process?.exitCode === null && this.#server(name).process?.signalCode === null;
+  }
+
+  errorTextOf(name: string): string {
+    return this.#server(name).errorText;
+  }
+
+  /** Sends a signal and, for those that end the process, waits until it is gone. */
+  async kill(name: string, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    const child = must(this.#server(name).process, `${name} was never started`);
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    child.kill(signal);
+    if (signal !== "SIGSTOP" && signal !== "SIGCONT") await gone;
+  }
+
+  restart(name: string): void {
+    const server = this.#server(name);
+    const child = spawn(process.execPath, [PROGRAM, ...server.args, "--stop-on-stdin-end"], {
+      stdio: ["pipe", "ignore", "pipe"],
+    });
+    child.stdin?.on("error", () => {});
+    child.stderr?.on("data", (chunk: Buffer) => {
+      server.errorText = (server.errorText + chunk.toString()).slice(-10_000);
+    });
+    server.process = child;
+  }
+
+  /** Runs the command to its end: for `ctl` and for starts that must fail. */
+  run(args: readonly string[]): Promise<{ readonly code: number; readonly output: string }> {
+    return new Promise((resolve) => {
+      const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+      let output = "";
+      child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+      child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+      child.on("close", (code) => resolve({ code: code ?? -1, output }));
+    });
+  }
+
+  ctl(...args: string[]): Promise<{ readonly code: number; readonly output: string }> {
+    return this.run(["ctl", "-u", `http://${this.pdAddress}`, ...args]);
+  }
+
+  async client(): Promise<RawClient> {
+    const client = new RawClient(nodeEnv(SILENT_LOGGER), new GrpcNetwork(), { pdEndpoints: [this.pdAddress] });
+    this.#clients.push(client);
+    await client.connect();
+    return client;
+  }
+
+  async pdGet<T>(path: string): Promise<T> {
+    const response = await fetch(`http://${this.pdAddress}/pd/api/v1/${path}`);
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    return (await response.json()) as T;
+  }
+
+  async regions(): Promise<readonly RegionJson[]> {
+    return (await this.pdGet<{ regions?: readonly RegionJson[] }>("regions")).regions ?? [];
+  }
+
+  async stores(): Promise<readonly StoreJson[]> {
+    return (await this.pdGet<{ stores?: readonly StoreJson[] }>("stores")).stores ?? [];
+  }
+
+  async storeIdOf(name: string): Promise<number> {
+    const address = this.addressOf(name);
+    const found = (await this.stores()).find(({ store }) => store.address === address);
+    return must(found, `${name} is unknown to PD`).store.id;
+  }
+
+  /** The process that holds the leader of the region, as PD knows it. */
+  async leaderOf(regionId: number): Promise<string> {
+    const { leader } = await this.pdGet<RegionJson>(`region/id/${regionId}`);
+    for (const name of this.storeNames) {
+      if ((await this.storeIdOf(name).catch(() => 0)) === leader?.store_id) return name;
+    }
+    throw new Error(`region ${regionId} has no leader here`);
+  }
+
+  async waitUntil(condition: () => Promise<boolean>, timeoutMs: number, otherwise: string): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    while (!(await condition().catch(() => false))) {
+      if (performance.now() > deadlineMs) {
+        const words = [...this.#servers.values()].map(({ name, errorText }) => `${name}: ${errorText}`);
+        throw new Error(`${otherwise} within ${timeoutMs} ms\n${words.join("\n")}`);
+      }
+      await delay(50);
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await Promise.all(
+      [...this.#servers].filter(([, server]) => server.process !== undefined).map(([name]) => this.kill(name)),
+    );
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #isReplicated(replicas: number): Promise<boolean> {
+    const regions = await this.regions();
+    return regions.length > 0 && regions.every((region) => voters(region).length >= replicas);
+  }
+
+  #add(name: string, args: readonly string[]): void {
+    this.#servers.set(name, { name, args, process: undefined, errorText: "" });
+  }
+
+  #server(name: string): Server {
+    return must(this.#servers.get(name), () => `no process named ${name}`);
+  }
+}
+
+export const voters = (region: RegionJson): number[] =>
+  region.peers.filter((peer) => (peer.role_name ?? "Voter") === "Voter").map((peer) => peer.store_id);
