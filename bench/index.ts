@@ -1,0 +1,111 @@
+/** `raftwerk bench`: load against a running cluster, with figures that can be repeated. */
+import Table from "cli-table3";
+import type { Command } from "commander";
+import { GrpcNetwork } from "../adapters/grpc-network.js";
+import { nodeEnv } from "../adapters/node-env.js";
+import { RaftwerkError, SILENT_LOGGER } from "../base/index.js";
+import { RawClient } from "../client/index.js";
+import { workload } from "./workload.js";
+import { runYcsb, type YcsbResult } from "./ycsb.js";
+
+interface YcsbFlags {
+  readonly workload: string;
+  readonly records: string;
+  readonly ops: string;
+  readonly threads: string;
+  readonly valueSize: string;
+  readonly connections: string;
+  readonly scanRows: string;
+  readonly rate: string;
+  readonly warmUp: string;
+  readonly pd: string;
+  readonly json?: boolean;
+}
+
+export function registerBench(program: Command): void {
+  const bench = program.command("bench").description("measure a running cluster");
+  bench
+    .command("ycsb")
+    .description("YCSB's workloads, or put, get and scan alone")
+    .requiredOption("--workload <name>", "load, a to f, put, get or scan")
+    .option("--records <n>", "records in the table", "10000")
+    .option("--ops <n>", "operations to measure (load: the number of records)", "100000")
+    .option("--threads <n>", "operations in flight", "64")
+    .option("--value-size <bytes>", "bytes of a value, incompressible", "100")
+    .option("--connections <n>", "connections to each store", "1")
+    .option("--scan-rows <n>", "rows of a scan", "100")
+    .option("--rate <n>", "operations to begin each second; 0: as fast as answers come", "0")
+    .option("--warm-up <n>", "operations before the measurement begins", "2000")
+    .option("--pd <addresses>", "PD's addresses, separated by commas", "127.0.0.1:2379")
+    .option("--json", "print the result as JSON")
+    .action((flags: YcsbFlags) => ycsb(flags));
+}
+
+function wholeNumber(name: string, text: string, minimum: number): number {
+  const value = Number(text);
+  if (/^[0-9]+$/.test(text) && value >= minimum && Number.isSafeInteger(value)) return value;
+  throw new RaftwerkError(
+    "invalidArgument",
+    `${name} must be a whole number from ${minimum}, not "${text}"`,
+    {
+      retry: "never",
+    },
+  );
+}
+
+async function ycsb(flags: YcsbFlags): Promise<void> {
+  const chosen = workload(flags.workload);
+  const records = wholeNumber("--records", flags.records, 1);
+  const env = nodeEnv(SILENT_LOGGER);
+  const network = new GrpcNetwork();
+  const client = new RawClient(env, network, {
+    pdEndpoints: flags.pd.split(","),
+    connections: wholeNumber("--connections", flags.connections, 1),
+    timeoutMs: 60_000,
+  });
+  await client.connect();
+  const isTty = process.stderr.isTTY && flags.json !== true;
+  const result = await runYcsb(client, {
+    workload: chosen,
+    records,
+    operations: chosen.name === "load" ? records : wholeNumber("--ops", flags.ops, 1),
+    threads: wholeNumber("--threads", flags.threads, 1),
+    valueBytes: wholeNumber("--value-size", flags.valueSize, 0),
+    scanRows: wholeNumber("--scan-rows", flags.scanRows, 1),
+    rate: wholeNumber("--rate", flags.rate, 0),
+    warmUpOperations: wholeNumber("--warm-up", flags.warmUp, 0),
+    random: env.random,
+    onProgress: (done, perSecond) => {
+      if (isTty) process.stderr.write(`\r${done} operations, ${perSecond}/s   `);
+    },
+  });
+  client.close();
+  network.close();
+  if (isTty) process.stderr.write("\r\u001b[K");
+  print(result, flags);
+  if (result.errors > 0) process.exitCode = 1;
+}
+
+function print(result: YcsbResult, flags: YcsbFlags): void {
+  if (flags.json === true) {
+    process.stdout.write(
+      `${JSON.stringify({ workload: flags.workload, threads: Number(flags.threads), ...result })}\n`,
+    );
+    return;
+  }
+  const table = new Table({
+    head: ["operation", "count", "mean ms", "p50", "p95", "p99", "p99.9", "max"],
+    style: { head: [] },
+  });
+  for (const [kind, each] of Object.entries(result.kinds)) {
+    const times = [each.meanMs, each.p50Ms, each.p95Ms, each.p99Ms, each.p999Ms, each.maxMs];
+    table.push([kind, each.count, ...times.map((ms) => ms.toFixed(2))]);
+  }
+  const rows = result.scannedRows === 0 ? "" : `, ${Math.round(result.scannedRows / result.seconds)} rows/s`;
+  process.stdout.write(
+    `workload ${flags.workload}: ${Math.round(result.perSecond)} operations/s${rows} ` +
+      `(${result.operations} in ${result.seconds.toFixed(1)} s, ${flags.threads} in flight, ${result.errors} errors)\n` +
+      `${table.toString()}\n`,
+  );
+  if (result.firstError !== undefined) process.stdout.write(`first error: ${result.firstError}\n`);
+}
