@@ -162,6 +162,8 @@ export class Peer {
       checkQuorum: true,
       readOnlyOption: "safe",
       asyncStorageWrites: true,
+      // A leader that an entry of its predecessor demotes or removes must not lead on without a vote of its own.
+      stepDownOnRemoval: true,
       // A proposal of a peer that has just stepped down must fail here: its waiters are kept by its own log index.
       disableProposalForwarding: true,
       maxSizePerMessageBytes: config.raftMessageBytesMax,
@@ -535,7 +537,8 @@ export class Peer {
     const result = applyChangePeer(this.region, changes);
     if (result.kind === "refused") return result.reason;
     const own = findPeer(result.region, this.peerId);
-    if (own === undefined || (changes.length === 1 && !isVoter(own))) {
+    // Entering a joint configuration may demote the leader: it leads on until another leaves for it. (rule 3.7.2)
+    if (own === undefined || (changes.length <= 1 && !isVoter(own))) {
       return "the leader cannot be removed or demoted: transfer leadership first";
     }
     const voters = this.region.peers.filter(isVoter).length;
