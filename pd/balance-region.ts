@@ -1,6 +1,6 @@
 /**
- * Evens out the data of stores: one peer a round, from a fuller store to an emptier one that keeps the replicas at least
- * as far apart. Peers that still wait for their snapshot go first, the leader's only after the followers'.
+ * Evens out the data of stores: one peer a round, from a fuller store to an emptier one that keeps the replicas at
+ * least as far apart. Peers that still wait for their snapshot go first, the leader's only after the followers'.
  * (pd-rules 9.24 to 9.27)
  */
 import { BalanceSolver } from "./balance-solver.js";

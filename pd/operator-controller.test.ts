@@ -60,7 +60,7 @@ describe("adding an operator", () => {
     expect(scene.controller.operators()).toHaveLength(1);
   });
 
-  test("is refused for another membership or range, for what has ended, and for what waited too long (TestCheckAddUnexpectedStatus)", () => {
+  test("is refused when stale, ended or too late (TestCheckAddUnexpectedStatus)", () => {
     const scene = new Scene();
     const stale = scene.build((builder) => builder.removePeer(3));
     scene.region.confVer += 1;

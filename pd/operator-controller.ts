@@ -1,6 +1,7 @@
 /**
  * Runs operators: one per region, driven by heartbeats and, because heartbeats are rare and commands get lost, by a
- * push of its own. A change of membership that no step explains ends the plan; a split does not. (pd-rules 6.20 to 6.33)
+ * push of its own. A change of membership that no step explains ends the plan; a split does not.
+ * (pd-rules 6.20 to 6.33)
  */
 import type { TimerHandle } from "../base/index.js";
 import type { HeartbeatStreams } from "./heartbeat-streams.js";

@@ -1,4 +1,7 @@
-/** ScatterRegion, SplitRegions, SplitAndScatterRegions, GetOperator: how bulk loaders prepare their ranges. (pd-rules 5.2, 5.3) */
+/**
+ * ScatterRegion, SplitRegions, SplitAndScatterRegions, GetOperator: how bulk loaders prepare their ranges.
+ * (pd-rules 5.2, 5.3)
+ */
 import { utf8 } from "../base/index.js";
 import { type BoundMethod, PdService, pdpb, RPC_CODE } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";

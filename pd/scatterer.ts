@@ -1,6 +1,6 @@
 /**
- * Spreads the regions of a group evenly by counting what it has placed, not by size: the regions of a table that is being
- * loaded are empty, and only counting spreads them. (pd-rules 5.10 to 5.17)
+ * Spreads the regions of a group evenly by counting what it has placed, not by size: the regions of a table that is
+ * being loaded are empty, and only counting spreads them. (pd-rules 5.10 to 5.17)
  */
 import type { OperatorController } from "./operator-controller.js";
 import { OperatorBuilder } from "./operator-builder.js";

@@ -1,4 +1,7 @@
-/** What every scheduler is: a name, the kind whose limit bounds it, and one round of decisions at a time. (pd-rules 9.3 to 9.5) */
+/**
+ * What every scheduler is: a name, the kind whose limit bounds it, and one round of decisions at a time.
+ * (pd-rules 9.3 to 9.5)
+ */
 import type { DecisionNotes } from "./decision-notes.js";
 import type { OperatorController } from "./operator-controller.js";
 

@@ -1,6 +1,6 @@
 /**
- * Steps as others see them: the command to the leader's store, how often it may be repeated, how long the step may take,
- * and its text. (pd-rules 6.2, 6.5 to 6.7)
+ * Steps as others see them: the command to the leader's store, how often it may be repeated, how long the step may
+ * take, and its text. (pd-rules 6.2, 6.5 to 6.7)
  */
 import { toHex } from "../base/index.js";
 import { eraftpb, type pdpb } from "../proto/index.js";

@@ -1,4 +1,7 @@
-/** Chooses stores for peers: first the places that keep replicas apart, then the emptiest of them. (pd-rules 7.29 to 7.36) */
+/**
+ * Chooses stores for peers: first the places that keep replicas apart, then the emptiest of them.
+ * (pd-rules 7.29 to 7.36)
+ */
 import type { RegionInfo } from "./region-info.js";
 import { peerOnStore } from "./region-info.js";
 import type { SchedulingView } from "./scheduling-view.js";
