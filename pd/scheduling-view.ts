@@ -2,9 +2,9 @@
  * What plans are made from: stores with their states, scores and room, under the influence of the operators that run.
  * The filters name their reason, so that "why does nothing move" has an answer. (pd-rules 7.29 to 7.47, 9.14)
  *
- * The region score is the size on the store, running moves included, divided by the weight. PD's score also falls with
- * free disk space; on stores that share a disk that makes noise larger than any difference in size. Full stores are kept
- * out by the low-space filter instead.
+ * The region score is the size on the store, running moves included, divided by the weight. PD's score also falls
+ * with free disk space; on stores that share a disk that makes noise larger than any difference in size. Full stores
+ * are kept out by the low-space filter instead.
  */
 import type { Env } from "../base/index.js";
 import type { Cluster } from "./cluster.js";
