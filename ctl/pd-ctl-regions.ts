@@ -162,7 +162,7 @@ function regionTable(regions: readonly Json[]): string {
     region["approximate_keys"],
   ]);
   const head = ["ID", "START", "END", "EPOCH", "STORES (* leads)", "MIB", "KEYS"];
-  return `${table(head, rows)}\n${regions.length} regions`;
+  return `${table(head, rows)}\n${regions.length} ${regions.length === 1 ? "region" : "regions"}`;
 }
 
 function oneRegion(region: Json): string {

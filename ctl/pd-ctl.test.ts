@@ -76,10 +76,10 @@ describe("ctl shows", () => {
     expect((await ctl("region", "2", "--json")).out).toContain('"approximate_size":50');
     expect((await ctl("region", "key", "zebra")).out).toMatch(/id +10/);
     expect((await ctl("region", "key", "6d", "--format", "hex")).out).toMatch(/id +10/);
-    expect((await ctl("region", "check", "learner-peer")).out).toContain("1 regions");
+    expect((await ctl("region", "check", "learner-peer")).out).toContain("1 region");
     expect((await ctl("region", "store", "3")).out).toContain("2 regions");
-    expect((await ctl("region", "scan", "--limit", "1")).out).toContain("1 regions");
-    expect((await ctl("region", "sibling", "2")).out).toContain("1 regions");
+    expect((await ctl("region", "scan", "--limit", "1")).out).toContain("1 region");
+    expect((await ctl("region", "sibling", "2")).out).toContain("1 region");
     expect((await ctl("store", "--state", "offline")).out).toContain("no stores");
   });
 

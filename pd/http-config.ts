@@ -26,6 +26,25 @@ const REPLICATION_MODE = {
   },
 };
 
+const RULES_OFF = "[PD:placement:ErrPlacementDisabled]placement rules feature is disabled";
+const rulesOff = (call: HttpCall): void => call.fail(412, RULES_OFF);
+/** Clients tell "rules are off" from "no such route" by the status. */
+const RULE_PATHS = [
+  "/rules",
+  "/rules/batch",
+  "/rules/group/{group}",
+  "/rules/region/{region}",
+  "/rules/region/{region}/detail",
+  "/rules/key/{key}",
+  "/rule",
+  "/rule/{group}/{id}",
+  "/rule_group",
+  "/rule_group/{id}",
+  "/rule_groups",
+  "/placement-rule",
+  "/placement-rule/{group}",
+];
+
 export const CONFIG_ROUTES: readonly Route[] = [
   route("GET", "/config", (call) => call.json(wholeConfig(call.parts, call.parts.config)), "leader"),
   route("POST", "/config", setItems, "leader"),
@@ -46,6 +65,8 @@ export const CONFIG_ROUTES: readonly Route[] = [
   route("GET", "/config/cluster-version", (call) => call.json(call.parts.config.clusterVersion), "leader"),
   route("POST", "/config/cluster-version", setClusterVersion, "leader"),
   route("GET", "/config/replication-mode", (call) => call.json(REPLICATION_MODE), "leader"),
+  ...RULE_PATHS.map((path) => route("ANY", `/config${path}`, rulesOff)),
+  route("GET", "/config/region-label/rules", (call) => call.json([])),
 ];
 
 /** Limits of all stores are shown, also those that follow the default. */
