@@ -38,6 +38,7 @@ class MemoryBatch implements EngineBatch {
   }
 
   delete(space: KeySpace, key: Uint8Array): void {
+    assert(key.length > 0, "a key must not be empty");
     this.operations.push({ space, key: new Uint8Array(key), value: undefined });
     this.bytes += key.length;
   }
@@ -77,7 +78,8 @@ export class MemoryEngine implements Engine {
   }
 
   multiGet(space: KeySpace, keys: readonly Uint8Array[]): (Uint8Array | undefined)[] {
-    return keys.map((key) => this.get(space, key));
+    this.#checkOpen();
+    return keys.map((key) => this.#spaces[space].get(key)?.slice());
   }
 
   scan(space: KeySpace, options: ScanOptions, callback: EngineCallback<ScanResult>): void {
@@ -128,6 +130,7 @@ export class MemoryEngine implements Engine {
   }
 
   approximateBytes(space: KeySpace, start: Uint8Array, end: Uint8Array): number | undefined {
+    this.#checkOpen();
     let bytes = 0;
     this.#spaces[space].forEach(start, end, false, (key, value) => {
       bytes += key.length + value.length;
@@ -137,6 +140,7 @@ export class MemoryEngine implements Engine {
   }
 
   property(): string | undefined {
+    this.#checkOpen();
     return undefined;
   }
 

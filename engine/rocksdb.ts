@@ -190,6 +190,7 @@ export class RocksEngine implements Engine {
 
   /** The binding offers no estimate by range; regions keep their own. */
   approximateBytes(): number | undefined {
+    this.#checkOpen();
     return undefined;
   }
 

@@ -1,0 +1,25 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, test } from "vitest";
+import type { Engine } from "../base/index.js";
+import { engineConformance } from "./conformance.js";
+import { RocksEngine } from "./rocksdb.js";
+
+const root = mkdtempSync(join(tmpdir(), "raftwerk-rocksdb-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+describe("the RocksDB engine", () => {
+  const directories = new Map<Engine, string>();
+  const openAt = async (directory: string): Promise<Engine> => {
+    const engine = await RocksEngine.open(directory);
+    directories.set(engine, directory);
+    return engine;
+  };
+  const target = {
+    name: "it",
+    open: () => openAt(mkdtempSync(join(root, "case-"))),
+    reopen: (closed: Engine) => openAt(directories.get(closed) as string),
+  };
+  for (const { title, run } of engineConformance(target)) test(title, run);
+});
