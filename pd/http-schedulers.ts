@@ -1,4 +1,4 @@
-/** Schedulers over HTTP, and jobs on many regions: split at keys, scatter, look again soon. (pd-rules 11.17, 11.35 ff.) */
+/** Schedulers over HTTP, and jobs on many regions: split, scatter, look again soon. (pd-rules 11.17, 11.35) */
 import { fromHex } from "../base/index.js";
 import { formatInstant } from "./duration.js";
 import { type HttpCall, keyFromHex } from "./http-call.js";

@@ -143,10 +143,10 @@ test("no request, however malformed, makes PD throw", () => {
   startStores(3);
   const random = new SeededRandom(7);
   const pick = <T>(items: readonly T[]): T => items[random.u32() % items.length] as T;
-  const words =
-    "regions region id key store stores check config schedule replicate operators label weight limit state schedulers split scatter accelerate-schedule diagnose".split(
-      " ",
-    );
+  const words = (
+    "regions region id key store stores check config schedule replicate operators label weight limit " +
+    "state schedulers split scatter accelerate-schedule diagnose"
+  ).split(" ");
   const odd = ["%", "%FF", "%2F", "1", "-1", "99999999999999999999", "constructor", "__proto__", "x", ""];
   const bodies = [
     "",

@@ -1,4 +1,4 @@
-/** Stores over HTTP: looking at them, taking them out of service and back, labels, weights and limits. (pd-rules 11.4) */
+/** Stores over HTTP: looking at them, taking them out of service, labels, weights, limits. (pd-rules 11.4) */
 import type { metapb } from "../proto/index.js";
 import { type HttpCall, jsonKind } from "./http-call.js";
 import { stateName, storeJson, storesJson } from "./http-json.js";
