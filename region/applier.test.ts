@@ -188,6 +188,33 @@ describe("a range delete", () => {
     expect(["a", "aa"].map(valueOf)).toEqual(["2", "3"]);
   });
 
+  test("is seen by comparisons behind it, also where the engine deletes later", () => {
+    /** As LevelDB does: range deletes wait their turn behind what was asked before. */
+    class LazyEngine extends MemoryEngine {
+      readonly waiting: (() => void)[] = [];
+      override deleteRange(...all: Parameters<MemoryEngine["deleteRange"]>): void {
+        this.waiting.push(() => super.deleteRange(...all));
+      }
+      override write(...all: Parameters<MemoryEngine["write"]>): void {
+        for (const run of this.waiting.splice(0)) run();
+        super.write(...all);
+      }
+    }
+    engine = new LazyEngine();
+    apply(applierOf(), entriesOf(writes(put("b", "1")), writes(put("x", "1"))));
+    const more = [eraseRange("a", "c"), swap("b", undefined, "2"), swap("x", "1", "3"), swap("b", "2", "4")];
+    const run = apply(
+      applierOf(),
+      more.map((fill, i) => entryOf(8 + i, 6, writes(fill))),
+    );
+    expect(run.outcomes.flatMap(({ swaps }) => swaps.map((each) => each.succeeded))).toEqual([
+      true,
+      true,
+      true,
+    ]);
+    expect(["b", "x"].map(valueOf)).toEqual(["4", "3"]);
+  });
+
   test("to the end of all keys stays inside the data", () => {
     engine.write(
       fillBatch((batch) => batch.put("default", utf8("{local"), utf8("x"))),

@@ -93,6 +93,8 @@ export class Applier implements WriteVisitor {
   #swaps: CompareAndSwapOutcome[] = [];
   /** What this run has written so far, kept only when some entry depends on it. */
   #overlay: Map<string, { key: Uint8Array; value: Uint8Array | undefined }> | undefined;
+  /** Ranges that this run has deleted: the engine may do so only later. */
+  #deletedRanges: { readonly start: Uint8Array; readonly end: Uint8Array }[] = [];
 
   constructor(engine: Engine, host: ApplyHost, region: Region, state: ApplyState) {
     this.#engine = engine;
@@ -131,6 +133,7 @@ export class Applier implements WriteVisitor {
     );
     if (firstDependent >= 0 && othersUnderWay) end = firstDependent;
     this.#overlay = firstDependent >= 0 && end > firstDependent ? new Map() : undefined;
+    this.#deletedRanges = [];
     for (let i = 0; i < end; i++) {
       this.#applyEntry(entries[i] as Entry);
       if (this.#removed) {
@@ -202,6 +205,7 @@ export class Applier implements WriteVisitor {
       assert(error === undefined, () => `range delete failed: ${error?.message}`);
     });
     if (space !== "default") return;
+    this.#deletedRanges.push({ start, end });
     for (const written of this.#overlay.values()) {
       if (written.value === undefined) continue;
       if (compareBytes(written.key, start) < 0 || compareBytes(written.key, end) >= 0) continue;
@@ -218,7 +222,7 @@ export class Applier implements WriteVisitor {
   ): void {
     assert(this.#overlay !== undefined, "a compare-and-swap runs only in a run that knows its own writes");
     const written = this.#overlay.get(latin1(key));
-    const stored = written === undefined ? this.#engine.get("default", key) : written.value;
+    const stored = written === undefined ? this.#storedBefore(key) : written.value;
     const live = liveValue(stored, nowSeconds);
     const previous = live === undefined ? undefined : live.slice();
     const succeeded =
@@ -228,6 +232,14 @@ export class Applier implements WriteVisitor {
     if (succeeded && value !== undefined) this.put("default", key, value);
     if (succeeded && value === undefined) this.delete("default", key);
     this.#swaps.push({ succeeded, previous });
+  }
+
+  /** What the engine holds of a key that this run has not written. */
+  #storedBefore(key: Uint8Array): Uint8Array | undefined {
+    for (const { start, end } of this.#deletedRanges) {
+      if (compareBytes(key, start) >= 0 && compareBytes(key, end) < 0) return undefined;
+    }
+    return this.#engine.get("default", key);
   }
 
   #applyConfChange(entry: Entry): RegionError | undefined {
