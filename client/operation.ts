@@ -30,6 +30,9 @@ export interface Attempt<A extends AnswerBody> {
   ): () => void;
 }
 
+/** Longer than an election; a store that answers at all answers sooner, if only that it is busy. */
+const ATTEMPT_TIMEOUT_MS = 3_000;
+
 export interface OperationOptions {
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
@@ -46,6 +49,8 @@ export class Operation<A extends AnswerBody> {
   #attempts = 0;
   #timer: TimerHandle | undefined;
   #drop: (() => void) | undefined;
+  /** The attempt under way: where it went and when. */
+  #sent: { readonly region: CachedRegion; readonly address: string; readonly atMs: number } | undefined;
   #lastTrouble = "";
   /** A request left and its fate is not known. */
   #isUncertain = false;
@@ -72,12 +77,21 @@ export class Operation<A extends AnswerBody> {
     this.#try();
   }
 
-  /** Ends the operation if its time is over. */
+  /** Ends the operation if its time is over, and an attempt that stays without answer. */
   expire(nowMs: number): void {
-    if (nowMs < this.#deadlineMs) return;
+    if (nowMs < this.#deadlineMs) return this.#expireAttempt(nowMs);
     const text = `no success within ${this.#timeoutMs} ms after ${this.#attempts} attempts: ${this.#lastTrouble}`;
     if (this.#isUncertain && !this.#attempt.isIdempotent) this.#fail("undeterminedResult", text);
     else this.#fail("deadlineExceeded", text);
+  }
+
+  /** A store that hangs keeps its connections: only silence shows it. Another peer may lead by now. */
+  #expireAttempt(nowMs: number): void {
+    const sent = this.#sent;
+    if (sent === undefined || !this.#attempt.isIdempotent || nowMs - sent.atMs < ATTEMPT_TIMEOUT_MS) return;
+    this.#drop?.();
+    this.#drop = undefined;
+    this.#broken(sent.region, sent.address, { code: 4, message: `no answer for ${ATTEMPT_TIMEOUT_MS} ms` });
   }
 
   abort(): void {
@@ -121,9 +135,11 @@ export class Operation<A extends AnswerBody> {
       timeoutMs: Math.max(1, this.#deadlineMs - this.#env.clock.monotonicMs()),
     };
     this.#isUncertain = true;
+    this.#sent = { region, address, atMs: this.#env.clock.monotonicMs() };
     this.#drop = this.#attempt.send(target, this.#router.context(region), region, (answer, broken) => {
       if (this.isDone) return;
       this.#drop = undefined;
+      this.#sent = undefined;
       if (answer === undefined) return this.#broken(region, address, broken);
       this.#isUncertain = false;
       const error = answer.regionError;
@@ -136,6 +152,7 @@ export class Operation<A extends AnswerBody> {
   }
 
   #broken(region: CachedRegion, address: string, broken: RpcStatus | undefined): void {
+    this.#sent = undefined;
     const text = `${address}: ${broken?.message ?? "no answer"}`;
     if (!this.#attempt.isIdempotent) return this.#fail("undeterminedResult", text);
     this.#follow(this.#router.learnBroken(region, this.#attempts), text);
