@@ -1,8 +1,8 @@
 /**
  * Looks at regions and repairs them: at each heartbeat, on suspicion, and in passes over all of them in key order,
- * because what makes a region wrong (a store that leaves, joins, or falls silent) often changes no region. A pass in
- * batches costs little per tick; a small cluster is not gone over more often than `PASS_MIN_MS`, unless a
- * store changed. (pd-rules 8.1 to 8.8)
+ * because what makes a region wrong (a store that leaves, joins, or falls silent) often changes no region. A pass goes
+ * in batches and takes its time, unless a store changed; what only waits for room is looked at again soon.
+ * (pd-rules 8.1 to 8.8)
  */
 import type { TimerHandle } from "../base/index.js";
 import type { DecisionNotes } from "./decision-notes.js";
@@ -11,17 +11,21 @@ import type { RegionInfo } from "./region-info.js";
 import { ReplicaChecker } from "./replica-checker.js";
 
 const BATCH = 128;
-const PASS_MIN_MS = 500;
 const TICK_MIN_MS = 10;
-const SUSPECTS_MAX = 10_000;
-export const CHECKER_NAME = "replica-checker";
+const SUSPECTS_EVERY_MS = 100;
+const SUSPECTS_MAX = 100_000;
+/** From the beginning of one pass to the next: a millisecond a region, within these bounds. */
+const PASS_MIN_MS = 500;
+const PASS_MAX_MS = 10_000;
+const AUTHOR = "replica-checker";
 
 export class RegionPatrol {
   readonly #controller: OperatorController;
   readonly #notes: DecisionNotes;
   readonly #checker: ReplicaChecker;
-  /** Regions to look at before the pass reaches them. */
+  /** Regions to look at before the pass reaches them, oldest first. */
   readonly #suspects = new Set<number>();
+  #suspectsSeenMs = Number.NEGATIVE_INFINITY;
   #position: Uint8Array = new Uint8Array(0);
   #passStartedMs = Number.NEGATIVE_INFINITY;
   #inPass = false;
@@ -53,11 +57,14 @@ export class RegionPatrol {
     if (this.#suspects.size < SUSPECTS_MAX) this.#suspects.add(regionId);
   }
 
-  /** A store changed: the next tick begins a pass. */
+  /** A store changed: a pass begins now. */
   wake(): void {
     this.#position = new Uint8Array(0);
     this.#inPass = true;
     this.#passStartedMs = this.#controller.view.nowMs();
+    if (this.#stopped || this.#timer === undefined) return;
+    this.#controller.view.env.timers.clear(this.#timer);
+    this.#arm();
   }
 
   /** One look at one region; starts an operator where one is due. */
@@ -65,24 +72,36 @@ export class RegionPatrol {
     const { id } = region.meta;
     if (!this.#mayAct || this.#controller.operator(id) !== undefined) return;
     const result = this.#checker.check(region);
-    if (result.kind === "healthy") return this.#notes.clear("region", id, CHECKER_NAME);
-    if (result.kind === "waiting") return this.#notes.note("region", id, CHECKER_NAME, result.reason);
+    if (result.kind === "healthy") return this.#notes.clear("region", id, AUTHOR);
+    if (result.kind === "waiting") return this.#wait(id, result.reason, result.soon);
     const { operator } = result;
     const limit = this.#controller.view.config.number("schedule.replica-schedule-limit");
     // Leaving joint state is not counted: a region in joint state blocks everything else.
-    const counted = operator.countedKind === "replica";
-    if (counted && this.#controller.count("replica") >= limit) {
-      return this.#notes.note("region", id, CHECKER_NAME, `replica-schedule-limit ${limit} is reached`);
+    const isCounted = operator.countedKind === "replica";
+    if (isCounted && this.#controller.count("replica") >= limit) {
+      return this.#wait(id, `replica-schedule-limit ${limit} is reached`, limit > 0);
     }
     const refused = this.#controller.add(operator);
-    if (refused === undefined) this.#notes.clear("region", id, CHECKER_NAME);
-    else this.#notes.note("region", id, CHECKER_NAME, `${operator.desc}: ${refused}`);
+    if (refused === undefined) this.#notes.clear("region", id, AUTHOR);
+    else this.#wait(id, `${operator.desc}: ${refused}`, true);
+  }
+
+  #wait(regionId: number, reason: string, soon: boolean): void {
+    this.#notes.note("region", regionId, AUTHOR, reason);
+    if (soon) this.suspect(regionId);
+  }
+
+  get #passMs(): number {
+    const { regions } = this.#controller.view.cluster;
+    return Math.min(PASS_MAX_MS, Math.max(PASS_MIN_MS, regions.count));
   }
 
   #arm(): void {
     const { view } = this.#controller;
     const everyMs = Math.max(TICK_MIN_MS, view.config.number("schedule.patrol-region-interval"));
-    this.#timer = view.env.timers.set(everyMs, () => {
+    const delayMs = this.#inPass ? everyMs : Math.max(everyMs, SUSPECTS_EVERY_MS);
+    this.#timer = view.env.timers.set(delayMs, () => {
+      this.#timer = undefined;
       if (this.#stopped) return;
       this.#tick();
       this.#arm();
@@ -91,19 +110,32 @@ export class RegionPatrol {
 
   #tick(): void {
     if (!this.#mayAct) return;
-    const { regions } = this.#controller.view.cluster;
-    for (const id of this.#suspects) {
-      const region = regions.byId(id);
-      if (region !== undefined) this.check(region);
-    }
-    this.#suspects.clear();
     const nowMs = this.#controller.view.nowMs();
+    if (nowMs - this.#suspectsSeenMs >= SUSPECTS_EVERY_MS) {
+      this.#suspectsSeenMs = nowMs;
+      this.#checkSuspects();
+    }
     if (!this.#inPass) {
-      if (nowMs - this.#passStartedMs < PASS_MIN_MS) return;
+      if (nowMs - this.#passStartedMs < this.#passMs) return;
       this.#inPass = true;
       this.#passStartedMs = nowMs;
     }
     this.#batch();
+  }
+
+  /** One round over a batch of them; those that must wait further come back to the end of the line. */
+  #checkSuspects(): void {
+    const { regions } = this.#controller.view.cluster;
+    const batch: number[] = [];
+    for (const id of this.#suspects) {
+      if (batch.length >= BATCH) break;
+      batch.push(id);
+    }
+    for (const id of batch) {
+      this.#suspects.delete(id);
+      const region = regions.byId(id);
+      if (region !== undefined) this.check(region);
+    }
   }
 
   #batch(): void {

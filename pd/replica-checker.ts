@@ -10,16 +10,20 @@ import { type BuildResult, OperatorBuilder } from "./operator-builder.js";
 import type { Operator } from "./operator.js";
 import { isInJointState, isUnhealthy, peerOnStore, type RegionInfo, voters } from "./region-info.js";
 import type { SchedulingView } from "./scheduling-view.js";
-import { selectPeerToRemove, selectStoreToAdd } from "./store-selector.js";
+import { type Selection, selectPeerToRemove, selectStoreToAdd } from "./store-selector.js";
 
 export type CheckResult =
   | { readonly kind: "healthy" }
   | { readonly kind: "operator"; readonly operator: Operator }
-  /** Something is wrong and nothing can be done now. */
-  | { readonly kind: "waiting"; readonly reason: string };
+  /** Something is wrong and nothing can be done now; `soon` says that what stands in the way passes by itself. */
+  | { readonly kind: "waiting"; readonly reason: string; readonly soon: boolean };
 
 const HEALTHY: CheckResult = { kind: "healthy" };
-const waiting = (reason: string): CheckResult => ({ kind: "waiting", reason });
+const waiting = (reason: string, soon = false): CheckResult => ({ kind: "waiting", reason, soon });
+const noStore = (selection: Exclude<Selection, { kind: "store" }>, what: string): CheckResult =>
+  selection.kind === "later"
+    ? waiting(`the stores that are best ${what} cannot take a peer just now`, true)
+    : waiting(`no store ${what}`);
 const planned = (built: BuildResult): CheckResult =>
   built.kind === "built" ? { kind: "operator", operator: built.operator } : waiting(built.reason);
 
@@ -84,7 +88,7 @@ export class ReplicaChecker {
     const beside = this.#view.storesOf(region, storeId);
     const selection = selectStoreToAdd(this.#view, region, beside);
     if (selection.kind !== "store")
-      return waiting(`no store to replace the ${status} peer on store ${storeId}`);
+      return noStore(selection, `to replace the ${status} peer on store ${storeId}`);
     const builder = new OperatorBuilder(this.#view, `replace-${status}-replica`, region);
     builder.addPeer(selection.store.id, "voter").removePeer(storeId);
     return planned(builder.build(["replica"], "high"));
@@ -107,7 +111,7 @@ export class ReplicaChecker {
     if (!this.#view.config.flag("schedule.enable-make-up-replica")) return HEALTHY;
     if (region.meta.peers.length >= this.#maxReplicas) return HEALTHY;
     const selection = selectStoreToAdd(this.#view, region, this.#view.storesOf(region));
-    if (selection.kind !== "store") return waiting("no store to add a replica");
+    if (selection.kind !== "store") return noStore(selection, "to add a replica");
     const builder = new OperatorBuilder(this.#view, "make-up-replica", region);
     return planned(builder.addPeer(selection.store.id, "voter").build(["replica"], "high"));
   }
@@ -129,7 +133,7 @@ export class ReplicaChecker {
   #location(region: RegionInfo): CheckResult {
     const view = this.#view;
     if (!view.config.flag("schedule.enable-location-replacement")) return HEALTHY;
-    if (view.config.locationLabels.length === 0 || !view.isReplicated(region)) return HEALTHY;
+    if (!view.hasLocations() || !view.isReplicated(region)) return HEALTHY;
     if (region.downPeers.length > 0 || region.pendingPeers.length > 0) return HEALTHY;
     const source = selectPeerToRemove(
       view,

@@ -16,11 +16,14 @@ import { type LimitKind, regionCost } from "./store-limit.js";
 import { parseVersion } from "./version.js";
 
 const WEIGHT_MIN = 1e-6;
+const LOCATIONS_KEPT_MS = 1000;
 
 export class SchedulingView implements StoreView {
   readonly cluster: Cluster;
   readonly env: Env;
   readonly #running: () => Iterable<Operator>;
+  #hasLocations = false;
+  #locationsAskedMs = Number.NEGATIVE_INFINITY;
 
   constructor(cluster: Cluster, running: () => Iterable<Operator>) {
     this.cluster = cluster;
@@ -141,6 +144,17 @@ export class SchedulingView implements StoreView {
 
   bucketOf(store: StoreInfo, kind: LimitKind): ReturnType<StoreInfo["bucket"]> {
     return store.bucket(kind, this.config.storeLimit(store.id)[kind], this.nowMs());
+  }
+
+  /** Whether any store says where it stands; asked for each region, so the answer is kept for a second. */
+  hasLocations(): boolean {
+    const nowMs = this.nowMs();
+    if (nowMs - this.#locationsAskedMs >= LOCATIONS_KEPT_MS) {
+      this.#locationsAskedMs = nowMs;
+      const labels = this.config.locationLabels;
+      this.#hasLocations = this.stores().some((store) => labels.some((key) => store.label(key) !== ""));
+    }
+    return this.#hasLocations;
   }
 
   locationScore(others: readonly StoreInfo[], store: StoreInfo): number {
