@@ -196,6 +196,24 @@ export const WRITE_CASES: readonly ContractCase[] = [
     },
   },
   {
+    title: "takes writes from within callbacks, and calls back once for each",
+    async body(engine) {
+      const calls: number[] = [];
+      await new Promise<void>((resolve) => {
+        const writeNumber = (number: number): void =>
+          engine.write(batchOf(engine, [["default", "k", String(number)]]), { sync: false }, () => {
+            calls.push(number);
+            if (number < 10) return writeNumber(number + 1);
+            engine.deleteRange("default", bytesOf("a"), bytesOf("b"), () => resolve());
+          });
+        writeNumber(1);
+      });
+      await write(engine, []);
+      same(calls, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10], "the calls back");
+      same(get(engine, "default", "k"), "10", "the last value");
+    },
+  },
+  {
     title: "shows a write once it has called back",
     async body(engine) {
       for (let number = 0; number < 20; number++) {

@@ -1,68 +1,61 @@
 /**
- * The engine over LevelDB through classic-level: for machines that RocksDB's prebuilt binary does not fit. Key spaces are
- * one-byte prefixes in one key range, so that a batch over all of them is atomic. Writes and range deletes run on
+ * The engine over LevelDB through classic-level: for machines that RocksDB's prebuilt binary does not fit. Key spaces
+ * are one-byte prefixes in one key range, so that a batch over all of them is atomic. Writes and range deletes run on
  * libuv's threads, one after the other in the order of the calls; scans call back later.
  */
-import { ClassicLevel, type ChainedBatch, type Snapshot } from "classic-level";
+import { mkdir } from "node:fs/promises";
 import {
   assert,
-  concatBytes,
   type Engine,
   type EngineBatch,
   type EngineCallback,
   type EngineSnapshot,
-  KEY_SPACES,
   type KeySpace,
-  RaftwerkError,
-  type Row,
+  type RaftwerkError,
   type ScanOptions,
   type ScanResult,
 } from "../base/index.js";
+import { engineClosed, engineFailed, openFailed } from "./failures.js";
+import {
+  FILL_CACHE,
+  KEY_AS_BUFFER,
+  type LevelBatch,
+  type LevelBinding,
+  type LevelHandle,
+  type LevelSnapshotHandle,
+  loadLevelBinding,
+  VALUE_AS_BUFFER,
+} from "./leveldb-binding.js";
+import { levelScan, prefixed } from "./leveldb-scan.js";
 
-type Level = ClassicLevel<Uint8Array, Uint8Array>;
 type Done = (error: Error | undefined) => void;
 
-/** `d`, `l`, `w`, `r`, `s`, each followed by the key. */
-const PREFIX = Object.fromEntries(
-  KEY_SPACES.map((space) => [space, new Uint8Array([space.charCodeAt(0)])]),
-) as Readonly<Record<KeySpace, Uint8Array>>;
-const PREFIX_END = Object.fromEntries(
-  KEY_SPACES.map((space) => [space, new Uint8Array([space.charCodeAt(0) + 1])]),
-) as Readonly<Record<KeySpace, Uint8Array>>;
-
-const CACHE_BYTES = 64 << 20;
-const WRITE_BUFFER_BYTES = 32 << 20;
-const CHUNK_ROWS = 1_000;
-const CHUNK_BYTES = 1 << 20;
-
-const engineFailed = (what: string, error: unknown): RaftwerkError => {
-  const reason = error instanceof Error ? (error.cause ?? error) : error;
-  const text = reason instanceof Error ? reason.message : String(reason);
-  return new RaftwerkError("engineFailed", `${what} failed in LevelDB: ${text}`, {
-    retry: "never",
-    cause: error,
-  });
-};
+const OPEN_OPTIONS = { cacheSize: 64 << 20, writeBufferSize: 32 << 20, maxFileSize: 16 << 20 };
+const GET_FLAGS = FILL_CACHE | KEY_AS_BUFFER | VALUE_AS_BUFFER;
+/** Outside every key space: what a synced batch without operations writes, so that it syncs the batches before it. */
+const SYNC_MARKER = Uint8Array.of(0);
 
 class LevelEngineBatch implements EngineBatch {
-  readonly chained: ChainedBatch<Level, Uint8Array, Uint8Array>;
+  readonly handle: LevelBatch;
+  readonly #binding: LevelBinding;
   count = 0;
   bytes = 0;
 
-  constructor(db: Level) {
-    this.chained = db.batch();
+  constructor(binding: LevelBinding, handle: LevelBatch) {
+    this.#binding = binding;
+    this.handle = handle;
   }
 
   put(space: KeySpace, key: Uint8Array, value: Uint8Array): void {
-    assert(key.length > 0, "a key may not be empty");
-    this.chained.put(concatBytes(PREFIX[space], key), value);
+    assert(key.length > 0, "a key must not be empty");
+    this.#binding.batch_put(this.handle, prefixed(space, key), value);
     this.count++;
     this.bytes += key.length + value.length;
   }
 
   delete(space: KeySpace, key: Uint8Array): void {
-    assert(key.length > 0, "a key may not be empty");
-    this.chained.del(concatBytes(PREFIX[space], key));
+    assert(key.length > 0, "a key must not be empty");
+    this.#binding.batch_del(this.handle, prefixed(space, key));
     this.count++;
     this.bytes += key.length;
   }
@@ -70,218 +63,178 @@ class LevelEngineBatch implements EngineBatch {
 
 export class LevelEngine implements Engine {
   readonly kind = "leveldb";
-  readonly #db: Level;
-  /** Writes and range deletes, the first of which is under way. */
+  readonly #binding: LevelBinding;
+  readonly #db: LevelHandle;
+  /** Writes and range deletes that wait for the one under way. */
   readonly #queue: { readonly run: () => Promise<void>; readonly done: Done }[] = [];
-  readonly #snapshots = new Set<LevelSnapshot>();
+  readonly #snapshots = new Set<EngineSnapshot>();
+  #isWriting = false;
+  #scansUnderWay = 0;
   #failed: RaftwerkError | undefined;
   #isClosed = false;
+  /** Set by `close` until nothing is under way any more. */
   #whenIdle: (() => void) | undefined;
 
-  private constructor(db: Level) {
+  private constructor(binding: LevelBinding, db: LevelHandle) {
+    this.#binding = binding;
     this.#db = db;
   }
 
+  /** Opens or creates; `dataDirectoryInUse` when another process has it open. */
   static async open(directory: string): Promise<LevelEngine> {
-    const db: Level = new ClassicLevel(directory, {
-      keyEncoding: "view",
-      valueEncoding: "view",
-      cacheSize: CACHE_BYTES,
-      writeBufferSize: WRITE_BUFFER_BYTES,
-    });
+    const binding = loadLevelBinding();
+    const db = binding.db_init();
     try {
-      await db.open();
+      await mkdir(directory, { recursive: true });
+      await binding.db_open(db, directory, OPEN_OPTIONS);
     } catch (error) {
-      throw openError(directory, error);
+      const isLocked = (error as { readonly code?: unknown }).code === "LEVEL_LOCKED";
+      throw openFailed("LevelDB", directory, isLocked, error);
     }
-    return new LevelEngine(db);
+    return new LevelEngine(binding, db);
   }
 
   get(space: KeySpace, key: Uint8Array): Uint8Array | undefined {
     this.#checkOpen();
-    return this.#db.getSync(concatBytes(PREFIX[space], key));
+    return this.#get(space, key, undefined);
   }
 
   multiGet(space: KeySpace, keys: readonly Uint8Array[]): (Uint8Array | undefined)[] {
     this.#checkOpen();
-    return keys.map((key) => this.#db.getSync(concatBytes(PREFIX[space], key)));
+    return keys.map((key) => this.#get(space, key, undefined));
   }
 
   scan(space: KeySpace, options: ScanOptions, callback: EngineCallback<ScanResult>): void {
     this.#checkOpen();
-    levelScan(this.#db, space, options, undefined, callback);
+    this.#scan(space, options, undefined, callback);
   }
 
   batch(): EngineBatch {
     this.#checkOpen();
-    return new LevelEngineBatch(this.#db);
+    return new LevelEngineBatch(this.#binding, this.#binding.batch_init(this.#db));
   }
 
   write(batch: EngineBatch, options: { readonly sync: boolean }, callback: Done): void {
     this.#checkOpen();
     assert(batch instanceof LevelEngineBatch, "a batch belongs to the engine that made it");
-    this.#enqueue(() => batch.chained.write({ sync: options.sync }), callback);
+    if (options.sync && batch.count === 0) {
+      this.#binding.batch_put(batch.handle, SYNC_MARKER, new Uint8Array(0));
+    }
+    this.#enqueue(() => this.#binding.batch_write(batch.handle, options), callback);
   }
 
   snapshot(): EngineSnapshot {
     this.#checkOpen();
-    const snapshot = new LevelSnapshot(this.#db, () => this.#snapshots.delete(snapshot));
+    const handle = this.#binding.snapshot_init(this.#db);
+    const checkOpen = (): void => assert(this.#snapshots.has(snapshot), "the snapshot is closed");
+    const snapshot: EngineSnapshot = {
+      get: (space, key) => {
+        checkOpen();
+        return this.#get(space, key, handle);
+      },
+      scan: (space, options, callback) => {
+        checkOpen();
+        this.#scan(space, options, handle, callback);
+      },
+      close: () => {
+        if (this.#snapshots.delete(snapshot)) this.#binding.snapshot_close(handle);
+      },
+    };
     this.#snapshots.add(snapshot);
     return snapshot;
   }
 
   deleteRange(space: KeySpace, start: Uint8Array, end: Uint8Array, callback: Done): void {
     this.#checkOpen();
-    const range = { gte: concatBytes(PREFIX[space], start), lt: concatBytes(PREFIX[space], end) };
-    this.#enqueue(() => this.#db.clear(range), callback);
+    const range = { gte: prefixed(space, start), lt: prefixed(space, end) };
+    this.#enqueue(() => this.#binding.db_clear(this.#db, range, undefined), callback);
   }
 
+  /** LevelDB's own estimate takes a turn through the thread pool; regions keep theirs. */
   approximateBytes(): number | undefined {
+    this.#checkOpen();
     return undefined;
   }
 
   property(name: string): string | undefined {
     this.#checkOpen();
-    const value = this.#db.getProperty(name);
+    const value = this.#binding.db_get_property(this.#db, name);
     return value === "" ? undefined : value;
   }
 
   close(callback: Done): void {
     if (this.#isClosed) return callback(undefined);
     this.#isClosed = true;
-    const close = (): void => {
-      Promise.all([...this.#snapshots].map((snapshot) => snapshot.closeNow()))
-        .then(() => this.#db.close())
-        .then(
-          () => callback(undefined),
-          (error: unknown) => callback(engineFailed("the close", error)),
-        );
+    this.#whenIdle = () => {
+      for (const snapshot of this.#snapshots) snapshot.close();
+      this.#binding.db_close(this.#db).then(
+        () => callback(undefined),
+        (error: unknown) => callback(engineFailed("LevelDB", "the close", error)),
+      );
     };
-    if (this.#queue.length === 0) close();
-    else this.#whenIdle = close;
+    this.#closeWhenIdle();
+  }
+
+  #closeWhenIdle(): void {
+    if (this.#whenIdle === undefined || this.#isWriting || this.#scansUnderWay > 0) return;
+    const closeNow = this.#whenIdle;
+    this.#whenIdle = undefined;
+    closeNow();
+  }
+
+  #get(space: KeySpace, key: Uint8Array, snapshot: LevelSnapshotHandle | undefined): Uint8Array | undefined {
+    try {
+      return this.#binding.db_get_sync(this.#db, GET_FLAGS, prefixed(space, key), snapshot);
+    } catch (error) {
+      throw engineFailed("LevelDB", "a read", error);
+    }
+  }
+
+  #scan(
+    space: KeySpace,
+    options: ScanOptions,
+    snapshot: LevelSnapshotHandle | undefined,
+    callback: EngineCallback<ScanResult>,
+  ): void {
+    assert(options.limit >= 1, "a scan asks for at least one row");
+    this.#scansUnderWay++;
+    const finish = (error: Error | undefined, result: ScanResult): void => {
+      this.#scansUnderWay--;
+      this.#closeWhenIdle();
+      callback(error, result);
+    };
+    levelScan(this.#binding, this.#db, space, options, snapshot).then(
+      (result) => finish(undefined, result),
+      (error: unknown) => finish(engineFailed("LevelDB", "a scan", error), { rows: [], finished: false }),
+    );
   }
 
   #enqueue(run: () => Promise<void>, done: Done): void {
-    if (this.#failed !== undefined) return done(this.#failed);
     this.#queue.push({ run, done });
-    if (this.#queue.length === 1) this.#next();
+    if (!this.#isWriting) this.#writeNext();
   }
 
-  #next(): void {
-    const first = this.#queue[0];
-    if (first === undefined) {
-      this.#whenIdle?.();
-      return;
-    }
+  #writeNext(): void {
+    const next = this.#queue.shift();
+    this.#isWriting = next !== undefined;
+    if (next === undefined) return;
+    const { run, done } = next;
     const finish = (error: RaftwerkError | undefined): void => {
       this.#failed ??= error;
-      this.#queue.shift();
-      first.done(this.#failed);
-      this.#next();
+      const outcome = this.#failed;
+      // The next write starts first: the disk works while the caller does.
+      this.#writeNext();
+      done(outcome);
+      this.#closeWhenIdle();
     };
-    if (this.#failed !== undefined) return finish(undefined);
-    first.run().then(
+    const running = this.#failed === undefined ? run() : Promise.reject(this.#failed);
+    running.then(
       () => finish(undefined),
-      (error: unknown) => finish(engineFailed("a write", error)),
+      (error: unknown) => finish(engineFailed("LevelDB", "a write", error)),
     );
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) throw new RaftwerkError("engineClosed", "the engine is closed", { retry: "never" });
+    if (this.#isClosed) throw engineClosed();
   }
-}
-
-class LevelSnapshot implements EngineSnapshot {
-  readonly #db: Level;
-  readonly #snapshot: Snapshot;
-  readonly #onClose: () => void;
-  #closing: Promise<void> | undefined;
-
-  constructor(db: Level, onClose: () => void) {
-    this.#db = db;
-    this.#snapshot = db.snapshot();
-    this.#onClose = onClose;
-  }
-
-  get(space: KeySpace, key: Uint8Array): Uint8Array | undefined {
-    return this.#db.getSync(concatBytes(PREFIX[space], key), { snapshot: this.#snapshot });
-  }
-
-  scan(space: KeySpace, options: ScanOptions, callback: EngineCallback<ScanResult>): void {
-    levelScan(this.#db, space, options, this.#snapshot, callback);
-  }
-
-  close(): void {
-    void this.closeNow();
-  }
-
-  closeNow(): Promise<void> {
-    this.#closing ??= this.#snapshot.close().finally(this.#onClose);
-    return this.#closing;
-  }
-}
-
-function levelScan(
-  db: Level,
-  space: KeySpace,
-  options: ScanOptions,
-  snapshot: Snapshot | undefined,
-  callback: EngineCallback<ScanResult>,
-): void {
-  readRows(db, space, options, snapshot).then(
-    (result) => callback(undefined, result),
-    (error: unknown) => callback(engineFailed("a scan", error), { rows: [], finished: false }),
-  );
-}
-
-async function readRows(
-  db: Level,
-  space: KeySpace,
-  options: ScanOptions,
-  snapshot: Snapshot | undefined,
-): Promise<ScanResult> {
-  const {
-    start,
-    end,
-    limit,
-    reverse = false,
-    keysOnly = false,
-    bytesMax = Number.POSITIVE_INFINITY,
-  } = options;
-  const iterator = db.iterator({
-    gte: concatBytes(PREFIX[space], start),
-    lt: end === undefined ? PREFIX_END[space] : concatBytes(PREFIX[space], end),
-    reverse,
-    values: !keysOnly,
-    fillCache: limit <= CHUNK_ROWS,
-    highWaterMarkBytes: CHUNK_BYTES,
-    ...(snapshot === undefined ? {} : { snapshot }),
-  });
-  try {
-    const rows: Row[] = [];
-    let bytes = 0;
-    for (;;) {
-      const entries = await iterator.nextv(Math.min(CHUNK_ROWS, limit - rows.length + 1));
-      if (entries.length === 0) return { rows, finished: true };
-      for (const [key, value] of entries) {
-        if (rows.length === limit || bytes >= bytesMax) return { rows, finished: false };
-        const row = { key: key.subarray(1), value: keysOnly ? new Uint8Array(0) : value };
-        rows.push(row);
-        bytes += row.key.length + row.value.length;
-      }
-    }
-  } finally {
-    await iterator.close();
-  }
-}
-
-function openError(directory: string, error: unknown): RaftwerkError {
-  const cause = error instanceof Error ? error.cause : undefined;
-  const reason = cause instanceof Error ? cause : error instanceof Error ? error : new Error(String(error));
-  if ("code" in reason && reason.code === "LEVEL_LOCKED") {
-    const text = `${directory} is in use by another process: stop it, or give another --data-dir`;
-    return new RaftwerkError("dataDirectoryInUse", text, { retry: "never", cause: error });
-  }
-  const text = `LevelDB cannot open ${directory}: ${reason.message}`;
-  return new RaftwerkError("engineUnavailable", text, { retry: "never", cause: error });
 }

@@ -1,9 +1,11 @@
-import { describe, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { engineConformance } from "./conformance.js";
 import { MemoryEngine } from "./memory.js";
 
+const target = { name: "it", open: async () => new MemoryEngine() };
+
 describe("the memory engine", () => {
-  for (const { title, run } of engineConformance({ name: "it", open: async () => new MemoryEngine() })) {
-    test(title, run);
-  }
+  test.each(engineConformance(target))("$title", async ({ run }) => {
+    await expect(run()).resolves.toBeUndefined();
+  });
 });

@@ -5,6 +5,7 @@
  * compression is on unless switched off.
  */
 import { createRequire } from "node:module";
+import type { KeySpace } from "../base/index.js";
 
 export interface RocksHandle {
   readonly rocksHandle: unique symbol;
@@ -72,6 +73,11 @@ export interface RocksBinding {
   batch_clear(batch: RocksBatch): void;
   batch_write(db: RocksHandle, batch: RocksBatch, options: { readonly sync: boolean }): void;
 }
+
+/** The options object that calls on each key space take, made once. */
+export type RocksColumns = Readonly<
+  Record<KeySpace, { readonly column: RocksColumn; readonly valueEncoding: "buffer" }>
+>;
 
 /** Throws where the platform has no prebuilt binary. A CPU that is too old for it ends the process: probe first. */
 export const loadRocksBinding = (): RocksBinding =>

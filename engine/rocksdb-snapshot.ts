@@ -13,8 +13,8 @@ import {
   type ScanOptions,
   type ScanResult,
 } from "../base/index.js";
-import { engineFailed, type RocksColumns } from "./rocksdb.js";
-import type { RocksBinding, RocksHandle, RocksIterator } from "./rocksdb-binding.js";
+import { engineFailed } from "./failures.js";
+import type { RocksBinding, RocksColumns, RocksHandle, RocksIterator } from "./rocksdb-binding.js";
 
 /** Rows and bytes of one native call; bounds the memory of a scan that stops early. */
 const CHUNK_ROWS = 256;
@@ -75,7 +75,7 @@ class RocksSnapshot implements EngineSnapshot {
       result =
         options.reverse === true ? this.#scanBackward(space, options) : this.#scanForward(space, options);
     } catch (error) {
-      return callback(engineFailed("a snapshot scan", error), { rows: [], finished: false });
+      return callback(engineFailed("RocksDB", "a snapshot scan", error), { rows: [], finished: false });
     }
     callback(undefined, result);
   }

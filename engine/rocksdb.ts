@@ -12,15 +12,17 @@ import {
   type EngineSnapshot,
   KEY_SPACES,
   type KeySpace,
-  RaftwerkError,
+  type RaftwerkError,
   type ScanOptions,
   type ScanResult,
 } from "../base/index.js";
+import { engineClosed, engineFailed, openFailed } from "./failures.js";
 import {
   loadRocksBinding,
   type RocksBatch,
   type RocksBinding,
   type RocksColumn,
+  type RocksColumns,
   type RocksHandle,
 } from "./rocksdb-binding.js";
 import { openRocksSnapshot } from "./rocksdb-snapshot.js";
@@ -35,10 +37,8 @@ const CACHE_BYTES: Readonly<Record<KeySpace, number>> = {
   snap: 1 << 20,
 };
 
-/** The options object of each call, made once. */
-export type RocksColumns = Readonly<
-  Record<KeySpace, { readonly column: RocksColumn; readonly valueEncoding: "buffer" }>
->;
+/** Held by another process ("While lock file") or by this one ("lock hold by current process"). */
+const isLockError = (error: Error): boolean => /lock (file|hold)/.test(error.message);
 
 class RocksEngineBatch implements EngineBatch {
   readonly handle: RocksBatch;
@@ -96,7 +96,7 @@ export class RocksEngine implements Engine {
     const options = { createIfMissing: true, walCompression: false, parallelism: 2, columns };
     return new Promise((resolve, reject) => {
       binding.db_open(db, options, (error, handles) => {
-        if (error !== null) return reject(openError(directory, error));
+        if (error !== null) return reject(openFailed("RocksDB", directory, isLockError(error), error));
         const known: Partial<Record<KeySpace, { column: RocksColumn; valueEncoding: "buffer" }>> = {};
         for (const space of KEY_SPACES) {
           const column = handles[space];
@@ -121,17 +121,18 @@ export class RocksEngine implements Engine {
         | undefined
       )[];
     } catch (error) {
-      throw engineFailed("a read", error);
+      throw engineFailed("RocksDB", "a read", error);
     }
   }
 
   scan(space: KeySpace, options: ScanOptions, callback: EngineCallback<ScanResult>): void {
     this.#checkOpen();
+    assert(options.limit >= 1, "a scan asks for at least one row");
     let result: ScanResult;
     try {
       result = rocksScan(this.#binding, this.#db, this.#columns[space].column, options);
     } catch (error) {
-      return callback(engineFailed("a scan", error), { rows: [], finished: false });
+      return callback(engineFailed("RocksDB", "a scan", error), { rows: [], finished: false });
     }
     callback(undefined, result);
   }
@@ -154,7 +155,7 @@ export class RocksEngine implements Engine {
     try {
       this.#binding.batch_write(this.#db, batch.handle, options);
     } catch (error) {
-      this.#failed = engineFailed("a write", error);
+      this.#failed = engineFailed("RocksDB", "a write", error);
       return callback(this.#failed);
     }
     this.#binding.batch_clear(batch.handle);
@@ -182,7 +183,7 @@ export class RocksEngine implements Engine {
     try {
       this.#binding.db_clear(this.#db, { column: this.#columns[space].column, gte: start, lt: end });
     } catch (error) {
-      this.#failed = engineFailed("a range delete", error);
+      this.#failed = engineFailed("RocksDB", "a range delete", error);
       return callback(this.#failed);
     }
     callback(undefined);
@@ -206,30 +207,11 @@ export class RocksEngine implements Engine {
     for (const snapshot of [...this.#snapshots]) snapshot.close();
     this.#isClosed = true;
     this.#binding.db_close(this.#db, (error) =>
-      callback(error === null ? undefined : engineFailed("the close", error)),
+      callback(error === null ? undefined : engineFailed("RocksDB", "the close", error)),
     );
   }
 
   #checkOpen(): void {
-    if (this.#isClosed) {
-      throw new RaftwerkError("engineClosed", "the engine is closed", { retry: "never" });
-    }
+    if (this.#isClosed) throw engineClosed();
   }
-}
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
-
-export const engineFailed = (what: string, error: unknown): RaftwerkError =>
-  new RaftwerkError("engineFailed", `${what} failed in RocksDB: ${messageOf(error)}`, {
-    retry: "never",
-    cause: error,
-  });
-
-function openError(directory: string, error: Error): RaftwerkError {
-  if (/lock/i.test(error.message)) {
-    const text = `${directory} is in use by another process: stop it, or give another --data-dir`;
-    return new RaftwerkError("dataDirectoryInUse", text, { retry: "never", cause: error });
-  }
-  const text = `RocksDB cannot open ${directory}: ${error.message}`;
-  return new RaftwerkError("engineUnavailable", text, { retry: "never", cause: error });
 }
