@@ -14,6 +14,7 @@ import {
   peerToProto,
   regionToProto,
 } from "../region/region.js";
+import { CatchUpWatch, pendingPeersOf } from "./catch-up-watch.js";
 import type { StoreConfig } from "./config.js";
 import type { PdPort, RegionHeartbeatStream } from "./pd-port.js";
 import type { PeerRegistry } from "./peers.js";
@@ -32,9 +33,6 @@ export interface PdReporterHost {
   snapshotCounts(): { readonly sending: number; readonly receiving: number };
 }
 
-/** How soon a peer that caught up is noticed: PD waits for it with the next step of its plan. */
-const CATCH_UP_LOOK_MS = 20;
-
 /** eraftpb.ConfChangeType on the wire. */
 const CHANGE_KINDS = ["addVoter", "remove", "addLearner"] as const;
 
@@ -43,18 +41,21 @@ export class PdReporter {
   #stream: RegionHeartbeatStream | undefined;
   readonly #changed = new Set<Peer>();
   readonly #reportedMs = new Map<number, number>();
-  /** Leaders whose last report named pending peers, and how many. */
-  readonly #catchingUp = new Map<Peer, number>();
-  #lookScheduled = false;
+  readonly #catchUp: CatchUpWatch;
   #flushScheduled = false;
   #stopped = false;
   #storeIntervalStartSeconds: number;
+  readonly #startedMs: number;
+  /** Of the leaders here, since the last heartbeat of the store. */
+  #flow = { bytesWritten: 0, keysWritten: 0, bytesRead: 0, keysRead: 0 };
   heartbeatsSent = 0;
   operatorsReceived = 0;
 
   constructor(host: PdReporterHost) {
     this.#host = host;
     this.#storeIntervalStartSeconds = host.startSeconds;
+    this.#catchUp = new CatchUpWatch(host.env, (peer) => this.report(peer));
+    this.#startedMs = host.env.clock.monotonicMs();
   }
 
   start(): void {
@@ -67,6 +68,7 @@ export class PdReporter {
 
   stop(): void {
     this.#stopped = true;
+    this.#catchUp.stop();
     this.#stream?.close();
   }
 
@@ -98,17 +100,19 @@ export class PdReporter {
 
   forget(peer: Peer): void {
     this.#changed.delete(peer);
-    this.#catchingUp.delete(peer);
+    this.#catchUp.forget(peer);
     this.#reportedMs.delete(peer.regionId);
   }
 
   #send(peer: Peer): void {
     if (this.#stopped || this.#stream === undefined || !peer.isLeader || peer.isRemoved) return;
-    const { pd, env, config, startSeconds } = this.#host;
+    const { pd, env, config } = this.#host;
     const nowMs = env.clock.monotonicMs();
-    this.#reportedMs.set(peer.regionId, nowMs);
     const meta = peer.meta;
     if (meta === undefined) return;
+    const sinceMs = nowMs - (this.#reportedMs.get(peer.regionId) ?? this.#startedMs);
+    this.#reportedMs.set(peer.regionId, nowMs);
+    const nowSeconds = Math.floor(env.clock.wallMs() / 1000);
     const downPeers: pdpb.IPeerStats[] = [];
     const pendingPeers: ReturnType<typeof peerToProto>[] = [];
     for (const other of pendingPeersOf(peer)) pendingPeers.push(peerToProto(other));
@@ -120,7 +124,7 @@ export class PdReporter {
         downPeers.push({ peer: peerToProto(other), downSeconds: Math.floor(silentMs / 1000) });
       }
     });
-    this.#watchCatchUp(peer, pendingPeers.length);
+    this.#catchUp.watch(peer, pendingPeers.length);
     this.heartbeatsSent++;
     this.#stream.send({
       header: { clusterId: pd.clusterId },
@@ -133,37 +137,19 @@ export class PdReporter {
       keysWritten: peer.keysWritten,
       bytesRead: peer.bytesRead,
       keysRead: peer.keysRead,
-      approximateSize: Math.max(1, peer.approximateBytes),
+      // 0 is "not counted yet": PD then keeps the figure it has.
+      approximateSize: peer.approximateBytes,
       approximateKeys: peer.approximateKeys,
-      interval: { startTimestamp: startSeconds, endTimestamp: Math.floor(env.clock.wallMs() / 1000) },
+      interval: { startTimestamp: nowSeconds - Math.round(sinceMs / 1000), endTimestamp: nowSeconds },
     });
+    this.#flow.bytesWritten += peer.bytesWritten;
+    this.#flow.keysWritten += peer.keysWritten;
+    this.#flow.bytesRead += peer.bytesRead;
+    this.#flow.keysRead += peer.keysRead;
     peer.bytesWritten = 0;
     peer.keysWritten = 0;
     peer.bytesRead = 0;
     peer.keysRead = 0;
-  }
-
-  #watchCatchUp(peer: Peer, pending: number): void {
-    if (pending === 0) {
-      this.#catchingUp.delete(peer);
-      return;
-    }
-    this.#catchingUp.set(peer, pending);
-    if (this.#lookScheduled) return;
-    this.#lookScheduled = true;
-    this.#host.env.timers.set(CATCH_UP_LOOK_MS, () => {
-      this.#lookScheduled = false;
-      if (this.#stopped) return;
-      for (const [watched, before] of [...this.#catchingUp]) {
-        if (!watched.isLeader || watched.isRemoved) {
-          this.#catchingUp.delete(watched);
-          continue;
-        }
-        const now = pendingPeersOf(watched).length;
-        if (now < before) this.report(watched);
-        this.#watchCatchUp(watched, now);
-      }
-    });
   }
 
   #onResponse(response: pdpb.RegionHeartbeatResponse): void {
@@ -225,6 +211,7 @@ export class PdReporter {
         sendingSnapCount: snapshots.sending,
         receivingSnapCount: snapshots.receiving,
         startTime: startSeconds,
+        ...this.#flow,
         interval: { startTimestamp: this.#storeIntervalStartSeconds, endTimestamp: nowSeconds },
       },
       (error) => {
@@ -232,17 +219,7 @@ export class PdReporter {
       },
     );
     this.#storeIntervalStartSeconds = nowSeconds;
+    this.#flow = { bytesWritten: 0, keysWritten: 0, bytesRead: 0, keysRead: 0 };
     env.timers.set(config.pdStoreHeartbeatTickMs, () => this.#storeHeartbeat());
   }
-}
-
-/** Peers that still lack what the log no longer holds: they wait for a snapshot. */
-function pendingPeersOf(peer: Peer): PeerMeta[] {
-  const firstIndex = peer.storage.firstIndex();
-  const pending: PeerMeta[] = [];
-  peer.node.withProgress((id, progress) => {
-    const other = peer.peerById(id);
-    if (other !== undefined && id !== peer.peerId && progress.match + 1 < firstIndex) pending.push(other);
-  });
-  return pending;
 }
