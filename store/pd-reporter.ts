@@ -7,13 +7,7 @@ import type { Env } from "../base/index.js";
 import type { pdpb } from "../proto/index.js";
 import type { PeerChange } from "../region/admin.js";
 import type { Peer } from "../region/peer.js";
-import {
-  epochFromProto,
-  type PeerMeta,
-  peerFromProto,
-  peerToProto,
-  regionToProto,
-} from "../region/region.js";
+import { epochFromProto, peerFromProto, peerToProto, regionToProto } from "../region/region.js";
 import { CatchUpWatch, pendingPeersOf } from "./catch-up-watch.js";
 import type { StoreConfig } from "./config.js";
 import type { PdPort, RegionHeartbeatStream } from "./pd-port.js";
