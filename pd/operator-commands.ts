@@ -10,7 +10,7 @@ import { peerOnStore, type RegionInfo } from "./region-info.js";
 import type { Scheduling } from "./scheduling.js";
 import { splitOperator } from "./split-operator.js";
 
-export interface Refused {
+interface Refused {
   readonly kind: "refused";
   /** Of the HTTP answer. */
   readonly status: 400 | 500;
@@ -19,13 +19,13 @@ export interface Refused {
 
 export type CommandResult = { readonly kind: "ok" } | Refused;
 
-export const OK: CommandResult = { kind: "ok" };
-export const refuse = (status: 400 | 500, reason: string): Refused => ({ kind: "refused", status, reason });
+const OK: CommandResult = { kind: "ok" };
+const refuse = (status: 400 | 500, reason: string): Refused => ({ kind: "refused", status, reason });
 
 type Body = Readonly<Record<string, unknown>>;
 type Command = (scheduling: Scheduling, body: Body) => CommandResult;
 
-export const ADD_REFUSED = "[PD:operator:ErrAddOperator]failed to add operator, maybe already have one";
+const ADD_REFUSED = "[PD:operator:ErrAddOperator]failed to add operator, maybe already have one";
 const ADMIN: readonly OperatorKind[] = ["admin"];
 
 const COMMANDS: Readonly<Record<string, Command>> = {

@@ -12,7 +12,7 @@ const ROUND_MAX_MS = 60_000;
 const BACKOFF_MS = 100;
 const BACKOFF_MAX_MS = 60_000;
 const RETRIES_MAX = 30;
-export const SPLITTER_DESC = "region-splitter";
+const SPLITTER_DESC = "region-splitter";
 
 export interface SplitOutcome {
   /** 0 to 100, rounded down; 0 without keys. */

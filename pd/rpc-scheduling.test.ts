@@ -1,4 +1,4 @@
-/** How bulk loaders prepare their ranges: splits at keys, scatter, and waiting for it. (PD: region_scatterer_test.go) */
+/** How bulk loaders prepare their ranges: splits at keys, scatter, waiting. (PD: region_scatterer_test.go) */
 import { describe, expect, test } from "vitest";
 import { must, utf8 } from "../base/index.js";
 import { PdService } from "../proto/index.js";

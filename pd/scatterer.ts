@@ -14,7 +14,7 @@ export type ScatterResult =
   | { readonly kind: "nothing" }
   | { readonly kind: "refused"; readonly reason: string };
 
-export const SCATTER_DESC = "scatter-region";
+const SCATTER_DESC = "scatter-region";
 const GROUP_KEPT_MS = 180_000;
 
 interface GroupCounts {

@@ -1,6 +1,6 @@
 /**
- * Notices when peers that waited for a snapshot have caught up, so that the leader tells PD at once: PD waits for it with
- * the next step of its plan. Looks often, but only while somebody is behind.
+ * Notices when peers that waited for a snapshot have caught up, so that the leader tells PD at once: PD waits for it
+ * with the next step of its plan. Looks often, but only while somebody is behind.
  */
 import type { Env } from "../base/index.js";
 import type { Peer } from "../region/peer.js";
