@@ -36,13 +36,15 @@ export function rawChecksum(
     if (range === undefined) return reply({ checksum, totalKvs, totalBytes });
     const start = range.startKey ?? EMPTY_BYTES;
     const end = range.endKey ?? EMPTY_BYTES;
-    raw.scanAll(request.context, start, end, (error, pairs) => {
-      if (error !== undefined) return reply({ regionError: error });
+    const onPairs = (pairs: readonly kvrpcpb.IKvPair[]): void => {
       for (const { key, value } of pairs) {
         checksum ^= crc64(key ?? EMPTY_BYTES, value ?? EMPTY_BYTES);
         totalKvs++;
         totalBytes += (key?.length ?? 0) + (value?.length ?? 0);
       }
+    };
+    raw.scanAll(request.context, start, end, onPairs, (error) => {
+      if (error !== undefined) return reply({ regionError: error });
       next(at + 1);
     });
   };

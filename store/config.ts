@@ -21,7 +21,10 @@ export interface StoreConfig extends RegionConfig {
   /** Bounds of what one request may carry. */
   readonly keyBytesMax: number;
   readonly scanRowsMax: number;
+  /** One page of a scan; a scan takes as many pages as it needs. */
   readonly scanBytesMax: number;
+  /** A scan whose answer would be larger is refused. */
+  readonly scanAnswerBytesMax: number;
   /** A client that does not read its answers is cut off beyond this backlog. */
   readonly streamPendingBytesMax: number;
 }
@@ -43,6 +46,7 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
   keyBytesMax: 8 << 10,
   scanRowsMax: 10_240 * 16,
   scanBytesMax: 16 << 20,
+  scanAnswerBytesMax: 512 << 20,
   streamPendingBytesMax: 128 << 20,
 });
 

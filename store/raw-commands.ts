@@ -3,16 +3,17 @@
  * through the turn's batch or write through the region's log. Limits and odd cases follow TiKV (golden/grpc.jsonl): a
  * limit of 0 gives nothing, an empty key and keys outside of the region are refused.
  */
-import { compareBytes, EMPTY_BYTES, type Row } from "../base/index.js";
+import { compareBytes, EMPTY_BYTES } from "../base/index.js";
 import type { kvrpcpb } from "../proto/index.js";
 import { putBytes, type WriteBatchEncoder } from "../region/command.js";
 import { keyNotInRegion, plainError, type RegionError } from "../region/errors.js";
-import { dataEndKey, dataKey, userKey } from "../region/keys.js";
+import { dataKey } from "../region/keys.js";
 import type { Peer } from "../region/peer.js";
 import { expiryOf, liveValue, rawTrailer } from "../region/raw-value.js";
 import { containsKey, type Region } from "../region/region.js";
 import type { StoreConfig } from "./config.js";
 import type { CommandContext } from "./context.js";
+import { type RawScan, RawScanner } from "./raw-scan.js";
 import type { ReadBatcher } from "./reads.js";
 
 type Reply<T> = (response: T) => void;
@@ -20,14 +21,22 @@ type Reply<T> = (response: T) => void;
 export class RawCommands {
   readonly #context: CommandContext;
   readonly #reads: ReadBatcher;
+  readonly #scanner: RawScanner;
   readonly #config: StoreConfig;
   readonly #wallMs: () => number;
 
-  constructor(context: CommandContext, reads: ReadBatcher, config: StoreConfig, wallMs: () => number) {
+  constructor(
+    context: CommandContext,
+    reads: ReadBatcher,
+    config: StoreConfig,
+    wallMs: () => number,
+    nextTurn: (run: () => void) => void,
+  ) {
     this.#context = context;
     this.#reads = reads;
     this.#config = config;
     this.#wallMs = wallMs;
+    this.#scanner = new RawScanner(reads, config, () => this.#nowSeconds(), nextTurn);
   }
 
   get(request: kvrpcpb.IRawGetRequest, reply: Reply<kvrpcpb.IRawGetResponse>): void {
@@ -193,13 +202,17 @@ export class RawCommands {
   scan(request: kvrpcpb.IRawScanRequest, reply: Reply<kvrpcpb.IRawScanResponse>): void {
     const found = this.#peerFor(request.context, []);
     if (!("peer" in found)) return reply({ regionError: found });
-    const limit = Math.min(request.limit ?? 0, this.#config.scanRowsMax);
-    const start = request.startKey ?? EMPTY_BYTES;
-    const end = request.endKey ?? EMPTY_BYTES;
-    const isReverse = request.reverse ?? false;
-    const keysOnly = request.keyOnly ?? false;
-    this.#scanRange(request.context, found.peer, start, end, isReverse, keysOnly, limit, (error, kvs) =>
-      reply(error === undefined ? { kvs } : { regionError: error }),
+    const scan: RawScan = {
+      peer: found.peer,
+      isReplicaRead: request.context?.replicaRead ?? false,
+      start: request.startKey ?? EMPTY_BYTES,
+      end: request.endKey ?? EMPTY_BYTES,
+      reverse: request.reverse ?? false,
+      keysOnly: request.keyOnly ?? false,
+      limit: Math.min(request.limit ?? 0, this.#config.scanRowsMax),
+    };
+    this.#scanner.collect(scan, 0, (error, kvs) =>
+      reply(error === undefined ? { kvs: [...kvs] } : { regionError: error }),
     );
   }
 
@@ -207,30 +220,26 @@ export class RawCommands {
     const found = this.#peerFor(request.context, []);
     if (!("peer" in found)) return reply({ regionError: found });
     const ranges = request.ranges ?? [];
-    const limit = Math.min(request.eachLimit ?? 0, this.#config.scanRowsMax);
-    const isReverse = request.reverse ?? false;
     const all: kvrpcpb.IKvPair[] = [];
-    const next = (at: number): void => {
+    const next = (at: number, bytesBefore: number): void => {
       const range = ranges[at];
       if (range === undefined) return reply({ kvs: all });
-      const start = range.startKey ?? EMPTY_BYTES;
-      const end = range.endKey ?? EMPTY_BYTES;
-      this.#scanRange(
-        request.context,
-        found.peer,
-        start,
-        end,
-        isReverse,
-        request.keyOnly ?? false,
-        limit,
-        (error, kvs) => {
-          if (error !== undefined) return reply({ regionError: error });
-          for (const pair of kvs) all.push(pair);
-          next(at + 1);
-        },
-      );
+      const scan: RawScan = {
+        peer: found.peer,
+        isReplicaRead: request.context?.replicaRead ?? false,
+        start: range.startKey ?? EMPTY_BYTES,
+        end: range.endKey ?? EMPTY_BYTES,
+        reverse: request.reverse ?? false,
+        keysOnly: request.keyOnly ?? false,
+        limit: Math.min(request.eachLimit ?? 0, this.#config.scanRowsMax),
+      };
+      this.#scanner.collect(scan, bytesBefore, (error, kvs, bytes) => {
+        if (error !== undefined) return reply({ regionError: error });
+        for (const pair of kvs) all.push(pair);
+        next(at + 1, bytes);
+      });
     };
-    next(0);
+    next(0, 0);
   }
 
   /** All rows of a range that lie in the region, in pages; for checksums. */
@@ -238,50 +247,27 @@ export class RawCommands {
     context: kvrpcpb.IContext | null | undefined,
     start: Uint8Array,
     end: Uint8Array,
-    done: (error: RegionError | undefined, pairs: kvrpcpb.IKvPair[]) => void,
+    onPairs: (pairs: readonly kvrpcpb.IKvPair[]) => void,
+    done: (error: RegionError | undefined) => void,
   ): void {
     const found = this.#peerFor(context, []);
-    if (!("peer" in found)) return done(found, []);
-    this.#scanRange(context, found.peer, start, end, false, false, this.#config.scanRowsMax, done);
-  }
-
-  #scanRange(
-    context: kvrpcpb.IContext | null | undefined,
-    peer: Peer,
-    start: Uint8Array,
-    end: Uint8Array,
-    isReverse: boolean,
-    keysOnly: boolean,
-    limit: number,
-    done: (error: RegionError | undefined, pairs: kvrpcpb.IKvPair[]) => void,
-  ): void {
-    if (limit <= 0) return done(undefined, []);
-    const { region } = peer;
-    // A reverse scan runs from `start` (exclusive) down to `end` (inclusive); both are clipped to the region.
-    const low = isReverse ? end : start;
-    const high = isReverse ? start : end;
-    const from = compareBytes(low, region.startKey) < 0 ? region.startKey : low;
-    const to = lowerEnd(high, region.endKey);
-    if (to.length > 0 && compareBytes(from, to) >= 0) return done(undefined, []);
-    this.#reads.add({
-      kind: "range",
-      peer,
-      isReplicaRead: context?.replicaRead ?? false,
-      version: region.epoch.version,
-      start: dataKey(from),
-      end: dataEndKey(to),
-      reverse: isReverse,
-      // Whether a row has expired stands in its value, so that keys-only scans read values too.
-      keysOnly: false,
-      limit,
-      bytesMax: this.#config.scanBytesMax,
-      onError: (error) => done(error, []),
-      onRows: (rows) => {
-        const nowSeconds = this.#nowSeconds();
-        peer.keysRead += rows.length;
-        done(undefined, livePairs(rows, nowSeconds, keysOnly));
+    if (!("peer" in found)) return done(found);
+    this.#scanner.walk(
+      {
+        peer: found.peer,
+        isReplicaRead: context?.replicaRead ?? false,
+        start,
+        end,
+        reverse: false,
+        keysOnly: false,
+        limit: Number.MAX_SAFE_INTEGER,
       },
-    });
+      (pairs) => {
+        onPairs(pairs);
+        return undefined;
+      },
+      done,
+    );
   }
 
   #deleteKeys(
@@ -373,21 +359,4 @@ function rangeOutside(region: Region, start: Uint8Array, end: Uint8Array): Uint8
   if (!containsKey(region, start)) return start;
   if (region.endKey.length > 0 && (end.length === 0 || compareBytes(end, region.endKey) > 0)) return end;
   return undefined;
-}
-
-/** The lower of two range ends, empty meaning infinity. */
-function lowerEnd(left: Uint8Array, right: Uint8Array): Uint8Array {
-  if (left.length === 0) return right;
-  if (right.length === 0) return left;
-  return compareBytes(left, right) < 0 ? left : right;
-}
-
-function livePairs(rows: readonly Row[], nowSeconds: number, keysOnly: boolean): kvrpcpb.IKvPair[] {
-  const pairs: kvrpcpb.IKvPair[] = [];
-  for (const row of rows) {
-    const value = liveValue(row.value, nowSeconds);
-    if (value !== undefined)
-      pairs.push(keysOnly ? { key: userKey(row.key) } : { key: userKey(row.key), value });
-  }
-  return pairs;
 }

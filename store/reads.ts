@@ -32,7 +32,8 @@ export interface RangeRead extends ReadBase {
   readonly keysOnly: boolean;
   readonly limit: number;
   readonly bytesMax: number;
-  onRows(rows: readonly Row[]): void;
+  /** `finished`: the range held no further row. */
+  onRows(rows: readonly Row[], finished: boolean): void;
 }
 
 export type DataRead = PointRead | RangeRead;
@@ -140,7 +141,7 @@ export class ReadBatcher {
         this.#wake();
         return;
       }
-      read.onRows(result.rows);
+      read.onRows(result.rows, result.finished);
     });
   }
 }

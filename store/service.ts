@@ -95,6 +95,21 @@ export function dispatchBatch(store: Store, request: BatchRequest, reply: Reply<
 export const clusterIdOf = (request: { readonly context?: kvrpcpb.IContext | null | undefined }): bigint =>
   request.context?.clusterId ?? 0n;
 
+/** The same of one request of a batch. */
+export function clusterIdOfBatched(request: BatchRequest): bigint {
+  const command =
+    request.RawGet ??
+    request.RawPut ??
+    request.RawBatchGet ??
+    request.RawBatchPut ??
+    request.RawDelete ??
+    request.RawScan ??
+    request.RawBatchDelete ??
+    request.RawDeleteRange ??
+    request.RawBatchScan;
+  return command == null ? 0n : clusterIdOf(command);
+}
+
 type Contextual = { readonly context?: kvrpcpb.IContext | null | undefined };
 
 /** A unary method whose requests carry a context with a cluster id. */

@@ -42,7 +42,7 @@ import { isInitialMessage, RaftRouter, type RouterHost } from "./raft-router.js"
 import { RawCommands } from "./raw-commands.js";
 import { ReadBatcher } from "./reads.js";
 import { type LoadedRegion, loadRegions } from "./recovery.js";
-import { storeMethods, dispatchBatch, clusterIdOf } from "./service.js";
+import { clusterIdOfBatched, dispatchBatch, storeMethods } from "./service.js";
 import { loadSnapshot } from "./snapshot-loader.js";
 import { SnapshotReceiver } from "./snapshot-receiver.js";
 import { SnapshotSender } from "./snapshot-sender.js";
@@ -131,7 +131,13 @@ export class Store {
       () => this.#id,
       (id) => this.peers.get(id),
     );
-    this.raw = new RawCommands(this.context, this.reads, options.config, () => env.clock.wallMs());
+    this.raw = new RawCommands(
+      this.context,
+      this.reads,
+      options.config,
+      () => env.clock.wallMs(),
+      (run) => env.timers.nextTurn(run),
+    );
     this.batches = new BatchCommandsServer(
       (request, reply) => this.#dispatch(request, reply),
       options.config.streamPendingBytesMax,
@@ -273,8 +279,7 @@ export class Store {
     request: tikvpb.BatchCommandsRequest.Request,
     reply: (response: tikvpb.BatchCommandsResponse.IResponse) => void,
   ): RpcStatus | undefined {
-    const command = request.RawGet ?? request.RawPut ?? undefined;
-    const wrong = command === undefined ? undefined : this.wrongCluster(clusterIdOf(command));
+    const wrong = this.wrongCluster(clusterIdOfBatched(request));
     if (wrong !== undefined) return wrong;
     dispatchBatch(this, request, reply);
     return undefined;
