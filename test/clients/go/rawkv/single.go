@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"time"
 )
 
 // expect reads a key; a nil want means that it must be absent.
@@ -68,7 +69,14 @@ func singleKeys(s *suite) {
 		}
 		return s.putAndExpect(s.key("a"), []byte("again"))
 	})
+	// An empty value differs from none: the client gives an empty slice for it.
 	s.check("empty value is a value", func() error { return s.putAndExpect(s.key("a"), []byte{}) })
+	s.check("empty value over a longer one", func() error {
+		if err := s.putAndExpect(s.key("a"), []byte("longer")); err != nil {
+			return err
+		}
+		return s.putAndExpect(s.key("a"), []byte{})
+	})
 	s.check("binary key and value", func() error {
 		key := append(s.key(""), 0, 1, 255, 254, 0)
 		return s.putAndExpect(key, []byte{0, 255, 0, 1, 128})
@@ -124,6 +132,33 @@ func singleKeys(s *suite) {
 			return fmt.Errorf("ttl is %v", ttl)
 		}
 		return s.expect(s.key("t"), []byte("x"))
+	})
+	s.check("a key is gone after its time to live", func() error {
+		if err := s.client.PutWithTTL(s.ctx, s.key("t"), []byte("x"), 1); err != nil {
+			return err
+		}
+		err := eventually("the end of the key", func() (bool, error) {
+			got, err := s.client.Get(s.ctx, s.key("t"))
+			return err == nil && got == nil, err
+		})
+		if err != nil {
+			return err
+		}
+		k, _, err := s.client.Scan(s.ctx, s.key(""), s.key("~"), 10)
+		if err == nil && len(k) != 0 {
+			err = fmt.Errorf("a scan still gives %d keys", len(k))
+		}
+		return err
+	})
+	s.check("a later put without time to live stays", func() error {
+		if err := s.client.PutWithTTL(s.ctx, s.key("t"), []byte("x"), 1); err != nil {
+			return err
+		}
+		if err := s.client.Put(s.ctx, s.key("t"), []byte("y")); err != nil {
+			return err
+		}
+		time.Sleep(1500 * time.Millisecond)
+		return s.expect(s.key("t"), []byte("y"))
 	})
 	s.check("time to live of a key without one", func() error {
 		if err := s.client.Put(s.ctx, s.key("t"), []byte("x")); err != nil {
