@@ -50,7 +50,7 @@ function serve(): void {
       binding.batch_clear(batch);
       const { length } = waiting;
       waiting = [];
-      for (let i = 0; i < length; i++) parentPort?.postMessage(0);
+      for (let i = 0; i < length; i++) parentPort?.postMessage(0, []);
     });
   });
 }
@@ -110,7 +110,9 @@ async function measureWorker(directory: string): Promise<void> {
   const binding = loadRocksBinding() as SharingBinding;
   const db = binding.db_init(directory);
   const options = { createIfMissing: true, walCompression: false, columns: { default: {} } };
-  await new Promise((resolve) => (binding as ReturnType<typeof loadRocksBinding>).db_open(db, options, resolve));
+  await new Promise((resolve) =>
+    (binding as ReturnType<typeof loadRocksBinding>).db_open(db, options, resolve),
+  );
   const worker = new Worker(new URL(import.meta.url), {
     workerData: { handle: binding.db_get_handle(db) },
   });
@@ -132,7 +134,9 @@ async function measureWorker(directory: string): Promise<void> {
 async function main(): Promise<void> {
   const root = mkdtempSync(join(process.argv[2] ?? tmpdir(), "raftwerk-measure-"));
   try {
-    console.log("| engine | in flight | batches/s | p50 / p99 ms | thread µs/batch | CPU µs/batch | longest call ms |");
+    console.log(
+      "| engine | in flight | batches/s | p50 / p99 ms | thread µs/batch | CPU µs/batch | longest call ms |",
+    );
     console.log("|---|---|---|---|---|---|---|");
     for (const [name, open] of [
       ["RocksDB, calling thread", RocksEngine.open],
