@@ -5,7 +5,9 @@ import { ProcessCluster } from "../support/process-cluster.js";
 import { Writers } from "../support/writers.js";
 
 /** Each store in turn, then everything at once. */
-test("kill -9 of any store, of PD and of all at once loses no acknowledged write", { timeout: 120_000 }, async () => {
+test("kill -9 of any store, of PD and of all at once loses no acknowledged write", {
+  timeout: 120_000,
+}, async () => {
   await using cluster = await ProcessCluster.start();
   const client = await cluster.client();
   const writers = new Writers(client, 16);
@@ -30,13 +32,19 @@ test("kill -9 of any store, of PD and of all at once loses no acknowledged write
   await Promise.all([...cluster.storeNames, "pd"].map((name) => cluster.kill(name)));
   for (const name of ["pd", ...cluster.storeNames]) cluster.restart(name);
   const atDeath = writers.writes;
-  await cluster.waitUntil(async () => writers.writes > atDeath + 50, 30_000, "no writes after the restart of all");
+  await cluster.waitUntil(
+    async () => writers.writes > atDeath + 50,
+    30_000,
+    "no writes after the restart of all",
+  );
   await writers.stop();
   expect(await writers.lost(client)).toEqual([]);
   expect(writers.writes).toBeGreaterThan(200);
 });
 
-test("after kill -9 of the leader's store its regions serve again within 4 s", { timeout: 60_000 }, async () => {
+test("after kill -9 of the leader's store its regions serve again within 4 s", {
+  timeout: 60_000,
+}, async () => {
   await using cluster = await ProcessCluster.start();
   const client = await cluster.client();
   const writers = new Writers(client, 8);

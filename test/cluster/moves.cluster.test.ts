@@ -30,7 +30,14 @@ test("regions split, change leaders and move to a fourth store while a client wr
   const regionId = first?.id ?? 0;
 
   const keys = ["w12", "w3", "w7"].map(hex).join(",");
-  const split = await cluster.ctl("operator", "add", "split-region", `${regionId}`, "--policy=usekey", `--keys=${keys}`);
+  const split = await cluster.ctl(
+    "operator",
+    "add",
+    "split-region",
+    `${regionId}`,
+    "--policy=usekey",
+    `--keys=${keys}`,
+  );
   expect(split).toMatchObject({ code: 0 });
   await cluster.waitUntil(async () => (await cluster.regions()).length === 4, 10_000, "no split");
   expect(tile(await cluster.regions())).toBe(true);
@@ -38,7 +45,9 @@ test("regions split, change leaders and move to a fourth store while a client wr
   const region = (await cluster.regions())[0] as RegionJson;
   const leader = region.leader?.store_id;
   const target = voters(region).find((id) => id !== leader) ?? 0;
-  expect(await cluster.ctl("operator", "add", "transfer-leader", `${region.id}`, `${target}`)).toMatchObject({ code: 0 });
+  expect(await cluster.ctl("operator", "add", "transfer-leader", `${region.id}`, `${target}`)).toMatchObject({
+    code: 0,
+  });
   const regionNow = (): Promise<RegionJson> => cluster.pdGet<RegionJson>(`region/id/${region.id}`);
   await cluster.waitUntil(async () => (await regionNow()).leader?.store_id === target, 10_000, "no transfer");
 
@@ -46,7 +55,14 @@ test("regions split, change leaders and move to a fourth store while a client wr
   await cluster.waitUntil(async () => (await cluster.stores()).length === 4, 10_000, "no fourth store");
   const fourthId = await cluster.storeIdOf(fourth);
   const from = voters(region).find((id) => id !== target) ?? 0;
-  const move = await cluster.ctl("operator", "add", "transfer-peer", `${region.id}`, `${from}`, `${fourthId}`);
+  const move = await cluster.ctl(
+    "operator",
+    "add",
+    "transfer-peer",
+    `${region.id}`,
+    `${from}`,
+    `${fourthId}`,
+  );
   expect(move).toMatchObject({ code: 0 });
   await cluster.waitUntil(
     async () => {

@@ -177,7 +177,9 @@ export class ProcessCluster {
   }
 
   async client(): Promise<RawClient> {
-    const client = new RawClient(nodeEnv(SILENT_LOGGER), new GrpcNetwork(), { pdEndpoints: [this.pdAddress] });
+    const client = new RawClient(nodeEnv(SILENT_LOGGER), new GrpcNetwork(), {
+      pdEndpoints: [this.pdAddress],
+    });
     this.#clients.push(client);
     await client.connect();
     return client;
@@ -226,7 +228,9 @@ export class ProcessCluster {
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
     await Promise.all(
-      [...this.#servers].filter(([, server]) => server.process !== undefined).map(([name]) => this.kill(name)),
+      [...this.#servers]
+        .filter(([, server]) => server.process !== undefined)
+        .map(([name]) => this.kill(name)),
     );
     rmSync(this.directory, { recursive: true, force: true });
   }

@@ -1,0 +1,43 @@
+/**
+ * `npm run raft:conformance -- DIR [--rewrite]`: runs all .txt scripts below DIR, whose folder names tell their kind.
+ * Prints the first difference of each failing file; fails when a case fails or when there was none.
+ */
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { kindOf, regenerate, runScript } from "./conformance.js";
+
+function scripts(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".txt"))
+    .sort()
+    .map((name) => join(folder, name));
+}
+
+function main(args: readonly string[]): number {
+  const rewrite = args.includes("--rewrite");
+  const folder = args.find((argument) => !argument.startsWith("--"));
+  if (folder === undefined) {
+    process.stderr.write("usage: npm run raft:conformance -- DIR [--rewrite]\n");
+    return 2;
+  }
+  let passed = 0;
+  let failed = 0;
+  for (const file of scripts(resolve(folder))) {
+    const kind = kindOf(file);
+    if (kind === undefined) continue;
+    const text = readFileSync(file, "utf8");
+    if (rewrite) {
+      const rewritten = regenerate(kind, text);
+      if (rewritten !== text) writeFileSync(file, rewritten);
+    }
+    const result = runScript(kind, file, rewrite ? readFileSync(file, "utf8") : text);
+    passed += result.passed;
+    if (result.failure === undefined) continue;
+    failed++;
+    process.stdout.write(`${result.failure}\n\n`);
+  }
+  process.stdout.write(`${passed} cases passed, ${failed} failed\n`);
+  return failed > 0 || passed === 0 ? 1 : 0;
+}
+
+process.exitCode = main(process.argv.slice(2));
