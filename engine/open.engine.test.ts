@@ -146,8 +146,9 @@ describe("openEngine", () => {
     const holder = spawn(
       process.execPath,
       ["--import", "tsx", join(import.meta.dirname, "test", "crash-writer.ts"), kind, join(directory, "db")],
-      { stdio: ["ignore", "pipe", "inherit"] },
+      { stdio: ["pipe", "pipe", "inherit"] },
     );
+    holder.stdin.end("1");
     try {
       await new Promise((resolve) => holder.stdout.once("data", resolve));
       await expect(openAt(directory, { kind })).rejects.toMatchObject({ code: "dataDirectoryInUse" });

@@ -1,9 +1,10 @@
 /**
  * A process to be killed: writes numbered batches until it is, and prints each number once its batch has called back.
- * Arguments: engine, directory, first number. Each batch spreads over key spaces and overwrites one key, so that a
+ * Arguments: engine, directory; the first number comes by standard input, so that a process can be started ahead of its
+ * turn. Each batch spreads over key spaces and overwrites one key, so that a
  * batch that is there in part, and batches out of order, can be told.
  */
-import { writeSync } from "node:fs";
+import { readFileSync, writeSync } from "node:fs";
 import { type Engine, KEY_SPACES, type KeySpace } from "../../base/index.js";
 import { utf8Of } from "../conformance-tools.js";
 import { LevelEngine } from "../leveldb.js";
@@ -36,8 +37,10 @@ function writeFrom(engine: Engine, number: number): void {
   });
 }
 
-const [kind, directory, first = "1"] = process.argv.slice(2);
+const [kind, directory] = process.argv.slice(2);
 if (kind !== undefined && directory !== undefined && process.argv[1] === import.meta.filename) {
   const open = kind === "rocksdb" ? RocksEngine.open : LevelEngine.open;
-  writeFrom(await open(directory), Number(first));
+  const first = Number(readFileSync(0, "utf8"));
+  // Nothing came: whoever started this process is gone.
+  if (first > 0) writeFrom(await open(directory), first);
 }
