@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { registerBench } from "../bench/index.js";
+import { registerKv } from "./kv-command.js";
 import { registerPdCtl } from "./pd-ctl.js";
 import { registerPd } from "./pd-command.js";
 import { registerPlayground } from "./playground-command.js";
@@ -19,6 +20,7 @@ export async function main(argv: readonly string[], entry: string): Promise<void
   registerPd(program);
   registerStore(program);
   registerPdCtl(program.command("ctl"));
+  registerKv(program);
   registerBench(program);
   program
     .command("version")

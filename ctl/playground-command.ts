@@ -144,13 +144,21 @@ function tellExit(
 
 function whatNext(cluster: LocalCluster): string {
   const { pdAddress } = cluster;
-  const pd = pdAddress === "127.0.0.1:2379" ? "" : ` -u http://${pdAddress}`;
+  const isDefault = pdAddress === "127.0.0.1:2379";
+  const kv = isDefault ? "kv" : `kv --pd ${pdAddress}`;
+  const ctl = isDefault ? "ctl" : `ctl -u http://${pdAddress}`;
+  const rows = [
+    [`npx raftwerk ${kv} put hello world`, "write a key"],
+    [`npx raftwerk ${kv} get hello`, "and read it"],
+    [`npx raftwerk ${ctl} store`, "the stores"],
+    [`npx raftwerk ${ctl} region`, "the regions and their leaders"],
+    [`npx raftwerk bench ycsb --workload load --records 10000 --pd ${pdAddress}`, "some load"],
+  ];
+  const width = Math.max(...rows.map(([command]) => (command as string).length));
+  const lines = rows.map(([command, what]) => `  ${(command as string).padEnd(width)}  ${what}`);
   return `
 Try next, in another terminal:
-  npx raftwerk ctl${pd} store                                 the stores
-  npx raftwerk ctl${pd} region                                the regions and their leaders
-  npx raftwerk bench ycsb --workload load --records 10000 --pd ${pdAddress}
-  npx raftwerk ctl${pd} operator add split-region 2 --policy=approximate
-  kill -9 PID                                             any of ${cluster.options.dataDir}/playground.json
+${lines.join("\n")}
+Kill a process of ${cluster.options.dataDir}/playground.json with kill -9 and see what happens.
 TiKV's clients connect to ${pdAddress}. Ctrl-C stops everything; the next start continues with the data.`;
 }
