@@ -14,7 +14,7 @@ import { type Engine, randomBelow, SeededRandom } from "../base/index.js";
 import { bytesOf, close, get, scanRaw, textOf } from "./conformance-tools.js";
 import { LevelEngine } from "./leveldb.js";
 import { RocksEngine } from "./rocksdb.js";
-import { partsOf } from "./test/crash-writer.js";
+import { EXIT_FINAL, partsOf } from "./test/crash-writer.js";
 
 const KILLS = 50;
 const CHECKED_BATCHES = 300;
@@ -25,10 +25,18 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 type Writer = ChildProcessByStdio<Writable, Readable, null>;
 
+const COMMAND = [process.execPath, "--import", "tsx", WRITER];
+
 const startWriter = (kind: string, directory: string): Writer =>
-  spawn(process.execPath, ["--import", "tsx", WRITER, kind, directory], {
+  spawn(COMMAND[0] as string, [...COMMAND.slice(1), kind, directory], { stdio: ["pipe", "pipe", "inherit"] });
+
+/** The system refuses to let a file of this process grow beyond 1 MB: what a full disk looks like to an engine. */
+const startLimitedWriter = (kind: string, directory: string): Writer =>
+  spawn("sh", ["-c", 'ulimit -f 2000; exec "$@"', "sh", ...COMMAND, kind, directory], {
     stdio: ["pipe", "pipe", "inherit"],
   });
+
+const lastLine = (output: string): number => Number(output.split("\n").at(-2));
 
 /** Lets a writer write, kills it `delayMs` after its first batch, and returns the last number that it printed. */
 function writeAndKill(writer: Writer, first: number, delayMs: number): Promise<number> {
@@ -40,7 +48,7 @@ function writeAndKill(writer: Writer, first: number, delayMs: number): Promise<n
     });
     writer.once("close", (_, signal) => {
       if (signal !== "SIGKILL") return reject(new Error("the writer ended by itself"));
-      resolve(Number(output.split("\n").at(-2)));
+      resolve(lastLine(output));
     });
     writer.stdin.end(String(first));
   });
@@ -99,4 +107,21 @@ describe.each([
     writer.kill("SIGKILL");
     expect(last, "the writers made headway").toBeGreaterThan(KILLS * 5);
   }, 180_000);
+
+  test("takes no write after one that failed, and keeps all that were acknowledged", async () => {
+    const directory = join(root, `${kind}-limited`);
+    const writer = startLimitedWriter(kind, directory);
+    let output = "";
+    writer.stdout.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    const ended = new Promise((resolve) => writer.once("close", resolve));
+    writer.stdin.end("1");
+    expect(await ended).toBe(EXIT_FINAL);
+    const acknowledged = lastLine(output);
+    expect(acknowledged).toBeGreaterThan(10);
+    const engine = await open(directory);
+    expect(await check(engine, acknowledged)).toBe(acknowledged);
+    await close(engine);
+  });
 });

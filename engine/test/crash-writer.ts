@@ -20,6 +20,19 @@ export function partsOf(number: number): (readonly [KeySpace, string, number])[]
   );
 }
 
+/** The exit code when a write failed and everything after it was refused for the same reason. */
+export const EXIT_FINAL = 3;
+
+function checkFinal(engine: Engine, failure: Error): void {
+  const batch = engine.batch();
+  batch.put("raft", utf8Of("last"), utf8Of("a write after a failed one"));
+  engine.write(batch, { sync: true }, (later) => {
+    engine.deleteRange("raft", utf8Of("a"), utf8Of("z"), (last) => {
+      process.exit(later === failure && last === failure ? EXIT_FINAL : 1);
+    });
+  });
+}
+
 function writeFrom(engine: Engine, number: number): void {
   const batch = engine.batch();
   for (const [space, key, valueBytes] of partsOf(number)) {
@@ -27,10 +40,7 @@ function writeFrom(engine: Engine, number: number): void {
   }
   batch.put("raft", utf8Of("last"), utf8Of(String(number)));
   engine.write(batch, { sync: true }, (error) => {
-    if (error !== undefined) {
-      writeSync(2, `${error.message}\n`);
-      process.exit(1);
-    }
+    if (error !== undefined) return checkFinal(engine, error);
     // Straight to the pipe: a line that sits in a buffer at the kill would make the test weaker.
     writeSync(1, `${number}\n`);
     setImmediate(() => writeFrom(engine, number + 1));
