@@ -7,40 +7,32 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/tikv/client-go/v2/config"
 	"github.com/tikv/client-go/v2/rawkv"
+
+	"raftwerk.dev/clients/checks"
 )
 
 // suite is what a check works with: the client, PD's address for operators, and a prefix of its own.
 type suite struct {
+	checks.Counter
 	ctx    context.Context
 	client *rawkv.Client
 	pd     string
 	prefix string
-	passed int
-	failed int
 }
 
 func (s *suite) check(name string, run func() error) {
 	s.prefix = fmt.Sprintf("check/%s/", name)
-	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
-	defer cancel()
-	s.ctx = ctx
-	// What an earlier run left would fail checks of absent keys.
-	err := s.client.DeleteRange(ctx, s.key(""), s.key("\xff"))
-	if err == nil {
-		err = run()
-	}
-	if err != nil {
-		s.failed++
-		fmt.Printf("FAIL %s: %s\n", name, strings.ReplaceAll(err.Error(), "\n", " "))
-		return
-	}
-	s.passed++
-	fmt.Printf("ok   %s\n", name)
+	s.Check(name, func(ctx context.Context) error {
+		s.ctx = ctx
+		// What an earlier run left would fail checks of absent keys.
+		if err := s.client.DeleteRange(ctx, s.key(""), s.key("\xff")); err != nil {
+			return err
+		}
+		return run()
+	})
 }
 
 // key makes a key within the check's own prefix.
@@ -49,6 +41,7 @@ func (s *suite) key(name string) []byte { return []byte(s.prefix + name) }
 func main() {
 	pd := flag.String("pd", "127.0.0.1:2379", "address of PD")
 	flag.Parse()
+	checks.Quiet()
 	client, err := rawkv.NewClientWithOpts(context.Background(), []string{*pd}, rawkv.WithSecurity(config.Security{}))
 	if err != nil {
 		fmt.Printf("FAIL connect: %s\n0 passed, 1 failed\n", err)
@@ -63,12 +56,6 @@ func main() {
 	ranges(s)
 	swaps(s)
 	regions(s)
-	if err := client.Close(); err != nil {
-		fmt.Printf("FAIL close: %s\n", err)
-		s.failed++
-	}
-	fmt.Printf("%d passed, %d failed\n", s.passed, s.failed)
-	if s.failed > 0 {
-		os.Exit(1)
-	}
+	s.Check("the client closes", func(context.Context) error { return client.Close() })
+	s.Finish()
 }

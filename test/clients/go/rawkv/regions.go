@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"raftwerk.dev/clients/checks"
 )
 
 type regionInfo struct {
@@ -20,8 +22,10 @@ type regionInfo struct {
 		StoreID uint64 `json:"store_id"`
 	} `json:"leader"`
 	Peers []struct {
+		ID      uint64 `json:"id"`
 		StoreID uint64 `json:"store_id"`
 	} `json:"peers"`
+	Pending []any `json:"pending_peers"`
 }
 
 func (s *suite) regions() ([]regionInfo, error) {
@@ -68,18 +72,6 @@ func (s *suite) operator(body map[string]any) error {
 	return nil
 }
 
-func eventually(what string, condition func() (bool, error)) error {
-	var last error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		ok, err := condition()
-		if ok {
-			return nil
-		}
-		last = err
-	}
-	return fmt.Errorf("%s did not happen (%v)", what, last)
-}
-
 func (s *suite) splitAt(keys ...[]byte) error {
 	for _, key := range keys {
 		region, err := s.regionOf(key)
@@ -96,7 +88,7 @@ func (s *suite) splitAt(keys ...[]byte) error {
 		if err := s.operator(body); err != nil {
 			return err
 		}
-		err = eventually("the split", func() (bool, error) {
+		err = checks.Eventually("the split", func() (bool, error) {
 			now, err := s.regionOf(key)
 			return now.StartKey == wanted, err
 		})
@@ -147,6 +139,31 @@ func regions(s *suite) {
 	})
 	s.check("write while leaders move", func() error {
 		return s.writing(func() error { return s.moveLeader(s.key("0"), 4) })
+	})
+	s.check("write while a replica is removed and made again", func() error {
+		return s.writing(func() error { return s.replaceReplica(s.key("0")) })
+	})
+	s.check("scans while a region splits see every key once", func() error {
+		keys, values := s.numbered(300)
+		if err := s.client.BatchPut(s.ctx, keys, values); err != nil {
+			return err
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.splitAt(keys[50], keys[150], keys[250]) }()
+		for {
+			k, v, err := s.client.Scan(s.ctx, keys[0], s.key("9"), 300)
+			if err == nil {
+				err = same(k, v, keys, values)
+			}
+			if err != nil {
+				return err
+			}
+			select {
+			case err := <-done:
+				return err
+			default:
+			}
+		}
 	})
 	s.check("batches and scans over several regions", func() error {
 		keys, values := s.numbered(400)
@@ -218,14 +235,14 @@ func (s *suite) moveLeader(key []byte, times int) error {
 		}
 		// Refused as long as PD has not heard that the peer has caught up with its new leader.
 		body := map[string]any{"name": "transfer-leader", "region_id": region.ID, "to_store_id": target}
-		err = eventually("the operator", func() (bool, error) {
+		err = checks.Eventually("the operator", func() (bool, error) {
 			err := s.operator(body)
 			return err == nil, err
 		})
 		if err != nil {
 			return err
 		}
-		err = eventually("the transfer", func() (bool, error) {
+		err = checks.Eventually("the transfer", func() (bool, error) {
 			now, err := s.regionOf(key)
 			return now.Leader.StoreID == target, err
 		})
@@ -234,4 +251,32 @@ func (s *suite) moveLeader(key []byte, times int) error {
 		}
 	}
 	return nil
+}
+
+// replaceReplica removes a follower of the region; PD must give the region a third replica again.
+func (s *suite) replaceReplica(key []byte) error {
+	region, err := s.regionOf(key)
+	if err != nil {
+		return err
+	}
+	victim := region.Peers[0]
+	if victim.StoreID == region.Leader.StoreID {
+		victim = region.Peers[1]
+	}
+	body := map[string]any{"name": "remove-peer", "region_id": region.ID, "store_id": victim.StoreID}
+	if err := s.operator(body); err != nil {
+		return err
+	}
+	return checks.Eventually("the new replica", func() (bool, error) {
+		now, err := s.regionOf(key)
+		if err != nil {
+			return false, err
+		}
+		for _, peer := range now.Peers {
+			if peer.ID == victim.ID {
+				return false, fmt.Errorf("peer %d is still there", victim.ID)
+			}
+		}
+		return len(now.Peers) == len(region.Peers) && len(now.Pending) == 0, fmt.Errorf("%d peers", len(now.Peers))
+	})
 }

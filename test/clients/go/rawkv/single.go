@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"raftwerk.dev/clients/checks"
 )
 
 // expect reads a key; a nil want means that it must be absent.
@@ -137,7 +139,7 @@ func singleKeys(s *suite) {
 		if err := s.client.PutWithTTL(s.ctx, s.key("t"), []byte("x"), 1); err != nil {
 			return err
 		}
-		err := eventually("the end of the key", func() (bool, error) {
+		err := checks.Eventually("the end of the key", func() (bool, error) {
 			got, err := s.client.Get(s.ctx, s.key("t"))
 			return err == nil && got == nil, err
 		})
