@@ -93,6 +93,9 @@ export interface Engine {
   approximateBytes(space: KeySpace, start: Uint8Array, end: Uint8Array): number | undefined;
   /** Engine-specific figures for metrics and `/status`. */
   property(name: string): string | undefined;
-  /** Waits for writes under way, then frees everything. Calls afterwards throw `engineClosed`. */
+  /**
+   * Waits for writes and scans under way, then frees everything, snapshots too. Calls afterwards throw `engineClosed`,
+   * but for another close, which calls back.
+   */
   close(callback: (error: Error | undefined) => void): void;
 }

@@ -27,7 +27,7 @@ export function engineConformance(target: ConformanceTarget): ConformanceCase[] 
         try {
           await body(engine, target);
         } finally {
-          // A second close is harmless by contract; cases that close are thus no exception.
+          // A second close is harmless by contract, so cases may close by themselves.
           await close(engine);
         }
       },
