@@ -77,7 +77,7 @@ export class RawClient {
     this.#env = env;
     this.#network = network;
     this.#timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-    this.#pd = new PdClient(env, network, { endpoints: options.pdEndpoints });
+    this.#pd = new PdClient(env, network, { endpoints: options.pdEndpoints, giveUpMs: this.#timeoutMs });
     const connections = options.connections ?? 1;
     if (!Number.isInteger(connections) || connections < 1 || connections > 64) {
       throw new RaftwerkError("invalidArgument", `connections must be 1 to 64, not ${connections}`, {

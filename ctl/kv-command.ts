@@ -5,6 +5,8 @@ import { nodeEnv } from "../adapters/node-env.js";
 import { fromHex, fromUtf8, RaftwerkError, SILENT_LOGGER, toHex, utf8 } from "../base/index.js";
 import { RawClient } from "../client/index.js";
 
+const TIMEOUT_MS = 5_000;
+
 interface KvFlags {
   readonly pd: string;
   readonly hex?: boolean;
@@ -23,7 +25,10 @@ export function registerKv(program: Command): void {
   const withClient = async (run: (client: RawClient, codec: TextCodec) => Promise<void>): Promise<void> => {
     const flags = kv.opts<KvFlags>();
     const network = new GrpcNetwork();
-    const client = new RawClient(nodeEnv(SILENT_LOGGER), network, { pdEndpoints: flags.pd.split(",") });
+    const client = new RawClient(nodeEnv(SILENT_LOGGER), network, {
+      pdEndpoints: flags.pd.split(","),
+      timeoutMs: TIMEOUT_MS,
+    });
     try {
       await client.connect();
       await run(client, flags.hex === true ? HEX : TEXT);

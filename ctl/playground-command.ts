@@ -89,7 +89,7 @@ async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
 
   say(`starting PD and ${stores} store${stores === 1 ? "" : "s"} in ${cluster.options.dataDir}`);
   const startedMs = performance.now();
-  cluster.start();
+  await cluster.start();
   try {
     await waitUntilReady(cluster, Math.min(REPLICAS, stores), startedMs);
   } catch (error) {

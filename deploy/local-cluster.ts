@@ -5,6 +5,7 @@
 import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { Child } from "./child.js";
+import { requireFreePorts, type WantedPort } from "./ports.js";
 
 export interface LocalClusterOptions {
   readonly dataDir: string;
@@ -34,9 +35,16 @@ export class LocalCluster {
     this.pdAddress = `${options.host}:${options.pdPort}`;
   }
 
-  /** Starts all processes at once; stores wait for PD by themselves. */
-  start(): void {
+  /** Starts all processes at once; stores wait for PD by themselves. Rejects when a port is in use. */
+  async start(): Promise<void> {
     const { options } = this;
+    const each = (first: number, option: string): WantedPort[] =>
+      Array.from({ length: options.stores }, (_, i) => ({ port: first + i, option }));
+    await requireFreePorts(options.host, [
+      { port: options.pdPort, option: "--pd-port" },
+      ...each(options.storePort, "--store-port"),
+      ...each(options.statusPort, "--status-port"),
+    ]);
     mkdirSync(options.dataDir, { recursive: true });
     this.#pd = this.#spawn("PD", this.#pdArgs());
     for (let i = 0; i < options.stores; i++)
