@@ -1,4 +1,6 @@
-/** Conformance: closing, opening again, properties, and a comparison with a plain map over random operations. */
+/**
+ * Conformance: closing, opening again, properties, and a comparison with a plain map over random operations.
+ */
 import {
   assert,
   DATA_KEY_SPACES,

@@ -1,6 +1,6 @@
 /**
- * What the conformance cases are written with: text for bytes, promises for callbacks, and a comparison that says what
- * differs. Independent of any test runner.
+ * What the conformance cases are written with: text for bytes, promises for callbacks, and a comparison that
+ * says what differs. Independent of any test runner.
  */
 import {
   assert,

@@ -1,6 +1,7 @@
 /**
- * The contract of `base/engine.ts` as cases that run against any engine, whatever the test runner: register each as a
- * test. A case opens an empty engine of its own, throws what it finds wrong, and closes what it opened.
+ * The contract of `base/engine.ts` as cases that run against any engine, whatever the test runner: register
+ * each as a test. A case opens an empty engine of its own, throws what it finds wrong, and closes what it
+ * opened.
  */
 import type { Engine } from "../base/index.js";
 import { LIFECYCLE_CASES } from "./conformance-lifecycle.js";

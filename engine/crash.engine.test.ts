@@ -1,8 +1,8 @@
 /**
- * Kills a process that writes, many times over one directory. After each kill every batch that was called back must be
- * there, whole; at most a few more, whole too; and in order. A kill leaves the page cache alone, so this tests the
- * log's atomicity and its replay; that a synced write waits for
- * the disk is seen in the system calls (engine/README.md).
+ * Kills a process that writes, many times over one directory. After each kill every batch that was called
+ * back must be there, whole; at most a few more, whole too; and in order. A kill leaves the page cache alone,
+ * so this tests the log's atomicity and its replay; that a synced write waits for the disk is seen in the
+ * system calls (engine/README.md).
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -30,7 +30,10 @@ const COMMAND = [process.execPath, "--import", "tsx", WRITER];
 const startWriter = (kind: string, directory: string): Writer =>
   spawn(COMMAND[0] as string, [...COMMAND.slice(1), kind, directory], { stdio: ["pipe", "pipe", "inherit"] });
 
-/** The system refuses to let a file of this process grow beyond 1 MB: what a full disk looks like to an engine. */
+/**
+ * The system refuses to let a file of this process grow beyond 1 MB: what a full disk looks like to an
+ * engine.
+ */
 const startLimitedWriter = (kind: string, directory: string): Writer =>
   spawn("sh", ["-c", 'ulimit -f 2000; exec "$@"', "sh", ...COMMAND, kind, directory], {
     stdio: ["pipe", "pipe", "inherit"],
@@ -38,7 +41,9 @@ const startLimitedWriter = (kind: string, directory: string): Writer =>
 
 const lastLine = (output: string): number => Number(output.split("\n").at(-2));
 
-/** Lets a writer write, kills it `delayMs` after its first batch, and returns the last number that it printed. */
+/**
+ * Lets a writer write, kills it `delayMs` after its first batch, and returns the last number that it printed.
+ */
 function writeAndKill(writer: Writer, first: number, delayMs: number): Promise<number> {
   let output = "";
   return new Promise((resolve, reject) => {
@@ -85,9 +90,9 @@ async function check(engine: Engine, acknowledged: number): Promise<number> {
 }
 
 describe.each([
-  ["rocksdb", RocksEngine.open],
-  ["leveldb", LevelEngine.open],
-] as const)("%s", (kind, open) => {
+  ["rocksdb", RocksEngine],
+  ["leveldb", LevelEngine],
+] as const)("%s", (kind, engineClass) => {
   test(`holds every acknowledged batch, whole, after each of ${KILLS} kills`, async () => {
     const random = new SeededRandom(Date.now());
     const directory = join(root, kind);
@@ -98,7 +103,7 @@ describe.each([
       const next = startWriter(kind, directory);
       const acknowledged = await writeAndKill(writer, last + 1, randomBelow(random, 120));
       writer = next;
-      const engine = await open(directory);
+      const engine = await engineClass.open(directory);
       const survived = await check(engine, acknowledged);
       expect(survived, "one batch at most was under way at the kill").toBeLessThanOrEqual(acknowledged + 1);
       last = survived;
@@ -120,7 +125,7 @@ describe.each([
     expect(await ended).toBe(EXIT_FINAL);
     const acknowledged = lastLine(output);
     expect(acknowledged).toBeGreaterThan(10);
-    const engine = await open(directory);
+    const engine = await engineClass.open(directory);
     expect(await check(engine, acknowledged)).toBe(acknowledged);
     await close(engine);
   });

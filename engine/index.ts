@@ -1,6 +1,6 @@
 /**
- * Storage engines: one contract (`base/engine.ts`), three implementations, and the door that picks one for a directory.
- * The native packages are loaded when an engine is opened, not before.
+ * Storage engines: one contract (`base/engine.ts`), three implementations, and the door that picks one for a
+ * directory. The native packages are loaded when an engine is opened, not before.
  */
 export { type ConformanceCase, type ConformanceTarget, engineConformance } from "./conformance.js";
 export { LevelEngine } from "./leveldb.js";

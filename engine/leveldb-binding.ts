@@ -1,8 +1,8 @@
 /**
- * Types of the native functions under classic-level, as far as we use them: a put through its abstract-level classes
- * costs several times one of these. Keys and values are copied during the call. Traps: a database must not be closed
- * before its iterators and snapshots are; an iterator must not be closed during a read; an empty batch is never
- * written, not even synced.
+ * Types of the native functions under classic-level, as far as we use them: a put through its abstract-level
+ * classes costs several times one of these. Keys and values are copied during the call. Traps: a database
+ * must not be closed before its iterators and snapshots are; an iterator must not be closed during a read; an
+ * empty batch is never written, not even synced.
  */
 import { createRequire } from "node:module";
 
@@ -19,13 +19,13 @@ export interface LevelSnapshotHandle {
   readonly levelSnapshot: unique symbol;
 }
 
-export interface LevelOpenOptions {
+interface LevelOpenOptions {
   readonly cacheSize: number;
   readonly writeBufferSize: number;
   readonly maxFileSize: number;
 }
 
-export interface LevelIteratorOptions {
+interface LevelIteratorOptions {
   readonly gte: Uint8Array;
   readonly lt: Uint8Array;
   readonly reverse: boolean;

@@ -25,7 +25,7 @@ export function prefixed(space: KeySpace, key: Uint8Array): Uint8Array {
   return result;
 }
 
-export const endOf = (space: KeySpace): Uint8Array => Uint8Array.of(PREFIX[space] + 1);
+const endOf = (space: KeySpace): Uint8Array => Uint8Array.of(PREFIX[space] + 1);
 
 /** The iterator is created, and so the moment fixed, before this returns. */
 export function levelScan(

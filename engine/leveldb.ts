@@ -1,7 +1,7 @@
 /**
- * The engine over LevelDB through classic-level: for machines that RocksDB's prebuilt binary does not fit. Key spaces
- * are one-byte prefixes in one key range, so that a batch over all of them is atomic. Writes and range deletes run on
- * libuv's threads, one after the other in the order of the calls; scans call back later.
+ * The engine over LevelDB through classic-level: for machines that RocksDB's prebuilt binary does not fit.
+ * Key spaces are one-byte prefixes in one key range, so that a batch over all of them is atomic. Writes and
+ * range deletes run on libuv's threads, one after the other in the order of the calls; scans call back later.
  */
 import { mkdir } from "node:fs/promises";
 import {
@@ -32,7 +32,10 @@ type Done = (error: Error | undefined) => void;
 
 const OPEN_OPTIONS = { cacheSize: 64 << 20, writeBufferSize: 32 << 20, maxFileSize: 16 << 20 };
 const GET_FLAGS = FILL_CACHE | KEY_AS_BUFFER | VALUE_AS_BUFFER;
-/** Outside every key space: what a synced batch without operations writes, so that it syncs the batches before it. */
+/**
+ * Outside every key space: what a synced batch without operations writes, so that it syncs the batches before
+ * it.
+ */
 const SYNC_MARKER = Uint8Array.of(0);
 
 class LevelEngineBatch implements EngineBatch {

@@ -1,6 +1,6 @@
 /**
- * The engine without a disk: for tests, embedding and the simulator. Synchronous and portable; every contract sentence of
- * `base/engine.ts` holds but durability.
+ * The engine without a disk: for tests, embedding and the simulator. Synchronous and portable; every contract
+ * sentence of `base/engine.ts` holds but durability.
  */
 import {
   assert,

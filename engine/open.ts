@@ -1,6 +1,7 @@
 /**
- * Opens a data directory with the right engine. A stamped directory keeps its engine; a new one gets RocksDB if its
- * prebuilt binary works here. The engines are loaded only when chosen: a missing binary of one does not hinder the other.
+ * Opens a data directory with the right engine. A stamped directory keeps its engine; a new one gets RocksDB
+ * if its prebuilt binary works here. The engines are loaded only when chosen: a missing binary of one does
+ * not hinder the other.
  */
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -58,7 +59,7 @@ async function openStamped(options: OpenEngineOptions, stamp: Stamp): Promise<Op
   if (!hasDatabase(join(directory, DATABASE))) {
     // A store that forgot its votes, or a PD that forgot its cluster, must not come back as if nothing had happened.
     const text =
-      `${directory} is stamped as the data of a ${stamp.role}, but ${DATABASE} in it is missing or empty: ` +
+      `${directory} is stamped as a ${stamp.role}'s, but ${DATABASE} in it is missing or empty: ` +
       "restore it, or give an empty --data-dir";
     throw new RaftwerkError("dataDirectoryNotEmpty", text, { retry: "never" });
   }

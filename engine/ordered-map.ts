@@ -1,7 +1,7 @@
 /**
- * An ordered map of byte keys: leaves of up to `LEAF_MAX` rows in key order. A frozen copy shares the leaves; a leaf that
- * is shared is copied before it is changed, so that a snapshot costs one array of leaf references.
- * Invariant: leaves are non-empty and each leaf's last key is below the next leaf's first.
+ * An ordered map of byte keys: leaves of up to `LEAF_MAX` rows in key order. A frozen copy shares the leaves;
+ * a leaf that is shared is copied before it is changed, so that a snapshot costs one array of leaf
+ * references. Invariant: leaves are non-empty and each leaf's last key is below the next leaf's first.
  */
 import { compareBytes } from "../base/index.js";
 

@@ -1,6 +1,7 @@
 /**
- * Tries RocksDB's prebuilt binary in a child process: on a processor that is too old for it, it ends the process that
- * loads it. Takes about as long as a start of node, so it is done once per data directory, before that is stamped.
+ * Tries RocksDB's prebuilt binary in a child process: on a processor that is too old for it, it ends the
+ * process that loads it. Takes about as long as a start of node, so it is done once per data directory,
+ * before that is stamped.
  */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";

@@ -1,8 +1,8 @@
 /**
  * Types of the native functions under `@nxtedition/rocksdb`, which has none, as far as we use them. Below its
- * abstract-level classes a put costs a twentieth and reads are synchronous. Traps, each seen: keys and values must be
- * plain Buffers or Uint8Arrays; iterators need both encodings named; `unsafe` buffers abort the process at close; WAL
- * compression is on unless switched off.
+ * abstract-level classes a put costs a twentieth and reads are synchronous. Traps, each seen: keys and values
+ * must be plain Buffers or Uint8Arrays; iterators need both encodings named; `unsafe` buffers abort the
+ * process at close; WAL compression is on unless switched off.
  */
 import { createRequire } from "node:module";
 import type { KeySpace } from "../base/index.js";
@@ -20,7 +20,7 @@ export interface RocksBatch {
   readonly rocksBatch: unique symbol;
 }
 
-export interface RocksIteratorOptions {
+interface RocksIteratorOptions {
   readonly column: RocksColumn;
   readonly reverse: boolean;
   readonly keys: true;
@@ -79,6 +79,9 @@ export type RocksColumns = Readonly<
   Record<KeySpace, { readonly column: RocksColumn; readonly valueEncoding: "buffer" }>
 >;
 
-/** Throws where the platform has no prebuilt binary. A CPU that is too old for it ends the process: probe first. */
+/**
+ * Throws where the platform has no prebuilt binary. A CPU that is too old for it ends the process: probe
+ * first.
+ */
 export const loadRocksBinding = (): RocksBinding =>
   createRequire(import.meta.url)("@nxtedition/rocksdb/binding.js") as RocksBinding;

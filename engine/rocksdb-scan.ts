@@ -43,7 +43,7 @@ export function rocksScan(
   }
 }
 
-export function pairRows(flat: RocksRows["rows"], limit: number): Row[] {
+function pairRows(flat: RocksRows["rows"], limit: number): Row[] {
   const rows: Row[] = [];
   for (let i = 0; i < flat.length && rows.length < limit; i += 2) {
     rows.push({ key: flat[i] as Uint8Array, value: flat[i + 1] ?? NO_VALUE });

@@ -1,6 +1,7 @@
 /**
- * A consistent view: RocksDB's binding has no snapshot object, but an iterator sees the data as of its creation. All
- * are created in one go, and nothing is written meanwhile, writes being made on this thread; so they agree.
+ * A consistent view: RocksDB's binding has no snapshot object, but an iterator sees the data as of its
+ * creation. All are created in one go, and nothing is written meanwhile, writes being made on this thread; so
+ * they agree.
  */
 import {
   assert,

@@ -1,8 +1,8 @@
 /**
- * The engine over RocksDB: one column family per key space, one write-ahead log, so that a batch over all of them is
- * atomic and costs one fsync. Everything runs on the calling thread, writes too: while the thread waits for the disk the
- * next turn's input gathers, which is the group commit (measured against a writer thread in
- * docs/decisions/0001-engine-writes.md).
+ * The engine over RocksDB: one column family per key space, one write-ahead log, so that a batch over all of
+ * them is atomic and costs one fsync. Everything runs on the calling thread, writes too: while the thread
+ * waits for the disk the next turn's input gathers, which is the group commit (measured against a writer
+ * thread in docs/decisions/0001-engine-writes.md).
  */
 import {
   assert,

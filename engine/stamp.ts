@@ -1,7 +1,8 @@
 /**
- * The stamp of a data directory: which engine wrote it, for what, and for whom. A directory opened as anything else would be
- * damaged or, worse, believed. Every change is written beside the stamp, synced, renamed over it and synced again with the
- * directory. The file beside the stamp without a stamp means that a first start is, or was, under way.
+ * The stamp of a data directory: which engine wrote it, for what, and for whom. A directory opened as
+ * anything else would be damaged or, worse, believed. Every change is written beside the stamp, synced,
+ * renamed over it and synced again with the directory. The file beside the stamp without a stamp means that a
+ * first start is, or was, under way.
  */
 import {
   closeSync,

@@ -1,8 +1,8 @@
 /**
- * A process to be killed: writes numbered batches until it is, and prints each number once its batch has called back.
- * Arguments: engine, directory; the first number comes by standard input, so that a process can be started ahead of its
- * turn. Each batch spreads over key spaces and overwrites one key, so that a
- * batch that is there in part, and batches out of order, can be told.
+ * A process to be killed: writes numbered batches until it is, and prints each number once its batch has
+ * called back. Arguments: engine, directory; the first number comes by standard input, so that a process can
+ * be started ahead of its turn. Each batch spreads over key spaces and overwrites one key, so that a batch
+ * that is there in part, and batches out of order, can be told.
  */
 import { readFileSync, writeSync } from "node:fs";
 import { type Engine, KEY_SPACES, type KeySpace } from "../../base/index.js";
@@ -49,8 +49,8 @@ function writeFrom(engine: Engine, number: number): void {
 
 const [kind, directory] = process.argv.slice(2);
 if (kind !== undefined && directory !== undefined && process.argv[1] === import.meta.filename) {
-  const open = kind === "rocksdb" ? RocksEngine.open : LevelEngine.open;
+  const engineClass = kind === "rocksdb" ? RocksEngine : LevelEngine;
   const first = Number(readFileSync(0, "utf8"));
   // Nothing came: whoever started this process is gone.
-  if (first > 0) writeFrom(await open(directory), first);
+  if (first > 0) writeFrom(await engineClass.open(directory), first);
 }

@@ -1,6 +1,7 @@
 /**
- * Measures synced writes of 100 operations: on the calling thread, and on a worker thread that shares the database. Run it
- * with `npm run build && node dist/engine/test/measure-writes.js [directory]`; the figures are kept in docs/decisions/0001-engine-writes.md.
+ * Measures synced writes of 100 operations: on the calling thread, and on a worker thread that shares the
+ * database. Run it with `npm run build && node dist/engine/test/measure-writes.js [directory]`; the figures
+ * are kept in docs/decisions/0001-engine-writes.md.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -29,7 +30,9 @@ function fillRecords(target: Uint8Array, number: number): void {
   for (let at = 0; at < target.length; at += 4) target[at] = (number * 31 + at * 7) & 0xff;
 }
 
-/** The worker: each message is a packed batch; those that arrived during a write are merged into the next one. */
+/**
+ * The worker: each message is a packed batch; those that arrived during a write are merged into the next one.
+ */
 function serve(): void {
   const binding = loadRocksBinding() as SharingBinding;
   const db = binding.db_init(workerData.handle as bigint);
@@ -138,11 +141,11 @@ async function main(): Promise<void> {
       "| engine | in flight | batches/s | p50 / p99 ms | thread µs/batch | CPU µs/batch | longest call ms |",
     );
     console.log("|---|---|---|---|---|---|---|");
-    for (const [name, open] of [
-      ["RocksDB, calling thread", RocksEngine.open],
-      ["LevelDB, libuv thread", LevelEngine.open],
+    for (const [name, engineClass] of [
+      ["RocksDB, calling thread", RocksEngine],
+      ["LevelDB, libuv thread", LevelEngine],
     ] as const) {
-      const engine = await open(join(root, name));
+      const engine = await engineClass.open(join(root, name));
       for (const inFlight of [1, 4]) await measure(name, inFlight, engineWrite(engine));
       await new Promise((resolve) => engine.close(resolve));
     }
