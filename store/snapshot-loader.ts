@@ -4,7 +4,7 @@
  * `normal` and drop the chunks. Deleting and loading again is idempotent. (raftstore rules 8.10)
  */
 import { assert, compareBytes, DATA_KEY_SPACES, type Engine, type Env } from "../base/index.js";
-import { dataEndKey, dataKey, regionStateKey, snapshotRange } from "../region/keys.js";
+import { dataEndKey, dataKey, regionStateKey, snapshotChunkKey, snapshotRange } from "../region/keys.js";
 import { encodeRegionState } from "../region/local-state.js";
 import { isInitialized, type Region } from "../region/region.js";
 import { isChunkIntact, loadChunk } from "./snapshot-codec.js";
@@ -24,25 +24,20 @@ export function loadSnapshot(env: Env, engine: Engine, task: SnapshotLoad): void
     for (const space of DATA_KEY_SPACES) engine.deleteRange(space, start, end, checked);
   }
   const [chunkStart, chunkEnd] = snapshotRange(task.region.id, task.term, task.index);
-  let next = chunkStart;
+  let sequence = 0;
   let bytes = 0;
   const step = (): void => {
     if (task.isCancelled()) return;
-    engine.scan("snap", { start: next, end: chunkEnd, limit: 1 }, (error, result) => {
-      checked(error);
-      const row = result.rows[0];
-      assert(row !== undefined, () => `region ${task.region.id}: its snapshot's chunks are missing on disk`);
-      if (row.value.length === 0) return finish();
-      assert(isChunkIntact(row.value), () => `region ${task.region.id}: a snapshot chunk is damaged on disk`);
-      const batch = engine.batch();
-      bytes += loadChunk(row.value, batch);
-      const following = new Uint8Array(row.key.length + 1);
-      following.set(row.key);
-      next = following;
-      engine.write(batch, { sync: false }, (failed) => {
-        checked(failed);
-        env.timers.nextTurn(step);
-      });
+    const key = snapshotChunkKey(task.region.id, task.term, task.index, sequence++);
+    const chunk = engine.get("snap", key);
+    assert(chunk !== undefined, () => `region ${task.region.id}: its snapshot's chunks are missing on disk`);
+    if (chunk.length === 0) return finish();
+    assert(isChunkIntact(chunk), () => `region ${task.region.id}: a snapshot chunk is damaged on disk`);
+    const batch = engine.batch();
+    bytes += loadChunk(chunk, batch);
+    engine.write(batch, { sync: false }, (failed) => {
+      checked(failed);
+      env.timers.nextTurn(step);
     });
   };
   const finish = (): void => {
