@@ -1,6 +1,6 @@
 /**
  * Measures synced writes of 100 operations: on the calling thread, and on a worker thread that shares the
- * database. Run it with `npm run build && node dist/engine/test/measure-writes.js [directory]`; the figures
+ * database. Run it with `npx tsx engine/test/measure-writes.ts [directory]`; the figures
  * are kept in docs/decisions/0001-engine-writes.md.
  */
 import { mkdtempSync, rmSync } from "node:fs";
@@ -116,9 +116,9 @@ async function measureWorker(directory: string): Promise<void> {
   await new Promise((resolve) =>
     (binding as ReturnType<typeof loadRocksBinding>).db_open(db, options, resolve),
   );
-  const worker = new Worker(new URL(import.meta.url), {
-    workerData: { handle: binding.db_get_handle(db) },
-  });
+  // A worker does not inherit the loader of TypeScript.
+  const program = `import("tsx/esm/api").then((tsx) => (tsx.register(), import(${JSON.stringify(import.meta.url)})))`;
+  const worker = new Worker(program, { eval: true, workerData: { handle: binding.db_get_handle(db) } });
   await new Promise((resolve) => worker.on("online", resolve));
   const waiting: (() => void)[] = [];
   worker.on("message", () => waiting.shift()?.());
