@@ -5,6 +5,7 @@
  */
 import type { Engine } from "../base/index.js";
 import { LIFECYCLE_CASES } from "./conformance-lifecycle.js";
+import { ORDER_CASES } from "./conformance-order.js";
 import { SCAN_CASES } from "./conformance-scans.js";
 import { close, type ConformanceTarget } from "./conformance-tools.js";
 import { WRITE_CASES } from "./conformance-writes.js";
@@ -18,7 +19,7 @@ export interface ConformanceCase {
 }
 
 export function engineConformance(target: ConformanceTarget): ConformanceCase[] {
-  const cases = [...WRITE_CASES, ...SCAN_CASES, ...LIFECYCLE_CASES];
+  const cases = [...WRITE_CASES, ...ORDER_CASES, ...SCAN_CASES, ...LIFECYCLE_CASES];
   return cases
     .filter((one) => one.needsReopen !== true || target.reopen !== undefined)
     .map(({ title, body }) => ({
