@@ -50,13 +50,16 @@ export class SplitCoordinator {
     const distinct = sorted.filter(
       (key, i) => i === 0 || compareBytes(key, sorted[i - 1] as Uint8Array) !== 0,
     );
-    const wrong = checkSplitKeys(region, distinct);
+    // A border that is there already is nobody's mistake, unless nothing else was asked for. (rule 6.3)
+    const isNew = distinct.filter((key) => compareBytes(key, region.startKey) !== 0);
+    const splitKeys = isNew.length > 0 ? isNew : distinct;
+    const wrong = checkSplitKeys(region, splitKeys);
     if (wrong !== undefined) return done(plainError(wrong));
-    this.#host.pd.askBatchSplit(regionToProto(region), distinct.length, (error, ids) => {
+    this.#host.pd.askBatchSplit(regionToProto(region), splitKeys.length, (error, ids) => {
       if (error !== undefined || ids === undefined) {
         return done(plainError(`PD refused the split: ${error?.message ?? "no ids"}`));
       }
-      const splits = distinct.map((splitKey, i) => ({
+      const splits = splitKeys.map((splitKey, i) => ({
         splitKey,
         newRegionId: regionId(ids[i]?.newRegionId ?? 0),
         newPeerIds: (ids[i]?.newPeerIds ?? []).map(peerId),

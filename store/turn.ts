@@ -45,6 +45,10 @@ export class TurnLoop {
   #running = false;
   #stopped = false;
   #writesUnderWay = 0;
+  /** Writes asked of the engine so far. */
+  #writesAsked = 0;
+  /** Batches without content that wait behind the write of that number: acknowledgements keep their order. */
+  readonly #behind = new Map<number, StagedBatch[]>();
   turns = 0;
   syncedWrites = 0;
   unsyncedWrites = 0;
@@ -118,11 +122,9 @@ export class TurnLoop {
 
   #write(staged: StagedBatch): void {
     this.#staged = undefined;
-    if (staged.batch.count === 0) {
-      this.#written(staged);
-      return;
-    }
+    if (staged.batch.count === 0) return this.#writeNothing(staged);
     this.#writesUnderWay++;
+    const number = ++this.#writesAsked;
     if (staged.mustSync) this.syncedWrites++;
     else this.unsyncedWrites++;
     this.#engine.write(staged.batch, { sync: staged.mustSync }, (error) => {
@@ -133,8 +135,19 @@ export class TurnLoop {
         return;
       }
       this.#written(staged);
+      const behind = this.#behind.get(number);
+      this.#behind.delete(number);
+      for (const empty of behind ?? []) this.#written(empty);
       this.schedule();
     });
+  }
+
+  /** Messages of a peer that wait for an earlier write wait for it in every batch. */
+  #writeNothing(staged: StagedBatch): void {
+    if (this.#writesUnderWay === 0) return this.#written(staged);
+    const behind = this.#behind.get(this.#writesAsked);
+    if (behind === undefined) this.#behind.set(this.#writesAsked, [staged]);
+    else behind.push(staged);
   }
 
   #written(staged: StagedBatch): void {

@@ -13,6 +13,7 @@ import { encodeRegionState } from "../../region/local-state.js";
 import type { Peer } from "../../region/peer.js";
 import { type Region, regionToProto } from "../../region/region.js";
 import { peerOf, regionOf } from "../../region/test/fixtures.js";
+import { SlowEngine } from "./slow-engine.js";
 import { DEFAULT_STORE_CONFIG, Store, type StoreConfig } from "../index.js";
 import type { PdPort } from "../pd-port.js";
 import type { RawCommands } from "../raw-commands.js";
@@ -83,6 +84,8 @@ export interface Member {
 }
 
 export class Stores {
+  /** How many milliseconds later engines write; 0 = at once. */
+  static writeDelayMs = 0;
   readonly env = new ManualEnv();
   readonly network = new InProcessNetwork(this.env);
   readonly pd = new TablePd();
@@ -110,7 +113,11 @@ export class Stores {
     return stores;
   }
 
-  add(id: number, regions: readonly Region[], engine: Engine = new MemoryEngine()): Member {
+  newEngine(): Engine {
+    return Stores.writeDelayMs === 0 ? new MemoryEngine() : new SlowEngine(this.env, Stores.writeDelayMs);
+  }
+
+  add(id: number, regions: readonly Region[], engine: Engine = this.newEngine()): Member {
     const batch = engine.batch();
     const ident = { clusterId: clusterId(CLUSTER), storeId: storeId(id) };
     batch.put("raft", STORE_IDENT_KEY, raft_serverpb.StoreIdent.encode(ident).finish());
@@ -118,6 +125,7 @@ export class Stores {
       batch.put("raft", regionStateKey(region.id), encodeRegionState({ state: "normal", region }));
     }
     engine.write(batch, { sync: true }, () => {});
+    this.pass(10);
     return this.start(id, engine);
   }
 
@@ -148,7 +156,7 @@ export class Stores {
     member.store.start((error) => {
       failed = error;
     });
-    this.env.settle();
+    this.pass(50);
     if (failed !== undefined) throw failed;
     const at = this.members.findIndex((other) => other.id === id);
     if (at < 0) this.members.push(member);
@@ -162,6 +170,7 @@ export class Stores {
     member.disconnect();
     member.store.turn.stop();
     member.store.stop(() => {});
+    if (member.engine instanceof SlowEngine) member.engine.crash();
   }
   restart(id: number): Member {
     this.crash(id);
