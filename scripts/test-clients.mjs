@@ -13,7 +13,9 @@ const SUITES = { go: { build: buildGo, test: testGo } };
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in SUITES));
 if (unknown.length > 0) {
-  console.error(`usage: node scripts/test-clients.mjs [${Object.keys(SUITES).join("] [")}]; unknown: ${unknown.join(" ")}`);
+  console.error(
+    `usage: node scripts/test-clients.mjs [${Object.keys(SUITES).join("] [")}]; unknown: ${unknown.join(" ")}`,
+  );
   process.exit(2);
 }
 const suites = Object.entries(SUITES).filter(([name]) => wanted.length === 0 || wanted.includes(name));

@@ -10,7 +10,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/metapb"
 )
 
-const errorKey = "wire/errors/key"
+const errorKey = "check/wire/errors/key"
 
 // regionError asks the leader of errorKey with a spoiled context; reads and writes must say the same.
 func (s *suite) regionError(

@@ -64,7 +64,7 @@ func placementDriver(s *suite) {
 		if err != nil {
 			return err
 		}
-		request := &pdpb.GetRegionRequest{Header: s.header(), RegionKey: []byte("wire/bounded/m")}
+		request := &pdpb.GetRegionRequest{Header: s.header(), RegionKey: []byte("check/wire/bounded/m")}
 		answer, err := s.pd.GetPrevRegion(ctx, request)
 		if err == nil && !bytes.Equal(answer.GetRegion().GetEndKey(), at.region.GetStartKey()) {
 			err = fmt.Errorf("got %v", answer.GetRegion())

@@ -36,7 +36,7 @@ func (s *suite) split(ctx context.Context, keys ...[]byte) ([]*metapb.Region, er
 
 // bounded gives a region that has a start and an end, around a key of its own.
 func (s *suite) bounded(ctx context.Context) (place, error) {
-	for _, bound := range []string{"wire/bounded/a", "wire/bounded/z"} {
+	for _, bound := range []string{"check/wire/bounded/a", "wire/bounded/z"} {
 		at, err := s.locate(ctx, []byte(bound))
 		if err != nil {
 			return place{}, err
@@ -50,7 +50,7 @@ func (s *suite) bounded(ctx context.Context) (place, error) {
 	}
 	var found place
 	err := checks.Eventually("PD to know the split", func() (bool, error) {
-		at, err := s.locate(ctx, []byte("wire/bounded/m"))
+		at, err := s.locate(ctx, []byte("check/wire/bounded/m"))
 		found = at
 		return err == nil && len(at.region.GetStartKey()) > 0 && len(at.region.GetEndKey()) > 0, err
 	})
@@ -69,7 +69,7 @@ func (s *suite) fresh(ctx context.Context, name string) (place, func(string) []b
 	if err != nil {
 		return place{}, nil, err
 	}
-	prefix := fmt.Sprintf("wire/split/%s/%020d/", name, clock.GetId())
+	prefix := fmt.Sprintf("check/wire/split/%s/%020d/", name, clock.GetId())
 	key := func(suffix string) []byte { return []byte(prefix + suffix) }
 	at, err := s.locate(ctx, key("a"))
 	return at, key, err
