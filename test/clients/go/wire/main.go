@@ -8,6 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
@@ -54,6 +56,26 @@ func open(ctx context.Context, address string) (*suite, error) {
 		}
 	}
 	return s, nil
+}
+
+// Check runs a check, once more if a leader moved or a region split under it: the cluster balances itself meanwhile,
+// and this program has no client that would ask again. An error that stays is told.
+func (s *suite) Check(name string, run func(context.Context) error) {
+	s.Counter.Check(name, func(ctx context.Context) error {
+		var err error
+		for range 10 {
+			if err = run(ctx); err == nil || !moved(err) {
+				break
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+		return err
+	})
+}
+
+func moved(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "not_leader:<") || strings.Contains(text, "epoch_not_match:<")
 }
 
 func (s *suite) header() *pdpb.RequestHeader { return &pdpb.RequestHeader{ClusterId: s.clusterID} }
