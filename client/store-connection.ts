@@ -4,7 +4,8 @@
  * decide whether to try again. The next command opens a new stream.
  */
 import type { Env } from "../base/index.js";
-import { type ClientCall, type RpcNetwork, type RpcStatus, tikvpb, TikvService } from "../proto/index.js";
+import type { tikvpb } from "../proto/index.js";
+import { type ClientCall, type RpcNetwork, type RpcStatus, TikvService } from "../proto/index.js";
 
 export type Command = tikvpb.BatchCommandsRequest.IRequest;
 export type Answer = tikvpb.BatchCommandsResponse.Response;

@@ -78,8 +78,8 @@ export function registerKv(program: Command): void {
 }
 
 interface TextCodec {
-  read(text: string): Uint8Array;
-  show(bytes: Uint8Array): string;
+  readonly read: (text: string) => Uint8Array;
+  readonly show: (bytes: Uint8Array) => string;
 }
 
 const TEXT: TextCodec = { read: utf8, show: fromUtf8 };

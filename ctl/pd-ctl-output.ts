@@ -122,9 +122,10 @@ export function table(head: readonly string[], rows: readonly (readonly unknown[
 /** Two columns: name and value. */
 export const fields = (entries: readonly (readonly [string, unknown])[]): string => table([], entries);
 
-const cell = (value: unknown): string => {
+/** A value of PD's JSON as text; what is absent is a dash. */
+export const cell = (value: unknown): string => {
   if (value === undefined || value === null || value === "") return "-";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return typeof value === "string" ? value : JSON.stringify(value);
 };
 
 /** Columns apart by blanks: easy to read, to cut and to grep. */

@@ -14,6 +14,7 @@ import {
   show,
   showReasons,
   table,
+  cell,
 } from "./pd-ctl-output.js";
 
 const KINDS = [
@@ -123,7 +124,7 @@ function keyBytes(text: string, format: string): Buffer {
 }
 
 const short = (key: unknown): string => {
-  const text = String(key ?? "");
+  const text = typeof key === "string" ? key : "";
   return text.length > KEY_SHOWN_MAX ? `${text.slice(0, KEY_SHOWN_MAX)}..` : text;
 };
 
@@ -140,14 +141,14 @@ function peersText(region: Json): string {
         down.includes(peer["id"]) ? "!" : "",
         pending.includes(peer["id"]) ? "~" : "",
       ];
-      return `${peer["store_id"]}${marks.join("")}`;
+      return `${cell(peer["store_id"])}${marks.join("")}`;
     })
     .join(" ");
 }
 
 function epochText(region: Json): string {
   const epoch = asJson(region["epoch"]);
-  return `${epoch["conf_ver"] ?? 0}/${epoch["version"] ?? 0}`;
+  return `${cell(epoch["conf_ver"] ?? 0)}/${cell(epoch["version"] ?? 0)}`;
 }
 
 function regionTable(regions: readonly Json[]): string {

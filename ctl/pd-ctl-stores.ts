@@ -12,6 +12,7 @@ import {
   showReasons,
   showSentence,
   table,
+  cell,
 } from "./pd-ctl-output.js";
 
 export function registerStoreWords(ctl: Command): void {
@@ -121,7 +122,7 @@ const limitTable = (limits: Json): string =>
 
 const labelText = (store: Json): string =>
   asList(store["labels"])
-    .map(({ key, value }) => `${key}=${value}`)
+    .map(({ key, value }) => `${cell(key)}=${cell(value)}`)
     .join(",");
 
 function storeTable(entries: readonly Json[]): string {

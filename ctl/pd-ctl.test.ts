@@ -2,7 +2,7 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Command } from "commander";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { bridge } from "../adapters/http-bridge.js";
 import { Harness } from "../pd/test/harness.js";
 import { threeStores } from "../pd/test/three-stores.js";
@@ -46,22 +46,20 @@ async function ctl(...words: string[]): Promise<Outcome> {
   const program = new Command("raftwerk").exitOverride();
   registerPdCtl(program.command("ctl").exitOverride());
   const seen = { out: "", errors: "" };
-  const { write: writeOut } = process.stdout;
-  const { write: writeError } = process.stderr;
-  process.stdout.write = (text) => {
+  const out = vi.spyOn(process.stdout, "write").mockImplementation((text) => {
     seen.out += String(text);
     return true;
-  };
-  process.stderr.write = (text) => {
+  });
+  const errors = vi.spyOn(process.stderr, "write").mockImplementation((text) => {
     seen.errors += String(text);
     return true;
-  };
+  });
   try {
     await program.parseAsync(["node", "raftwerk", "ctl", "-u", url, ...words]);
     return { ...seen, code: Number(process.exitCode ?? 0) };
   } finally {
-    process.stdout.write = writeOut;
-    process.stderr.write = writeError;
+    out.mockRestore();
+    errors.mockRestore();
     process.exitCode = 0;
   }
 }

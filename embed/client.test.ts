@@ -63,7 +63,7 @@ test("a compare-and-swap succeeds once and tells what it found", async () => {
   expect(await client.compareAndSwap(register, undefined, utf8("1"))).toEqual({ swapped: true });
   expect(await client.compareAndSwap(register, undefined, utf8("2"))).toMatchObject({ swapped: false });
   const wrong = await client.compareAndSwap(register, utf8("0"), utf8("2"));
-  expect(wrong.swapped === false && fromUtf8(wrong.previous ?? utf8("?"))).toBe("1");
+  expect(!wrong.swapped && fromUtf8(wrong.previous ?? utf8("?"))).toBe("1");
   expect(await client.compareAndSwap(register, utf8("1"), utf8("2"))).toEqual({ swapped: true });
   const counter = utf8("counter");
   await client.put(counter, utf8("0"));

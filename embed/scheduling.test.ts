@@ -44,6 +44,7 @@ test("a fourth store that joins a running cluster receives its share of replicas
     WAIT_MS,
     "the fourth store never led",
   );
+  expect(peersOn(cluster, id)).toBeGreaterThanOrEqual(7);
 });
 
 test("peers and leaders move as an administrator orders", async () => {

@@ -223,7 +223,7 @@ function setLimit(call: HttpCall): void {
 function setAllLimits(call: HttpCall): void {
   const body = limitBody(call);
   if (body === undefined) return;
-  const { cluster, stores, saveConfig } = call.parts;
+  const { cluster, stores } = call.parts;
   if (body.labels === undefined) stores.setAllLimits(body.perMinute, body.kind);
   else {
     const wanted = Object.entries(body.labels);
@@ -232,5 +232,5 @@ function setAllLimits(call: HttpCall): void {
       if (matches) stores.setLimit(store.id, body.perMinute, body.kind);
     }
   }
-  saveConfig(call.stored("Set store limit successfully."));
+  call.parts.saveConfig(call.stored("Set store limit successfully."));
 }

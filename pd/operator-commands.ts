@@ -217,8 +217,9 @@ function splitRegion(scheduling: Scheduling, body: Body): CommandResult {
     }
   }
   return withRegion(scheduling, body, (region) => {
-    const wanted = (policy as string).toLowerCase();
-    if (!POLICIES.includes(wanted)) return refuse(500, `check policy ${policy} is not supported`);
+    const named = policy as string;
+    const wanted = named.toLowerCase();
+    if (!POLICIES.includes(wanted)) return refuse(500, `check policy ${named} is not supported`);
     const parsed: Uint8Array[] = [];
     for (const text of wanted === "usekey" ? (keys as string[]) : []) {
       const key = fromHex(text);

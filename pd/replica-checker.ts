@@ -37,10 +37,17 @@ export class ReplicaChecker {
   check(region: RegionInfo): CheckResult {
     if (region.leader === undefined) return waiting("the region has no leader");
     if (isInJointState(region.meta)) return this.leaveJointState(region);
-    const checks = [this.#down, this.#offline, this.#learners, this.#missing, this.#extra, this.#location];
+    const checks: readonly (() => CheckResult)[] = [
+      () => this.#down(region),
+      () => this.#offline(region),
+      () => this.#learners(region),
+      () => this.#missing(region),
+      () => this.#extra(region),
+      () => this.#location(region),
+    ];
     let blocked: CheckResult = HEALTHY;
     for (const check of checks) {
-      const result = check.call(this, region);
+      const result = check();
       if (result.kind === "operator") return result;
       if (result.kind === "waiting" && blocked.kind === "healthy") blocked = result;
     }

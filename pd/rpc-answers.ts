@@ -88,8 +88,8 @@ export function clusterCall<
 }
 
 /** A domain error: the call succeeded, the header says what is wrong. */
-export const failure = <Response extends HeaderInit>(
+export const failure = (
   context: PdContext,
   message: string,
   type: pdpb.ErrorType = ERROR_TYPE.UNKNOWN,
-): Response => ({ header: errorHeader(context, type, message) }) as Response;
+): { header: pdpb.IResponseHeader } => ({ header: errorHeader(context, type, message) });

@@ -66,12 +66,8 @@ function keyspaceMethods(cluster: Cluster): BoundMethod[] {
     stateChangedAt: Math.floor(cluster.bootstrapWallMs / 1000),
     config: {},
   });
-  const unknown = <T extends object>(): T =>
-    failure(
-      context,
-      "[PD:keyspace:ErrKeyspaceNotFound]keyspace does not exist",
-      ERROR_TYPE.ENTRY_NOT_FOUND,
-    ) as T;
+  const unknown = () =>
+    failure(context, "[PD:keyspace:ErrKeyspaceNotFound]keyspace does not exist", ERROR_TYPE.ENTRY_NOT_FOUND);
   return [
     clusterCall(cluster, KeyspaceService.LoadKeyspace, (request, reply) => {
       reply(request.name === "DEFAULT" ? { header: okHeader(context), keyspace: keyspace() } : unknown());

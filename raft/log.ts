@@ -161,7 +161,10 @@ export class RaftLog {
     const room = this.#applyingBytesMax - this.#applyingBytes;
     const high = this.#appliableTo(allowUnstable) + 1;
     const entries = this.slice(this.applying + 1, high, room, READY_CONTEXT);
-    assert(typeof entries !== "string", () => `committed entries are not readable: ${String(entries)}`);
+    assert(
+      typeof entries !== "string",
+      () => `committed entries are not readable: ${JSON.stringify(entries)}`,
+    );
     return entries;
   }
 

@@ -14,7 +14,7 @@ import type { LogIndex, Term } from "../base/ids.js";
 import type { Config } from "./config.js";
 import { RaftLog } from "./log.js";
 import type { MessageDraft } from "./message.js";
-import { ReadOnly } from "./read-only.js";
+import type { ReadOnly } from "./read-only.js";
 import type { TraceHook } from "./trace.js";
 import { traceMessage } from "./trace.js";
 import { ProgressTracker } from "./tracker/tracker.js";

@@ -27,7 +27,8 @@ import {
 } from "./message.js";
 import { propose } from "./proposals.js";
 import { Raft, TERM_MAX } from "./raft.js";
-import { broadcastHeartbeat, maybeCommit, maybeSendAppend, reduceUncommitted } from "./replication.js";
+import { broadcastHeartbeat } from "./heartbeat.js";
+import { maybeCommit, maybeSendAppend, reduceUncommitted } from "./replication.js";
 import { becomeFollower } from "./roles.js";
 import type { BasicStatus, ProgressVisitor, Status } from "./status.js";
 import { basicStatusOf, statusOf } from "./status.js";

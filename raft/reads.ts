@@ -3,12 +3,11 @@
  * that index is known to be current: by a round of heartbeats that came later (safe), or by the lease that
  * check-quorum implies. A leader that has committed nothing in its term does not know the commit index yet.
  */
-import { EMPTY_BYTES } from "../base/bytes.js";
 import type { LogIndex } from "../base/ids.js";
 import { draftMessage } from "./message.js";
 import type { Raft } from "./raft.js";
 import { ReadOnly } from "./read-only.js";
-import { broadcastHeartbeat } from "./replication.js";
+import { broadcastHeartbeat } from "./heartbeat.js";
 import type { Message } from "./types.js";
 import { NONE } from "./types.js";
 
@@ -44,8 +43,6 @@ function serve(raft: Raft, request: Message, waiting: number): boolean {
   confirmReads(raft);
   return true;
 }
-
-export const readContext = (raft: Raft): Uint8Array => raft.readOnly?.heartbeatContext() ?? EMPTY_BYTES;
 
 /** Answers all reads that the quorum of the present configuration has confirmed. */
 export function confirmReads(raft: Raft): void {

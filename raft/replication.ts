@@ -9,7 +9,7 @@ import { utf8 } from "../base/bytes.js";
 import type { LogIndex, Term } from "../base/ids.js";
 import { draftMessage, makeEntry, NO_ENTRIES, payloadBytes } from "./message.js";
 import type { Raft } from "./raft.js";
-import { confirmReads, readContext, releasePendingReads } from "./reads.js";
+import { confirmReads, releasePendingReads } from "./reads.js";
 import { readPosition } from "./read-only.js";
 import { traceReplicate, traceState } from "./trace.js";
 import type { Progress } from "./tracker/progress.js";
@@ -133,7 +133,7 @@ function maybeSendSnapshot(raft: Raft, progress: Progress): boolean {
   if (!progress.recentActive) return false;
   const snapshot = raft.log.snapshot(progress.requestedSnapshot, progress.id);
   if (snapshot === "snapshotTemporarilyUnavailable") return false;
-  assert(typeof snapshot !== "string", () => `storage cannot give a snapshot: ${String(snapshot)}`);
+  assert(typeof snapshot !== "string", () => `storage cannot give a snapshot: ${JSON.stringify(snapshot)}`);
   assert(snapshot.metadata.index > 0, "storage gave an empty snapshot for a compacted log");
   raft.logger.info("sending snapshot", {
     id: raft.id,
@@ -146,23 +146,6 @@ function maybeSendSnapshot(raft: Raft, progress: Progress): boolean {
   draft.snapshot = snapshot;
   raft.send(draft);
   return true;
-}
-
-export function broadcastHeartbeat(raft: Raft): void {
-  const context = readContext(raft);
-  for (const member of raft.tracker.members) {
-    if (member.id !== raft.id) sendHeartbeat(raft, member, context);
-  }
-}
-
-function sendHeartbeat(raft: Raft, progress: Progress, context: Uint8Array): void {
-  // Never above what the peer is known to hold: it may have lost nothing, but it may hold another leader's tail.
-  const commit = Math.min(progress.match, raft.log.committed);
-  const draft = draftMessage("MsgHeartbeat", progress.id);
-  draft.commit = commit as LogIndex;
-  draft.context = context;
-  raft.send(draft);
-  progress.sentCommit = commit;
 }
 
 export function sendTimeoutNow(raft: Raft, to: NodeId): void {

@@ -12,8 +12,8 @@ import { draftMessage } from "./message.js";
 import { propose } from "./proposals.js";
 import type { Raft } from "./raft.js";
 import { handleReadIndex } from "./reads.js";
+import { broadcastHeartbeat } from "./heartbeat.js";
 import {
-  broadcastHeartbeat,
   handleAppendResponse,
   handleHeartbeatResponse,
   handleSnapshotStatus,

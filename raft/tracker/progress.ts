@@ -8,7 +8,7 @@
  */
 import { assert } from "../../base/assert.js";
 import type { NodeId } from "../types.js";
-import { Inflights } from "./inflights.js";
+import type { Inflights } from "./inflights.js";
 
 export type ProgressState = "StateProbe" | "StateReplicate" | "StateSnapshot";
 /** A recorded vote of this node in the election that is under way. */

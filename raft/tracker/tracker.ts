@@ -9,7 +9,8 @@ import type { GroupCommit, VoteResult } from "../quorum/majority.js";
 import { EMPTY_QUORUM_INDEX, majorityCommitted, majorityVote } from "../quorum/majority.js";
 import type { ConfState, NodeId } from "../types.js";
 import { Inflights } from "./inflights.js";
-import { describeProgress, Progress } from "./progress.js";
+import type { Progress } from "./progress.js";
+import { describeProgress } from "./progress.js";
 
 /** Member sets, each ascending. `votersOutgoing` is non-empty exactly while the configuration is joint. */
 export interface TrackerConfig {
