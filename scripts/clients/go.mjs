@@ -7,7 +7,7 @@ import { missing, result, run, runChecks, step, tail, versionOf } from "./result
 const CLIENTS = join(ROOT, "test", "clients");
 const BIN = join(CLIENTS, "go", "bin");
 const PROGRAMS = ["rawkv", "wire", "history"];
-const ENV = { ...process.env, GOFLAGS: "-mod=mod", GOTOOLCHAIN: "local" };
+const ENV = { ...process.env, GOFLAGS: "-mod=readonly", GOTOOLCHAIN: "local" };
 
 const build = (directory, target, name) =>
   step(`go build ${name}`, "go", ["build", "-o", join(BIN, name), target], {

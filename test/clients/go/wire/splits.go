@@ -36,7 +36,7 @@ func (s *suite) split(ctx context.Context, keys ...[]byte) ([]*metapb.Region, er
 
 // bounded gives a region that has a start and an end, around a key of its own.
 func (s *suite) bounded(ctx context.Context) (place, error) {
-	for _, bound := range []string{"check/wire/bounded/a", "wire/bounded/z"} {
+	for _, bound := range []string{"check/wire/bounded/a", "check/wire/bounded/z"} {
 		at, err := s.locate(ctx, []byte(bound))
 		if err != nil {
 			return place{}, err
