@@ -154,8 +154,8 @@ describe("the rules", () => {
     expect(missingOpening(file("raft/x.ts", 'import "./a.js";\n'))).toHaveLength(1);
     expect(missingOpening(file("raft/x.ts", "/** What. */\n"))).toEqual([]);
     expect(defaultExports(file("raft/x.ts", "export default 5;\n"))).toHaveLength(1);
-    expect(leftOvers(file("raft/x.ts", `// TODO later\n`))).toHaveLength(1);
-    expect(leftOvers(file("raft/x.test.ts", `test.only("x", f);\n`))).toHaveLength(1);
+    expect(leftOvers(file("raft/x.ts", "// TODO later\n"))).toHaveLength(1);
+    expect(leftOvers(file("raft/x.test.ts", 'test.only("x", f);\n'))).toHaveLength(1);
   });
 
   test("see lists that differ, both ways", () => {
