@@ -1,5 +1,6 @@
 /**
- * Serves one method through grpc-js. Every kind of call is a stream of bytes here: unary is one message each way. Messages
+ * Serves one method through grpc-js. Every kind of call is a stream of bytes here: unary is one message each
+ * way. Messages
  * are decoded in this file, so that malformed bytes become a status and not an exception inside the transport.
  */
 import { type handleBidiStreamingCall, Metadata, type ServerDuplexStream } from "@grpc/grpc-js";

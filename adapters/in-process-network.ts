@@ -1,5 +1,6 @@
 /**
- * Calls inside one process, by bytes: everything is encoded and decoded as on a wire, so that no object is shared between
+ * Calls inside one process, by bytes: everything is encoded and decoded as on a wire, so that no object is
+ * shared between
  * caller and server and the codecs are exercised. What is sent in one turn arrives together in the next. Portable: the
  * embedded cluster, tests and the simulator use it.
  */

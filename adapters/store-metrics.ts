@@ -1,4 +1,7 @@
-/** A store's figures under TiKV's metric names where TiKV has them, read when asked: counting costs the store nothing. */
+/**
+ * A store's figures under TiKV's metric names where TiKV has them, read when asked: counting costs the store
+ * nothing.
+ */
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
 import type { Store } from "../store/index.js";
 

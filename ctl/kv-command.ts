@@ -1,4 +1,7 @@
-/** `raftwerk kv`: single keys from the shell, for a first look and for scripts. Keys and values are text, or hex with --hex. */
+/**
+ * `raftwerk kv`: single keys from the shell, for a first look and for scripts. Keys and values are text, or hex
+ * with --hex.
+ */
 import type { Command } from "commander";
 import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";

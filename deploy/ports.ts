@@ -1,4 +1,7 @@
-/** Asks before anything is started whether the ports are free: an old cluster on them would answer in place of the new. */
+/**
+ * Asks before anything is started whether the ports are free: an old cluster on them would answer in place of the
+ * new.
+ */
 import { createServer } from "node:net";
 import { RaftwerkError } from "../base/index.js";
 

@@ -1,6 +1,6 @@
 /**
- * A whole cluster inside one process: PD and stores of the same classes as in production, over an in-process network that
- * still carries bytes. For programs that want the engine inside and for tests.
+ * A whole cluster inside one process: PD and stores of the same classes as in production, over an in-process
+ * network that still carries bytes. For programs that want the engine inside and for tests.
  *
  *   await using cluster = await Cluster.start({ stores: 3 });
  *   await cluster.client.put(utf8("key"), utf8("value"));

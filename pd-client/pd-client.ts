@@ -1,5 +1,6 @@
 /**
- * The client of PD that stores and our own client share. It finds the leader among the endpoints by GetMembers, keeps to
+ * The client of PD that stores and our own client share. It finds the leader among the endpoints by GetMembers,
+ * keeps to
  * it, and looks again whenever a call says that it is not the leader or cannot be reached: errors of the transport mean
  * "ask another PD", errors in the header mean "this PD answered". The cluster id is checked on every answer.
  */
@@ -118,7 +119,9 @@ export class PdClient {
   }
 
   getStore(storeId: number, callback: PdCallback<metapb.Store>): void {
-    this.#call(PdService.GetStore, { storeId }, (error, response) => callback(error, response?.store ?? undefined));
+    this.#call(PdService.GetStore, { storeId }, (error, response) =>
+      callback(error, response?.store ?? undefined),
+    );
   }
 
   getAllStores(callback: PdCallback<metapb.Store[]>): void {
@@ -171,7 +174,9 @@ export class PdClient {
   }
 
   getClusterConfig(callback: PdCallback<metapb.Cluster>): void {
-    this.#call(PdService.GetClusterConfig, {}, (error, response) => callback(error, response?.cluster ?? undefined));
+    this.#call(PdService.GetClusterConfig, {}, (error, response) =>
+      callback(error, response?.cluster ?? undefined),
+    );
   }
 
   /** A stream that reconnects by itself; `onReconnect` at every new beginning, the first included. */
@@ -196,7 +201,8 @@ export class PdClient {
     const order = [this.#leader, ...this.#endpoints.filter((endpoint) => endpoint !== this.#leader)];
     const ask = (at: number, last: Error | undefined): void => {
       const endpoint = order[at];
-      if (endpoint === undefined || endpoint === "") return callback(last ?? new Error("no PD endpoint was given"));
+      if (endpoint === undefined || endpoint === "")
+        return callback(last ?? new Error("no PD endpoint was given"));
       const channel = this.#network.channel(endpoint);
       callUnary(channel, PdService.GetMembers, {}, { timeoutMs: this.#callTimeoutMs }, (error, response) => {
         if (error !== undefined || response === undefined) return ask(at + 1, error);
@@ -265,7 +271,8 @@ export class PdClient {
   }
 }
 
-const closedError = (): RaftwerkError => new RaftwerkError("closed", "the PD client is closed", { retry: "never" });
+const closedError = (): RaftwerkError =>
+  new RaftwerkError("closed", "the PD client is closed", { retry: "never" });
 
 const backoffMs = (attempt: number): number => Math.min(RETRY_MS_MIN * 2 ** attempt, RETRY_MS_MAX);
 

@@ -1,6 +1,7 @@
 /**
  * The region heartbeat stream: reports of leaders up, operator steps down. Opened again with back-off when it breaks,
- * against whoever leads PD then; what was sent on a broken stream is lost, so each beginning asks for all reports again.
+ * against whoever leads PD then; what was sent on a broken stream is lost, so each beginning asks for all
+ * reports again.
  */
 import type { Env } from "../base/index.js";
 import { type ClientCall, PdService, type pdpb, type RpcNetwork } from "../proto/index.js";

@@ -28,7 +28,8 @@ export class TsoStream {
 
   /** (physical ms << 18) + logical; greater than every timestamp given out before the call. */
   get(callback: TimestampCallback): void {
-    if (this.#closed) return callback(new RaftwerkError("closed", "the stream is closed", { retry: "never" }), undefined);
+    if (this.#closed)
+      return callback(new RaftwerkError("closed", "the stream is closed", { retry: "never" }), undefined);
     this.#waiting.push(callback);
     if (this.#scheduled) return;
     this.#scheduled = true;

@@ -93,7 +93,10 @@ export class Cluster {
     this.#storage.flush(callback);
   }
 
-  /** One transaction, only if there is no cluster: two stores that bootstrap at once must not make two first regions. */
+  /**
+   * One transaction, only if there is no cluster: two stores that bootstrap at once must not make two first
+   * regions.
+   */
   bootstrap(store: metapb.Store, region: RegionMeta, callback: ClusterCallback): void {
     const { keys, config } = this.context;
     const wallNs = this.wallNs();

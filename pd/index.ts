@@ -1,4 +1,7 @@
-/** The Placement Driver: ids, timestamps, the map of the key space, and the plans that keep regions replicated and spread. */
+/**
+ * The Placement Driver: ids, timestamps, the map of the key space, and the plans that keep regions replicated and
+ * spread.
+ */
 export { PdConfig } from "./config.js";
 export { EmbeddedMetaStore } from "./embedded-meta-store.js";
 export type { HttpReply, HttpRequest } from "./http.js";

@@ -1,4 +1,7 @@
-/** The keys of PD's metadata, those of a real PD. All but the cluster id's contain the cluster id. (pd-rules annex C) */
+/**
+ * The keys of PD's metadata, those of a real PD. All but the cluster id's contain the cluster id. (pd-rules annex
+ * C)
+ */
 import { metaKey } from "./meta-store.js";
 
 const twentyDigits = (id: number): string => String(id).padStart(20, "0");

@@ -1,4 +1,7 @@
-/** Orders of an administrator: what becomes of them, what is refused. (PD: create_operator_test.go, operator_test.go) */
+/**
+ * Orders of an administrator: what becomes of them, what is refused. (PD: create_operator_test.go,
+ * operator_test.go)
+ */
 import { describe, expect, test } from "vitest";
 import { must, utf8 } from "../base/index.js";
 import { metapb } from "../proto/index.js";

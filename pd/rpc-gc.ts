@@ -1,4 +1,7 @@
-/** The calls about garbage collection points, new and old form. Old ones fail as transport errors. (pd-rules 12.9, 12.10) */
+/**
+ * The calls about garbage collection points, new and old form. Old ones fail as transport errors. (pd-rules 12.9,
+ * 12.10)
+ */
 import { fromUtf8, utf8 } from "../base/index.js";
 import { type BoundMethod, PdService, type pdpb, RPC_CODE } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";

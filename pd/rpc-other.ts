@@ -1,4 +1,7 @@
-/** Health, keyspace DEFAULT, the few keys of etcd's API that clients read, and the calls that are answered by form only. */
+/**
+ * Health, keyspace DEFAULT, the few keys of etcd's API that clients read, and the calls that are answered by form
+ * only.
+ */
 import { nextKey } from "../base/index.js";
 import {
   bindMethod,

@@ -1,4 +1,7 @@
-/** AskSplit, AskBatchSplit, ReportSplit, ReportBatchSplit: ids for new regions and a look at what came out. (pd-rules 5.1) */
+/**
+ * AskSplit, AskBatchSplit, ReportSplit, ReportBatchSplit: ids for new regions and a look at what came out.
+ * (pd-rules 5.1)
+ */
 import { compareBytes, equalBytes } from "../base/index.js";
 import { type BoundMethod, type metapb, PdService, type pdpb } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";

@@ -1,4 +1,7 @@
-/** Bootstrap and the calls about stores: PutStore with its address rules, StoreHeartbeat, reads. (pd-rules 1.4, 3.1, 3.2) */
+/**
+ * Bootstrap and the calls about stores: PutStore with its address rules, StoreHeartbeat, reads. (pd-rules 1.4, 3.1,
+ * 3.2)
+ */
 import { type BoundMethod, metapb, PdService, type pdpb, RPC_CODE } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
 import type { PdContext } from "./context.js";

@@ -117,7 +117,10 @@ export class TimestampOracle {
     this.#reset();
   }
 
-  /** Takes `count` timestamps; the answer names the last. Answers at once except in the first moments and on overflow. */
+  /**
+   * Takes `count` timestamps; the answer names the last. Answers at once except in the first moments and on
+   * overflow.
+   */
   generate(count: number, callback: TimestampCallback): void {
     if (!(count > 0)) return callback(failed("tso count should be positive"), undefined);
     if (!this.#leadership.isServing()) {

@@ -1,6 +1,7 @@
 /**
  * `Codec`s over the generated classes. Encoding writes into one scratch buffer that is reused, and returns a fresh
- * exact copy: a message never shares memory with another. Decoding always sees a plain `Uint8Array`, so that byte fields
+ * exact copy: a message never shares memory with another. Decoding always sees a plain `Uint8Array`, so that
+ * byte fields
  * are plain too, whatever a transport delivers; they alias the input. Encoding is synchronous and cannot nest, which
  * is what makes the shared scratch buffer safe.
  */

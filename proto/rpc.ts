@@ -146,7 +146,10 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** A connection to one address, shared by all who ask for it; connects lazily and reconnects by itself for new calls. */
+/**
+ * A connection to one address, shared by all who ask for it; connects lazily and reconnects by itself for new
+ * calls.
+ */
 export interface RpcChannel {
   open<Request, Response, RequestInit, ResponseInit>(
     method: MethodDefinition<Request, Response, RequestInit, ResponseInit>,

@@ -1,4 +1,7 @@
-/** What a leader says to stay leader: an empty message that carries the commit index and the reads that wait for a quorum. */
+/**
+ * What a leader says to stay leader: an empty message that carries the commit index and the reads that wait for a
+ * quorum.
+ */
 import { EMPTY_BYTES } from "../base/bytes.js";
 import type { LogIndex } from "../base/ids.js";
 import { draftMessage } from "./message.js";

@@ -1,5 +1,6 @@
 /**
- * What a normal log entry says. First byte 1 or 3: a batch of writes in a compact form of our own (stores of raftwerk never
+ * What a normal log entry says. First byte 1 or 3: a batch of writes in a compact form of our own (stores of
+ * raftwerk never
  * share a group with TiKV's stores, and this form is encoded once and applied without building objects). First byte 2:
  * an administrative command as `raft_cmdpb.RaftCmdRequest`.
  *

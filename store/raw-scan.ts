@@ -1,7 +1,7 @@
 /**
  * Scans of raw keys: page by page until the limit is met or the range is done. Clients take an answer with fewer rows
- * than they asked for as the end of the region, so a page that is cut by its bytes, or thinned out by expired rows, must
- * never become an answer by itself. Each page is linearizable; a scan of several pages is not one snapshot.
+ * than they asked for as the end of the region, so a page that is cut by its bytes, or thinned out by expired
+ * rows, must never become an answer by itself. Each page is linearizable; a scan of several pages is not one snapshot.
  */
 import { compareBytes, nextKey, type Row } from "../base/index.js";
 import type { kvrpcpb } from "../proto/index.js";

@@ -1,7 +1,8 @@
 /**
- * The data phase of a snapshot: region state is `applying` on disk already, so a crash at any step leads back here at the
- * next start. Delete what was in the range, load chunk after chunk, one per turn of the event loop, then make the region
- * `normal` and drop the chunks. Deleting and loading again is idempotent. (raftstore rules 8.10)
+ * The data phase of a snapshot: region state is `applying` on disk already, so a crash at any step leads back
+ * here at the
+ * next start. Delete what was in the range, load chunk after chunk, one per turn of the event loop, then make
+ * the region `normal` and drop the chunks. Deleting and loading again is idempotent. (raftstore rules 8.10)
  */
 import { assert, compareBytes, DATA_KEY_SPACES, type Engine, type Env } from "../base/index.js";
 import { dataEndKey, dataKey, regionStateKey, snapshotChunkKey, snapshotRange } from "../region/keys.js";

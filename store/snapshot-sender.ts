@@ -1,6 +1,6 @@
 /**
- * Sends a region's data to another store: an engine snapshot taken in the turn in which Raft hands out the message, then
- * the rows in chunks, as fast as the connection takes them and never more than a few chunks in memory.
+ * Sends a region's data to another store: an engine snapshot taken in the turn in which Raft hands out the
+ * message, then the rows in chunks, as fast as the connection takes them and never more than a few chunks in memory.
  */
 import { DATA_KEY_SPACES, type Engine, type EngineSnapshot, type Env } from "../base/index.js";
 import { type raft_serverpb, TikvService } from "../proto/index.js";

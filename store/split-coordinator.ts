@@ -1,5 +1,6 @@
 /**
- * From the wish to split (by size, by PD, by a client) to the proposed command: choose the keys, get ids from PD, propose
+ * From the wish to split (by size, by PD, by a client) to the proposed command: choose the keys, get ids from
+ * PD, propose
  * with the epoch under which the keys were checked. Sizes are kept by counting writes and corrected by scanning, a page
  * a turn, so that a check never holds up the region's writes. (raftstore rules 6.1, 14)
  */
