@@ -72,6 +72,12 @@ describe("the tree", () => {
     expect(production.flatMap(missingOpening)).toEqual([]);
   });
 
+  test("has a README in every folder", () => {
+    const folders = [...new Set(production.map((file) => folderOf(file.path)))];
+    expect(folders.length).toBeGreaterThan(10);
+    expect(folders.filter((folder) => !existsSync(join(root, folder, "README.md")))).toEqual([]);
+  });
+
   test("exports by name and leaves nothing unfinished", () => {
     const own = files.filter((file) => !file.path.startsWith("test/tidy"));
     expect([...own.flatMap(defaultExports), ...own.flatMap(leftOvers)]).toEqual([]);
