@@ -132,26 +132,58 @@ func (w *writer) write(client *rawkv.Client, registers []*register, worker int, 
 	}
 }
 
+// read takes turns: one key, then a scan over neighbours, which have other writers.
 func (w *writer) read(client *rawkv.Client, registers []*register, stop time.Time) {
-	for time.Now().Before(stop) {
-		at := registers[rand.IntN(len(registers))]
-		least := max(at.acknowledged.Load(), at.seen.Load())
+	for turn := 0; time.Now().Before(stop); turn++ {
+		from, count := rand.IntN(len(registers)), 1
+		if turn%2 == 1 {
+			count = min(scanned, len(registers)-from)
+		}
+		some := registers[from : from+count]
+		least := make([]int64, count)
+		for i, at := range some {
+			least[i] = max(at.acknowledged.Load(), at.seen.Load())
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), w.timeout)
-		raw, err := client.Get(ctx, []byte(at.key))
+		found, err := w.lookUp(ctx, client, some)
 		cancel()
 		if err != nil {
 			w.failed(err)
 			continue
 		}
 		w.reads.Add(1)
-		value, err := decode(raw)
-		if most := at.sent.Load(); err != nil || value < least || value > most {
-			w.violations.Add(1)
-			fmt.Fprintf(os.Stderr, "VIOLATION %s: read %d, wanted %d to %d (%v)\n", at.key, value, least, most, err)
-			continue
+		for i, at := range some {
+			w.judge(at, found[at.key], least[i])
 		}
-		for seen := at.seen.Load(); value > seen && !at.seen.CompareAndSwap(seen, value); seen = at.seen.Load() {
-		}
+	}
+}
+
+// scanned is how many keys one scan covers.
+const scanned = 32
+
+// lookUp reads one key by a get, several neighbours by a scan.
+func (w *writer) lookUp(ctx context.Context, client *rawkv.Client, some []*register) (map[string][]byte, error) {
+	first, last := []byte(some[0].key), []byte(some[len(some)-1].key)
+	if len(some) == 1 {
+		value, err := client.Get(ctx, first)
+		return map[string][]byte{some[0].key: value}, err
+	}
+	keys, values, err := client.Scan(ctx, first, append(last, 0), len(some))
+	found := map[string][]byte{}
+	for i, key := range keys {
+		found[string(key)] = values[i]
+	}
+	return found, err
+}
+
+func (w *writer) judge(at *register, raw []byte, least int64) {
+	value, err := decode(raw)
+	if most := at.sent.Load(); err != nil || value < least || value > most {
+		w.violations.Add(1)
+		fmt.Fprintf(os.Stderr, "VIOLATION %s: read %d, wanted %d to %d (%v)\n", at.key, value, least, most, err)
+		return
+	}
+	for seen := at.seen.Load(); value > seen && !at.seen.CompareAndSwap(seen, value); seen = at.seen.Load() {
 	}
 }
 
