@@ -72,6 +72,9 @@ class Checks:
         """Splits at the keys and waits until PD knows the new regions."""
         for key in keys:
             region = self.region_of(key)
+            # An earlier run may have split there; PD would wait a minute for a split that cannot be.
+            if region["start_key"].lower() == key.hex():
+                continue
             self.operator(name="split-region", region_id=region["id"], policy="usekey", keys=[key.hex()])
             eventually(f"a split at {key!r}", lambda: self.region_of(key)["start_key"].lower() == key.hex())
 

@@ -139,6 +139,8 @@ final class Checks {
   /** Splits at the key and waits until PD knows the new regions. */
   void split(ByteString key) throws Exception {
     String wanted = hex(key, "");
+    // An earlier run may have split there; PD would wait a minute for a split that cannot be.
+    if (find(START, region(key)).equals(wanted)) return;
     operator(
         String.format(
             "{\"name\":\"split-region\",\"region_id\":%s,\"policy\":\"usekey\",\"keys\":[\"%s\"]}",
