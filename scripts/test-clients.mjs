@@ -6,10 +6,15 @@ import { join } from "node:path";
 import { Cluster, ROOT } from "./clients/cluster.mjs";
 import { buildGo, testGo } from "./clients/go.mjs";
 import { buildJava, testJava } from "./clients/java.mjs";
+import { buildPython, testPython } from "./clients/python.mjs";
 import { finish, killChildren, result } from "./clients/results.mjs";
 
 /** Each builds before the cluster starts, so that no compiler competes with it, and tests if that worked. */
-const SUITES = { go: { build: buildGo, test: testGo }, java: { build: buildJava, test: testJava } };
+const SUITES = {
+  go: { build: buildGo, test: testGo },
+  java: { build: buildJava, test: testJava },
+  python: { build: buildPython, test: testPython },
+};
 
 const wanted = process.argv.slice(2);
 const unknown = wanted.filter((name) => !(name in SUITES));

@@ -185,12 +185,27 @@ def many_keys(suite):
         client.batch_put(dict(pairs))
         same(client.scan(pairs[10][0], pairs[20][0], 1000, include_start=False, include_end=True), pairs[11:21])
 
+    def scan_without_its_start(client):
+        pairs = numbered(50)
+        client.batch_put(dict(pairs))
+        same(client.scan(pairs[10][0], pairs[20][0], 1000, include_start=False), pairs[11:20])
+
+    def keys_that_differ_by_a_zero_byte(client):
+        client.batch_put({PREFIX + b"a": b"1", PREFIX + b"a\0": b"2"})
+        same(client.scan(PREFIX, END, 10), [(PREFIX + b"a", b"1"), (PREFIX + b"a\0", b"2")])
+
     def scan_keys(client):
         client.batch_put(dict(numbered(100)))
         same(client.scan_keys(PREFIX, END, 1000), [key for key, _ in numbered(100)])
 
     def scan_of_an_empty_range(client):
         same(client.scan(PREFIX + b"x", PREFIX + b"y", 10), [])
+
+    def delete_range_with_its_end_but_not_its_start(client):
+        pairs = numbered(10)
+        client.batch_put(dict(pairs))
+        client.delete_range(pairs[2][0], pairs[5][0], include_start=False, include_end=True)
+        same(client.scan(PREFIX, END, 1000), pairs[:3] + pairs[6:])
 
     def delete_range(client):
         pairs = numbered(100)
@@ -199,7 +214,8 @@ def many_keys(suite):
         same(client.scan(PREFIX, END, 1000), pairs[:20] + pairs[80:])
 
     checks = [batch_put_and_batch_get, batch_get_leaves_absent_keys_out, batch_delete, scan, scan_with_a_limit]
-    for run in [*checks, scan_with_both_bounds, scan_keys, scan_of_an_empty_range, delete_range]:
+    checks += [scan_with_both_bounds, scan_without_its_start, keys_that_differ_by_a_zero_byte, scan_keys]
+    for run in [*checks, scan_of_an_empty_range, delete_range, delete_range_with_its_end_but_not_its_start]:
         suite.check(run)
 
 
@@ -248,7 +264,30 @@ def concurrent(suite, address):
         asyncio.get_event_loop().run_until_complete(writers())
         same(len(client.scan(PREFIX + b"w", END, 10_000)), 16 * 50)
 
+    async def writer_until(client, done):
+        key, count = PREFIX + b"a", 0
+        while not done.is_set() or count < 20:
+            await client.put(key, b"%d" % count)
+            same(await client.get(key), b"%d" % count)
+            count += 1
+
+    async def leaders_and_writer():
+        client = await AsyncRawClient.connect([address])
+        done = asyncio.Event()
+        writing = asyncio.ensure_future(writer_until(client, done))
+        try:
+            for _ in range(3):
+                # Orders are blocking calls; the writer goes on meanwhile.
+                await asyncio.get_running_loop().run_in_executor(None, suite.pd.move_leader, PREFIX + b"a")
+        finally:
+            done.set()
+        await writing
+
+    def a_writer_sees_no_error_while_leaders_move(client):
+        asyncio.get_event_loop().run_until_complete(leaders_and_writer())
+
     suite.check(many_writers_at_once)
+    suite.check(a_writer_sees_no_error_while_leaders_move)
 
 
 def main():
