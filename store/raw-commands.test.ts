@@ -51,6 +51,12 @@ describe("the context of a command", () => {
     });
   });
 
+  test("of an API version with keyspaces is refused, one with times to live is not", () => {
+    const stores = Stores.led();
+    expect(errorFor(stores, { apiVersion: 1 })).toBeUndefined();
+    expect(errorFor(stores, { apiVersion: 2 })?.message).toMatch(/API version V2/);
+  });
+
   test("of another version is refused with the regions that are here now, both ways", () => {
     const stores = Stores.led();
     for (const version of [0, 9]) {
