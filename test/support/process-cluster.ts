@@ -241,7 +241,9 @@ export class ProcessCluster {
 
   async #isReplicated(replicas: number): Promise<boolean> {
     const regions = await this.regions();
-    return regions.length > 0 && regions.every((region) => voters(region).length >= replicas);
+    const isServed = (region: RegionJson): boolean =>
+      voters(region).length >= replicas && (region.leader?.store_id ?? 0) > 0;
+    return regions.length > 0 && regions.every(isServed);
   }
 
   #add(name: string, args: readonly string[]): void {
