@@ -1,8 +1,7 @@
 /**
- * From the wish to split (by size, by PD, by a client) to the proposed command: choose the keys, get ids from
- * PD, propose
- * with the epoch under which the keys were checked. Sizes are kept by counting writes and corrected by scanning, a page
- * a turn, so that a check never holds up the region's writes. (raftstore rules 6.1, 14)
+ * From the wish to split (by size, by PD, by a client) to the proposed command: choose the keys, get ids from PD,
+ * propose with the epoch under which the keys were checked. Sizes are kept by counting writes and corrected by
+ * scanning, a page a turn, so that a check never holds up the region's writes. (raftstore rules 6.1, 14)
  */
 import { compareBytes, type Engine, type Env, peerId, regionId } from "../base/index.js";
 import { plainError, type RegionError } from "../region/errors.js";
