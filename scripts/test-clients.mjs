@@ -1,13 +1,13 @@
 // Runs TiKV's official clients against a cluster of our own: `npm run test:clients`. A tool chain that is missing is
 // named; under CI that fails. Ends with one line: N passed, N failed.
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Cluster, ROOT } from "./clients/cluster.mjs";
 import { buildGo, testGo } from "./clients/go.mjs";
 import { buildJava, testJava } from "./clients/java.mjs";
 import { buildPython, testPython } from "./clients/python.mjs";
-import { finish, killChildren, result } from "./clients/results.mjs";
+import { finish, killChildren, result, step } from "./clients/results.mjs";
 
 /** Each builds before the cluster starts, so that no compiler competes with it, and tests if that worked. */
 const SUITES = {
@@ -38,9 +38,9 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
 }
 
 try {
-  if (!existsSync(join(ROOT, "dist", "ctl", "main.js"))) {
-    throw new Error("there is no dist/: run `npm ci` or `npm run build` first");
-  }
+  // What is tested must be what is in the sources now.
+  if (!(await step("npm run build", "npm", ["run", "build"], { cwd: ROOT })))
+    throw new Error("it is not compiled");
   const built = [];
   for (const [, suite] of suites) if (await suite.build(directory)) built.push(suite);
   if (built.length > 0) {

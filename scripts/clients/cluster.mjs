@@ -82,28 +82,56 @@ export class Cluster {
     return existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : { stores: [] };
   }
 
-  /** Kills a store's process as a power cut would; resolves with the command that starts it again. */
-  async killStore(index) {
-    const store = this.description.stores[index];
-    process.kill(store.pid, "SIGKILL");
-    for (let waited = 0; waited < 10_000; waited += 50) {
-      const command = new RegExp(`^ *npx raftwerk (store .*--addr ${store.addr} .*)$`, "m").exec(
-        this.#output,
-      );
-      if (command !== null) return command[1].split(" ");
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-    throw new Error(`the playground does not say how to start store ${store.addr} again:\n${this.#output}`);
+  /** By address: the command of each server that was killed here, and its present process. */
+  #again = new Map();
+
+  /** The address of the store that leads the region of a key, as PD knows it. */
+  async leaderOf(key) {
+    const wanted = Buffer.from(key).toString("hex").toUpperCase();
+    const { regions } = await (await fetch(`http://${this.pd}/pd/api/v1/regions`)).json();
+    const region = regions.find(
+      ({ start_key, end_key }) => start_key <= wanted && (end_key === "" || wanted < end_key),
+    );
+    return this.description.stores.find(({ id }) => id === region.leader.store_id).addr;
   }
 
-  #restarted = [];
+  /** Kills the server at an address as a power cut would; `startAgain` starts it on its directory. */
+  async kill9(address) {
+    const known = this.#again.get(address);
+    if (known !== undefined) {
+      known.child.kill("SIGKILL");
+      return;
+    }
+    const { pd, stores } = this.description;
+    const { pid } = address === this.pd ? pd : stores.find(({ addr }) => addr === address);
+    process.kill(pid, "SIGKILL");
+    this.#again.set(address, { args: await this.#commandOf(address), child: undefined });
+  }
 
-  startAgain(args) {
-    const child = spawn(process.execPath, ["bin/raftwerk.js", ...args], {
+  /** The playground says how to start a server again that has died. */
+  async #commandOf(address) {
+    const command = new RegExp(
+      `^ *npx raftwerk (.*(?:--addr|--client-urls) (?:http://)?${address} .*)$`,
+      "m",
+    );
+    for (let waited = 0; waited < 10_000; waited += 50) {
+      const found = command.exec(this.#output);
+      if (found !== null) return found[1].split(" ");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    throw new Error(`the playground does not say how to start ${address} again:\n${this.#output}`);
+  }
+
+  startAgain(address) {
+    const server = this.#again.get(address);
+    server.child = spawn(process.execPath, ["bin/raftwerk.js", ...server.args], {
       cwd: ROOT,
       stdio: "ignore",
     });
-    this.#restarted.push(child);
+  }
+
+  get #restarted() {
+    return [...this.#again.values()].flatMap(({ child }) => child ?? []);
   }
 
   /** Stops everything: politely, then by force, also what the playground left behind. */
