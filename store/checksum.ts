@@ -4,6 +4,7 @@
  */
 import { EMPTY_BYTES } from "../base/index.js";
 import type { kvrpcpb } from "../proto/index.js";
+import { wrongApiVersion } from "./api-version.js";
 import type { RawCommands } from "./raw-commands.js";
 
 const POLYNOMIAL = 0xc96c5795d7870f42n;
@@ -27,6 +28,8 @@ export function rawChecksum(
   request: kvrpcpb.IRawChecksumRequest,
   reply: (response: kvrpcpb.IRawChecksumResponse) => void,
 ): void {
+  const refused = wrongApiVersion(request.context, "raw_checksum");
+  if (refused !== undefined) return reply({ error: refused });
   const ranges = request.ranges ?? [];
   let checksum = 0n;
   let totalKvs = 0;

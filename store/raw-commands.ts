@@ -11,6 +11,7 @@ import { dataKey } from "../region/keys.js";
 import type { Peer } from "../region/peer.js";
 import { expiryOf, liveValue, rawTrailer } from "../region/raw-value.js";
 import { containsKey, type Region } from "../region/region.js";
+import { wrongApiVersion, wrongApiVersionPairs } from "./api-version.js";
 import type { StoreConfig } from "./config.js";
 import type { CommandContext } from "./context.js";
 import { type RawScan, RawScanner } from "./raw-scan.js";
@@ -40,6 +41,8 @@ export class RawCommands {
   }
 
   get(request: kvrpcpb.IRawGetRequest, reply: Reply<kvrpcpb.IRawGetResponse>): void {
+    const refused = wrongApiVersion(request.context, "raw_get");
+    if (refused !== undefined) return reply({ error: refused });
     const key = request.key ?? EMPTY_BYTES;
     const peer = this.#peerFor(request.context, [key]);
     if (!("peer" in peer)) return reply({ regionError: peer });
@@ -52,6 +55,8 @@ export class RawCommands {
   }
 
   batchGet(request: kvrpcpb.IRawBatchGetRequest, reply: Reply<kvrpcpb.IRawBatchGetResponse>): void {
+    const refused = wrongApiVersionPairs(request.context, "raw_batch_get");
+    if (refused !== undefined) return reply({ pairs: refused });
     const keys = request.keys ?? [];
     const found = this.#peerFor(request.context, keys);
     if (!("peer" in found)) return reply({ regionError: found });
@@ -69,6 +74,8 @@ export class RawCommands {
   }
 
   keyTtl(request: kvrpcpb.IRawGetKeyTTLRequest, reply: Reply<kvrpcpb.IRawGetKeyTTLResponse>): void {
+    const refused = wrongApiVersion(request.context, "raw_get_key_ttl");
+    if (refused !== undefined) return reply({ error: refused });
     const key = request.key ?? EMPTY_BYTES;
     const found = this.#peerFor(request.context, [key]);
     if (!("peer" in found)) return reply({ regionError: found });
@@ -84,6 +91,8 @@ export class RawCommands {
   }
 
   put(request: kvrpcpb.IRawPutRequest, reply: Reply<kvrpcpb.IRawPutResponse>): void {
+    const refused = wrongApiVersion(request.context, "raw_put");
+    if (refused !== undefined) return reply({ error: refused });
     const key = request.key ?? EMPTY_BYTES;
     const value = request.value ?? EMPTY_BYTES;
     const found = this.#peerFor(request.context, [key]);
@@ -101,6 +110,8 @@ export class RawCommands {
   }
 
   batchPut(request: kvrpcpb.IRawBatchPutRequest, reply: Reply<kvrpcpb.IRawBatchPutResponse>): void {
+    const refused = wrongApiVersion(request.context, "raw_batch_put");
+    if (refused !== undefined) return reply({ error: refused });
     const pairs = request.pairs ?? [];
     const keys = pairs.map((pair) => pair.key ?? EMPTY_BYTES);
     const found = this.#peerFor(request.context, keys);
@@ -138,14 +149,20 @@ export class RawCommands {
   }
 
   delete(request: kvrpcpb.IRawDeleteRequest, reply: Reply<kvrpcpb.IRawDeleteResponse>): void {
+    const refused = wrongApiVersion(request.context, "raw_delete");
+    if (refused !== undefined) return reply({ error: refused });
     this.#deleteKeys(request.context, [request.key ?? EMPTY_BYTES], request.cf, reply);
   }
 
   batchDelete(request: kvrpcpb.IRawBatchDeleteRequest, reply: Reply<kvrpcpb.IRawBatchDeleteResponse>): void {
+    const refused = wrongApiVersion(request.context, "raw_batch_delete");
+    if (refused !== undefined) return reply({ error: refused });
     this.#deleteKeys(request.context, request.keys ?? [], request.cf, reply);
   }
 
   deleteRange(request: kvrpcpb.IRawDeleteRangeRequest, reply: Reply<kvrpcpb.IRawDeleteRangeResponse>): void {
+    const refused = wrongApiVersion(request.context, "raw_delete_range");
+    if (refused !== undefined) return reply({ error: refused });
     const start = request.startKey ?? EMPTY_BYTES;
     const end = request.endKey ?? EMPTY_BYTES;
     const found = this.#peerFor(request.context, []);
@@ -172,6 +189,8 @@ export class RawCommands {
   }
 
   compareAndSwap(request: kvrpcpb.IRawCASRequest, reply: Reply<kvrpcpb.IRawCASResponse>): void {
+    const refused = wrongApiVersion(request.context, "raw_compare_and_swap");
+    if (refused !== undefined) return reply({ error: refused });
     const key = request.key ?? EMPTY_BYTES;
     const value = request.delete ? undefined : (request.value ?? EMPTY_BYTES);
     const found = this.#peerFor(request.context, [key]);
@@ -200,6 +219,8 @@ export class RawCommands {
   }
 
   scan(request: kvrpcpb.IRawScanRequest, reply: Reply<kvrpcpb.IRawScanResponse>): void {
+    const refused = wrongApiVersionPairs(request.context, "raw_scan");
+    if (refused !== undefined) return reply({ kvs: refused });
     const found = this.#peerFor(request.context, []);
     if (!("peer" in found)) return reply({ regionError: found });
     const scan: RawScan = {
@@ -217,6 +238,8 @@ export class RawCommands {
   }
 
   batchScan(request: kvrpcpb.IRawBatchScanRequest, reply: Reply<kvrpcpb.IRawBatchScanResponse>): void {
+    const refused = wrongApiVersionPairs(request.context, "raw_batch_scan");
+    if (refused !== undefined) return reply({ kvs: refused });
     const found = this.#peerFor(request.context, []);
     if (!("peer" in found)) return reply({ regionError: found });
     const ranges = request.ranges ?? [];
