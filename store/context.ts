@@ -6,7 +6,6 @@ import { epochFromProto, type RegionEpoch } from "../region/region.js";
 import type { kvrpcpb } from "../proto/index.js";
 import {
   mismatchPeerId,
-  plainError,
   regionNotFound,
   regionNotInitialized,
   type RegionError,
@@ -15,9 +14,6 @@ import {
   storeNotMatch,
 } from "../region/errors.js";
 import type { Peer } from "../region/peer.js";
-
-/** Number of the last version of the API whose keys are stored as they come (kvrpcpb.APIVersion). */
-const API_V1_TTL = 1;
 
 export interface CommandContext {
   check(context: kvrpcpb.IContext | null | undefined): { readonly peer: Peer } | RegionError;
@@ -52,10 +48,6 @@ export class ContextChecker implements CommandContext {
     if (term !== 0 && peer.term > term + 1) return staleCommand();
     const epoch = epochFromProto(context?.regionEpoch);
     if (epoch.version !== peer.region.epoch.version) return peer.epochError(epoch);
-    const apiVersion = context?.apiVersion ?? 0;
-    // Keys of API V2 carry a keyspace; written as they are, they would later be read as raw keys of V1.
-    if (apiVersion > API_V1_TTL)
-      return plainError(`API version V${apiVersion} is off: this cluster stores V1 keys`);
     return { peer };
   }
 }

@@ -85,9 +85,16 @@ func statuses(s *suite) {
 		request := at.context()
 		request.ApiVersion = kvrpcpb.APIVersion_V2
 		answer, err := at.client.RawGet(ctx, &kvrpcpb.RawGetRequest{Context: request, Key: rawKey("a")})
-		// A plain error in TiKV; ours is a region error without a variant, so that every command can give it.
-		if err == nil && answer.GetError() == "" && answer.GetRegionError().GetMessage() == "" {
-			err = fmt.Errorf("got %v", answer)
+		if err != nil {
+			return err
+		}
+		// No region error: after that a client would ask again.
+		if answer.GetError() == "" || answer.GetRegionError() != nil {
+			return fmt.Errorf("got %v", answer)
+		}
+		scan, err := at.client.RawScan(ctx, &kvrpcpb.RawScanRequest{Context: request, StartKey: rawKey(""), Limit: 1})
+		if err == nil && (len(scan.GetKvs()) != 1 || scan.GetKvs()[0].GetError().GetAbort() == "") {
+			err = fmt.Errorf("got %v", scan)
 		}
 		return err
 	})
