@@ -8,15 +8,19 @@ const FOLDER = join(ROOT, "test", "clients", "python");
 const VENV = join(FOLDER, "venv");
 const PYTHON = join(VENV, "bin", "python");
 
-/** Makes the environment before the cluster starts; false if there is no Python, or one without venv. */
+// The client's wheels are made for this version alone. An environment can be made without pip where Debian's
+// python3-venv is missing; ensurepip tells.
+const FITS = "import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))";
+
+/** Makes the environment before the cluster starts; false if there is no Python that fits. */
 export async function buildPython() {
-  // An environment can be made without pip where Debian's python3-venv is missing; ensurepip tells.
-  if (versionOf("python3", "-c", "import venv, ensurepip") === undefined) {
-    const remedy = "install Python 3.7 or newer with venv (`apt-get install python3 python3-venv`)";
-    missing("Python client", `no \`python3\` with the modules venv and ensurepip in the path: ${remedy}`);
+  const python = ["python3.11", "python3"].find((name) => versionOf(name, "-c", FITS) !== undefined);
+  if (python === undefined) {
+    const remedy = "install both (`apt-get install python3.11 python3.11-venv`)";
+    missing("Python client", `no Python 3.11 with the modules venv and ensurepip in the path: ${remedy}`);
     return false;
   }
-  if (!existsSync(PYTHON)) await step("python3 -m venv", "python3", ["-m", "venv", "--clear", VENV]);
+  if (!existsSync(PYTHON)) await step(`${python} -m venv`, python, ["-m", "venv", "--clear", VENV]);
   const requirements = join(FOLDER, "requirements.txt");
   const quiet = ["--quiet", "--disable-pip-version-check"];
   return step("pip install tikv-client", PYTHON, ["-m", "pip", "install", ...quiet, "-r", requirements]);
