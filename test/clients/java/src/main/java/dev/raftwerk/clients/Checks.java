@@ -39,7 +39,7 @@ final class Checks {
   }
 
   void check(String name, Body body) {
-    prefix = "java/" + name + "/";
+    prefix = "check/java/" + name + "/";
     try {
       // What an earlier run left would fail checks of absent keys.
       client.deletePrefix(key(""));
