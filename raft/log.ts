@@ -137,7 +137,8 @@ export class RaftLog {
     this.applied = index;
     if (this.applying < index) this.applying = index;
     this.#applyingBytes = this.#applyingBytes > bytes ? this.#applyingBytes - bytes : 0;
-    this.#applyingPaused = this.#applyingBytes >= this.#applyingBytesMax;
+    // Nothing under way is never too much: with a limit of 0 entries go one by one, and not only the first.
+    this.#applyingPaused = this.#applyingBytes > 0 && this.#applyingBytes >= this.#applyingBytesMax;
   }
 
   #appliableTo(allowUnstable: boolean): number {

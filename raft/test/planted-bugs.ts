@@ -1,0 +1,91 @@
+/**
+ * Bugs to plant in a copy of the library, each a replacement that must match exactly once: what the fuzzer must
+ * find.
+ */
+export interface PlantedBug {
+  readonly name: string;
+  readonly file: string;
+  readonly find: string;
+  readonly replace: string;
+}
+
+export const PLANTED_BUGS: readonly PlantedBug[] = [
+  {
+    name: "a vote leaves before it is durable",
+    file: "raft.ts",
+    find: "if (waitsForAppend(draft.type)) {",
+    replace: 'if (waitsForAppend(draft.type) && (draft.to === this.id || draft.type === "MsgAppResp")) {',
+  },
+  {
+    name: "an append is acknowledged before it is durable",
+    file: "raft.ts",
+    find: "if (waitsForAppend(draft.type)) {",
+    replace: 'if (waitsForAppend(draft.type) && (draft.to === this.id || draft.type !== "MsgAppResp")) {',
+  },
+  {
+    name: "a second vote in the same term",
+    file: "election.ts",
+    find: "(raft.vote === NONE && raft.lead === NONE) ||",
+    replace: "raft.lead === NONE ||",
+  },
+  {
+    name: "a vote for a candidate with an older log",
+    file: "election.ts",
+    find: "canVote && raft.log.isUpToDate(message.index, message.logTerm) &&",
+    replace: "canVote &&",
+  },
+  {
+    name: "the vote is forgotten",
+    file: "election.ts",
+    find: "      raft.vote = message.from;\n",
+    replace: "",
+  },
+  {
+    name: "an entry of an older term commits by counting",
+    file: "log.ts",
+    find: "if (term === 0 || index <= this.committed || !this.matchTerm(index, term)) return false;",
+    replace: "if (term === 0 || index <= this.committed || index > this.lastIndex()) return false;",
+  },
+  {
+    name: "an append is accepted without looking at the entry before",
+    file: "follower.ts",
+    find: "if (log.matchTerm(message.index, message.logTerm)) {",
+    replace: "if (message.index <= log.lastIndex()) {",
+  },
+  {
+    name: "conflicting entries are kept",
+    file: "log.ts",
+    find: "if (!this.matchTerm(entry.index, entry.term)) return entry.index;",
+    replace: 'if (typeof this.term(entry.index) !== "number") return entry.index;',
+  },
+  {
+    name: "an election is won one vote short of a majority",
+    file: "quorum/majority.ts",
+    find: "const needed = (total >> 1) + 1;",
+    replace: "const needed = Math.max(1, total >> 1);",
+  },
+  {
+    name: "an entry commits one replica short of a majority",
+    file: "quorum/majority.ts",
+    find: "return values[count - ((count >> 1) + 1)] as number;",
+    replace: "return values[count - Math.max(1, count >> 1)] as number;",
+  },
+  {
+    name: "a heartbeat commits beyond what the peer is known to hold",
+    file: "heartbeat.ts",
+    find: "Math.min(progress.match, raft.log.committed)",
+    replace: "raft.log.committed",
+  },
+  {
+    name: "a new leader keeps what it knew of its peers",
+    file: "roles.ts",
+    find: "member.reset(member.id === raft.id ? last : 0, last + 1);",
+    replace: "member.reset(last, last + 1);",
+  },
+  {
+    name: "a higher term does not reset the vote",
+    file: "roles.ts",
+    find: "    raft.vote = NONE;\n  }\n  raft.lead = NONE;",
+    replace: "  }\n  raft.lead = NONE;",
+  },
+];
