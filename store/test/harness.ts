@@ -13,6 +13,7 @@ import { encodeRegionState } from "../../region/local-state.js";
 import type { Peer } from "../../region/peer.js";
 import { type Region, regionToProto } from "../../region/region.js";
 import { peerOf, regionOf } from "../../region/test/fixtures.js";
+import { Links, Pause } from "./faults.js";
 import { SlowEngine } from "./slow-engine.js";
 import { DEFAULT_STORE_CONFIG, Store, type StoreConfig } from "../index.js";
 import type { PdPort } from "../pd-port.js";
@@ -81,6 +82,7 @@ export interface Member {
   store: Store;
   disconnect: () => void;
   fatal: Error | undefined;
+  pause: Pause;
 }
 
 export class Stores {
@@ -88,6 +90,7 @@ export class Stores {
   static writeDelayMs = 0;
   readonly env = new ManualEnv();
   readonly network = new InProcessNetwork(this.env);
+  readonly links = new Links((run) => this.env.timers.nextTurn(run));
   readonly pd = new TablePd();
   readonly config: StoreConfig;
   readonly members: Member[] = [];
@@ -132,8 +135,11 @@ export class Stores {
   /** Starts a store on what its engine holds. */
   start(id: number, engine: Engine): Member {
     const member = { id, engine, fatal: undefined } as unknown as Member;
+    const pause = new Pause();
+    member.pause = pause;
+    if (engine instanceof SlowEngine) engine.gate = (run) => pause.run(run);
     member.store = new Store(
-      this.env,
+      pause.env(this.env),
       {
         advertiseAddress: addressOf(id),
         statusAddress: "",
@@ -144,14 +150,14 @@ export class Stores {
       },
       {
         engine,
-        network: this.network,
+        network: this.links.network(this.network, addressOf(id)),
         pd: this.pd,
         onFatal: (error) => {
           member.fatal = error;
         },
       },
     );
-    member.disconnect = this.network.listen(addressOf(id), member.store.methods());
+    member.disconnect = this.network.listen(addressOf(id), pause.methods(member.store.methods()));
     let failed: Error | undefined;
     member.store.start((error) => {
       failed = error;

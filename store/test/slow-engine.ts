@@ -9,6 +9,8 @@ export class SlowEngine extends MemoryEngine {
   readonly #env: Env;
   readonly #delayMs: number;
   #queue: (() => void)[] = [];
+  /** Callbacks run in the process, which may stand still. */
+  gate: (run: () => void) => void = (run) => run();
 
   constructor(env: Env, delayMs: number) {
     super();
@@ -16,11 +18,13 @@ export class SlowEngine extends MemoryEngine {
     this.#delayMs = delayMs;
   }
 
-  override write(...all: Parameters<MemoryEngine["write"]>): void {
-    this.#later(() => super.write(...all));
+  override write(...[batch, options, callback]: Parameters<MemoryEngine["write"]>): void {
+    const { gate } = this;
+    this.#later(() => super.write(batch, options, (error) => gate(() => callback(error))));
   }
-  override deleteRange(...all: Parameters<MemoryEngine["deleteRange"]>): void {
-    this.#later(() => super.deleteRange(...all));
+  override deleteRange(...[space, start, end, callback]: Parameters<MemoryEngine["deleteRange"]>): void {
+    const { gate } = this;
+    this.#later(() => super.deleteRange(space, start, end, (error) => gate(() => callback(error))));
   }
 
   /** What waits never happens. */
