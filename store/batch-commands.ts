@@ -122,11 +122,12 @@ export class BatchCommandsServer {
     this.#wake();
   }
 
-  flush(): void {
-    if (this.#dirty.length === 0) return;
+  flush(): boolean {
+    if (this.#dirty.length === 0) return false;
     const streams = this.#dirty;
     this.#dirty = [];
     this.#dirtySet.clear();
     for (const stream of streams) stream.flush();
+    return true;
   }
 }

@@ -120,8 +120,8 @@ export class Store {
     this.turn = new TurnLoop(env, this.engine, {
       flushReads: () => this.reads.flush(),
       flushOutput: () => {
-        this.transport.flush();
-        this.batches.flush();
+        const sent = this.transport.flush();
+        return this.batches.flush() || sent;
       },
       batchWritten: () => this.#finishDestroys(),
       engineFailed: (error) => this.#fatal(error),

@@ -71,10 +71,12 @@ export class RaftTransport {
   }
 
   /** Sends what the turn has queued: one message per store. */
-  flush(): void {
-    if (this.#dirty.size === 0) return;
+  /** True when there was something to send. */
+  flush(): boolean {
+    if (this.#dirty.size === 0) return false;
     for (const connection of this.#dirty) this.#flushConnection(connection);
     this.#dirty.clear();
+    return true;
   }
 
   stop(): void {

@@ -9,8 +9,8 @@
  *   turn n+1:  write batch n ...
  *
  * A batch that must be synced waits for the next turn of the event loop, so that the messages handed out with it are on
- * the wire while this thread waits for the disk. A batch that needs no sync (only applied effects and commit indexes)
- * is written at once. With an engine that writes asynchronously several batches may be under way; they finish in order.
+ * the wire while this thread waits for the disk; without messages, as mostly on followers, it is written at once, and
+ * so is a batch that needs no sync (only applied effects and commit indexes). With an engine that writes asynchronously several batches may be under way; they finish in order.
  */
 import { type Engine, type EngineBatch, type Env } from "../base/index.js";
 import type { Peer, StagedWork } from "../region/peer.js";
@@ -18,8 +18,8 @@ import type { Peer, StagedWork } from "../region/peer.js";
 export interface TurnHost {
   /** Answers the reads that may be answered now. */
   flushReads(): void;
-  /** Sends Raft messages and client answers gathered so far. */
-  flushOutput(): void;
+  /** Sends Raft messages and client answers gathered so far; false when there were none. */
+  flushOutput(): boolean;
   /** A batch is in the engine and its peers know it. */
   batchWritten(): void;
   /** The engine refused a write: the store must stop, what is durable being unknown. */
@@ -95,7 +95,9 @@ export class TurnLoop {
       this.#staged = this.#collect();
       // Acknowledged writes are in the engine by now, so that these reads see them.
       this.#host.flushReads();
-      if (this.#staged === undefined || this.#staged.mustSync) break;
+      if (this.#staged === undefined) break;
+      // With nothing to bring on its way first, a follower's append say, there is nothing to wait for.
+      if (this.#staged.mustSync && this.#host.flushOutput()) break;
       this.#write(this.#staged);
     }
     this.#host.flushOutput();
