@@ -8,9 +8,10 @@
  *              answers leave
  *   turn n+1:  write batch n ...
  *
- * A batch that must be synced waits for the next turn of the event loop, so that the messages handed out with it are on
- * the wire while this thread waits for the disk; without messages, as mostly on followers, it is written at once, and
- * so is a batch that needs no sync (only applied effects and commit indexes). With an engine that writes asynchronously several batches may be under way; they finish in order.
+ * A batch that must be synced waits for the next turn of the event loop, so that the messages handed out with it are
+ * on the wire while this thread waits for the disk; without messages, as mostly on followers, it is written at once,
+ * and so is a batch that needs no sync (only applied effects and commit indexes). With an engine that writes
+ * asynchronously several batches may be under way; they finish in order.
  */
 import { type Engine, type EngineBatch, type Env } from "../base/index.js";
 import type { Peer, StagedWork } from "../region/peer.js";
