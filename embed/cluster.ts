@@ -18,7 +18,7 @@ import {
   SILENT_LOGGER,
 } from "../base/index.js";
 import { RawClient } from "../client/index.js";
-import { MemoryEngine } from "../engine/memory.js";
+import { MemoryEngine, openEngine } from "../engine/index.js";
 import { PdClient } from "../pd-client/index.js";
 import { EmbeddedMetaStore, PlacementDriver } from "../pd/index.js";
 import { DEFAULT_STORE_CONFIG, Store, type StoreConfig } from "../store/index.js";
@@ -26,6 +26,10 @@ import { DEFAULT_STORE_CONFIG, Store, type StoreConfig } from "../store/index.js
 export interface ClusterOptions {
   /** Store count, 1 to 64. Default 3. */
   readonly stores?: number;
+  /** Where the cluster lives on disk; the same directory started again continues with its data. Default: memory. */
+  readonly dataDir?: string;
+  /** The engine on disk. Default `auto`. */
+  readonly engine?: "auto" | "rocksdb" | "leveldb";
   readonly log?: Logger;
   readonly storeConfig?: Partial<StoreConfig>;
   /** PD settings by section and item, e.g. `{ replication: { "max-replicas": 1 } }`. */
@@ -50,12 +54,13 @@ export class Cluster {
   readonly env: Env;
   readonly network: InProcessNetwork;
   readonly stores: ClusterStore[] = [];
-  readonly pdEngine: Engine = new MemoryEngine();
+  #pdEngine: Engine | undefined;
   readonly #options: ClusterOptions;
   #pd: PlacementDriver | undefined;
   #closePd: (() => void) | undefined;
   #fatal: Error | undefined;
   #client: RawClient | undefined;
+  #storesMade = 0;
 
   private constructor(options: ClusterOptions) {
     this.#options = options;
@@ -70,16 +75,28 @@ export class Cluster {
       throw new RaftwerkError("invalidArgument", `stores must be 1 to 64, not ${count}`, { retry: "never" });
     }
     const cluster = new Cluster(options);
-    await cluster.startPd();
-    cluster.#client = new RawClient(cluster.env, cluster.network, { pdEndpoints: [PD_ADDRESS] });
-    await cluster.#client.connect();
-    for (let i = 0; i < count; i++) await cluster.addStore();
-    await cluster.waitUntil(
-      () => cluster.#isReplicated(Math.min(count, 3)),
-      options.readyTimeoutMs ?? 30_000,
-      "the first region was not replicated",
-    );
+    try {
+      await cluster.startPd();
+      cluster.#client = new RawClient(cluster.env, cluster.network, { pdEndpoints: [PD_ADDRESS] });
+      await cluster.#client.connect();
+      // All at once: on a directory with data a region has no leader before most of its stores are up.
+      await Promise.all(Array.from({ length: count }, () => cluster.addStore()));
+      await cluster.waitUntil(
+        () => cluster.#isReplicated(Math.min(count, 3)),
+        options.readyTimeoutMs ?? 30_000,
+        "the first region was not replicated",
+      );
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
     return cluster;
+  }
+
+  async #open(name: string, role: "store" | "pd"): Promise<Engine> {
+    const { dataDir, engine: kind = "auto" } = this.#options;
+    if (dataDir === undefined) return new MemoryEngine();
+    return (await openEngine({ directory: `${dataDir}/${name}`, kind, role, log: this.env.log })).engine;
   }
 
   get pd(): PlacementDriver {
@@ -101,9 +118,11 @@ export class Cluster {
   }
 
   async startPd(): Promise<void> {
+    const engine = this.#pdEngine ?? (await this.#open("pd", "pd"));
+    this.#pdEngine = engine;
     const metaStore = must(
       await promised<EmbeddedMetaStore | undefined>((callback) =>
-        EmbeddedMetaStore.open(this.env, this.pdEngine, callback),
+        EmbeddedMetaStore.open(this.env, engine, callback),
       ),
       "the meta store did not open",
     );
@@ -129,12 +148,10 @@ export class Cluster {
 
   /** Starts one more store. */
   async addStore(): Promise<ClusterStore> {
-    const address = `store-${this.stores.length + 1}:20160`;
-    const slot = {
-      address,
-      engine: new MemoryEngine() as Engine,
-      close: undefined,
-    } as unknown as ClusterStore;
+    this.#storesMade++;
+    const name = `store-${this.#storesMade}`;
+    const engine = await this.#open(name, "store");
+    const slot = { address: `${name}:20160`, engine, close: undefined } as unknown as ClusterStore;
     this.stores.push(slot);
     await this.restartStore(slot);
     return slot;
@@ -218,7 +235,12 @@ export class Cluster {
     this.#client?.close();
     for (const slot of this.stores) this.stopStore(slot);
     this.stopPd();
-    await Promise.resolve();
+    const engines = [...this.stores.map(({ engine }) => engine), this.#pdEngine];
+    await Promise.all(
+      engines.map((engine) =>
+        engine === undefined ? undefined : promised<void>((callback) => engine.close(callback)),
+      ),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
