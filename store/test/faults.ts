@@ -5,12 +5,14 @@ import { RPC_CODE } from "../../proto/rpc.js";
 
 /** Which store may reach which address, and the calls that end when a link is cut. */
 export class Links {
-  readonly #later: (run: () => void) => void;
+  readonly #env: Env;
+  /** What a message takes on its way; messages of one call keep their order. */
+  delayMs: () => number = () => 0;
   readonly #cut = new Set<string>();
   readonly #calls = new Map<() => void, string>();
 
-  constructor(later: (run: () => void) => void) {
-    this.#later = later;
+  constructor(env: Env) {
+    this.#env = env;
   }
 
   /** The network as one store sees it. */
@@ -47,11 +49,24 @@ export class Links {
                   options,
                 );
             if (call === undefined) {
-              this.#later(end);
+              this.#env.timers.nextTurn(end);
               return { pendingBytes: 0, send() {}, halfClose() {}, cancel() {} };
             }
             this.#calls.set(end, link);
-            return call;
+            const delayMs = this.delayMs();
+            if (delayMs === 0) return call;
+            const later = (run: () => void): void =>
+              void this.#env.timers.set(delayMs, () => {
+                if (!ended) run();
+              });
+            return {
+              get pendingBytes() {
+                return call.pendingBytes;
+              },
+              send: (message) => later(() => call.send(message)),
+              halfClose: () => later(() => call.halfClose()),
+              cancel: () => call.cancel(),
+            };
           },
         };
       },
@@ -61,6 +76,13 @@ export class Links {
   cut(from: string, to: string): void {
     this.#cut.add(`${from}>${to}`);
     for (const [end, link] of [...this.#calls]) if (link === `${from}>${to}`) end();
+  }
+  /** Cuts one store off from all others, both ways. */
+  isolate(address: string, others: readonly string[]): void {
+    for (const other of others) {
+      this.cut(address, other);
+      this.cut(other, address);
+    }
   }
   mend(): void {
     this.#cut.clear();

@@ -90,7 +90,7 @@ export class Stores {
   static writeDelayMs = 0;
   readonly env = new ManualEnv();
   readonly network = new InProcessNetwork(this.env);
-  readonly links = new Links((run) => this.env.timers.nextTurn(run));
+  readonly links = new Links(this.env);
   readonly pd = new TablePd();
   readonly config: StoreConfig;
   readonly members: Member[] = [];
