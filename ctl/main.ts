@@ -18,7 +18,7 @@ export async function main(argv: readonly string[], entry: string): Promise<void
     .showHelpAfterError();
   registerPlayground(program, entry);
   registerPd(program);
-  registerStore(program);
+  registerStore(program, entry);
   registerPdCtl(program.command("ctl"));
   registerKv(program);
   registerBench(program);

@@ -12,6 +12,7 @@ import { PdClient } from "../pd-client/index.js";
 import { Store } from "../store/index.js";
 import { diskFigures } from "./disk.js";
 import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
+import { runFleet } from "./store-fleet.js";
 import { describeStoreConfig, loadStoreConfig, type StoreFileConfig } from "./store-config.js";
 import { parseAddress, parseLabels, sizeBytes } from "./units.js";
 import { RAFTWERK_VERSION, TIKV_VERSION } from "./version.js";
@@ -30,9 +31,10 @@ interface StoreFlags {
   readonly logFile?: string;
   readonly printConfig?: boolean;
   readonly stopOnStdinEnd?: boolean;
+  readonly count?: string;
 }
 
-export function registerStore(program: Command): void {
+export function registerStore(program: Command, entry: string): void {
   program
     .command("store")
     .description("run a store: many Raft groups over one disk-backed engine")
@@ -48,8 +50,12 @@ export function registerStore(program: Command): void {
     .option("--log-level <level>", "debug, info, warn or error (default info)")
     .option("--log-file <file>", "log to a file (default standard error)")
     .option("--print-config", "print the configuration in effect and stop")
+    .option(
+      "--count <n>",
+      "run several stores, a process each, on consecutive ports, in <data-dir>/1 and so on",
+    )
     .option("--stop-on-stdin-end", "stop when standard input closes")
-    .action((flags: StoreFlags) => runStore(flags).catch(exitWithError));
+    .action((flags: StoreFlags) => runStore(flags, entry).catch(exitWithError));
 }
 
 const ENGINES = ["auto", "rocksdb", "leveldb"] as const;
@@ -81,7 +87,51 @@ function settings(flags: StoreFlags, file: StoreFileConfig) {
 
 type Settings = ReturnType<typeof settings>;
 
-async function runStore(flags: StoreFlags): Promise<void> {
+/** The arguments that stores of one machine have in common. */
+function sharedArgs(flags: StoreFlags): string[] {
+  const shared: [name: string, value: string | undefined][] = [
+    ["--pd", flags.pd],
+    ["--config", flags.config],
+    ["--capacity", flags.capacity],
+    ["--engine", flags.engine],
+    ["--log-level", flags.logLevel],
+  ];
+  return shared.flatMap(([name, value]) => (value === undefined ? [] : [name, value]));
+}
+
+async function runMany(
+  flags: StoreFlags,
+  options: Settings,
+  log: LeveledLogger,
+  entry: string,
+): Promise<void> {
+  const count = Number(flags.count);
+  if (!Number.isInteger(count) || count < 1 || count > 256) {
+    throw new RaftwerkError(
+      "invalidConfig",
+      `--count must be a whole number from 1 to 256, not "${flags.count}"`,
+      {
+        retry: "never",
+      },
+    );
+  }
+  const { addr, advertiseAddr, statusAddr, dataDir, labels } = options;
+  const shared = sharedArgs(flags);
+  const program = entry;
+  process.exitCode = await runFleet({
+    count,
+    program,
+    addr,
+    advertiseAddr,
+    statusAddr,
+    dataDir,
+    labels,
+    shared,
+    log,
+  });
+}
+
+async function runStore(flags: StoreFlags, entry: string): Promise<void> {
   const file = loadStoreConfig(flags.config);
   const options = settings(flags, file);
   if (flags.printConfig === true) {
@@ -99,6 +149,7 @@ async function runStore(flags: StoreFlags): Promise<void> {
   }
   parseAddress("--advertise-addr", options.advertiseAddr);
   const log = createLogger({ level: options.logLevel, file: options.logFile });
+  if (flags.count !== undefined) return runMany(flags, options, log, entry);
   const fatal = (error: Error): never => fatalExit(log, error);
   process.on("uncaughtException", fatal);
   process.on("unhandledRejection", (reason) =>
@@ -164,5 +215,6 @@ async function serve(
   await promised<void>((callback) => pd.connect(callback));
   await stampIdentity(options.dataDir, { clusterId: pd.clusterId.toString() });
   await promised<void>((callback) => store.start(callback));
+  await stampIdentity(options.dataDir, { storeId: store.id });
   log.info("store serves", { store: store.id, addr: options.addr, cluster: String(pd.clusterId) });
 }

@@ -235,12 +235,9 @@ export class Cluster {
     this.#client?.close();
     for (const slot of this.stores) this.stopStore(slot);
     this.stopPd();
-    const engines = [...this.stores.map(({ engine }) => engine), this.#pdEngine];
-    await Promise.all(
-      engines.map((engine) =>
-        engine === undefined ? undefined : promised<void>((callback) => engine.close(callback)),
-      ),
-    );
+    const engines = this.stores.map(({ engine }) => engine);
+    if (this.#pdEngine !== undefined) engines.push(this.#pdEngine);
+    await Promise.all(engines.map((engine) => promised<void>((callback) => engine.close(callback))));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

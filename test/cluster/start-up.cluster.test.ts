@@ -193,3 +193,25 @@ test("a store tells about itself on its status port", { timeout: 60_000 }, async
   const pdMetrics = await (await fetch(`http://${cluster.pdAddress}/metrics`)).text();
   expect(pdMetrics).toContain("process_cpu_seconds_total");
 });
+
+test("several stores of one machine run under one command, labelled as one host, and stop together", {
+  timeout: 60_000,
+}, async () => {
+  await using cluster = await ProcessCluster.start({ stores: 1 });
+  const [port, statusPort] = [await freePort(), await freePort()];
+  const args = ["store", "--count", "2", "--pd", cluster.pdAddress, "--addr", `127.0.0.1:${port}`];
+  const paths = ["--status-addr", `127.0.0.1:${statusPort}`, "--data-dir", join(cluster.directory, "many")];
+  const fleet = cluster.spawn([...args, ...paths]);
+  await cluster.waitUntil(async () => (await cluster.stores()).length === 3, 20_000, "the two did not start");
+  const addresses = (await cluster.stores()).map(({ store }) => store.address);
+  expect(addresses).toContain(`127.0.0.1:${port}`);
+  expect(addresses).toContain(`127.0.0.1:${port + 1}`);
+  const labels = await cluster.pdGet<{ stores: { store: { labels?: { key: string; value: string }[] } }[] }>(
+    "stores",
+  );
+  const hosts = labels.stores.flatMap(({ store }) => store.labels ?? []).filter(({ key }) => key === "host");
+  expect(hosts.length).toBe(2);
+  expect(hosts[0]).toEqual(hosts[1]);
+  fleet.kill("SIGTERM");
+  expect(await new Promise((resolve) => fleet.on("exit", resolve))).toBe(0);
+});

@@ -69,6 +69,7 @@ export class ProcessCluster {
   readonly directory = mkdtempSync(join(tmpdir(), "raftwerk-test-"));
   readonly #servers = new Map<string, Server>();
   readonly #clients: RawClient[] = [];
+  readonly #spawned: ChildProcess[] = [];
   pdAddress = "";
 
   private constructor() {}
@@ -161,6 +162,13 @@ export class ProcessCluster {
     server.process = child;
   }
 
+  /** Starts a command that ends with the cluster at the latest. */
+  spawn(args: readonly string[]): ChildProcess {
+    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: "ignore" });
+    this.#spawned.push(child);
+    return child;
+  }
+
   /** Runs the command to its end: for `ctl` and for starts that must fail. */
   run(args: readonly string[]): Promise<{ readonly code: number; readonly output: string }> {
     return new Promise((resolve) => {
@@ -227,6 +235,7 @@ export class ProcessCluster {
 
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
+    for (const child of this.#spawned) child.kill("SIGTERM");
     await Promise.all(
       [...this.#servers]
         .filter(([, server]) => server.process !== undefined)
