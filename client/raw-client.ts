@@ -14,7 +14,7 @@ import { PdClient } from "../pd-client/index.js";
 import { callUnary, type MethodDefinition, type RpcNetwork, TikvService } from "../proto/index.js";
 import { type AnswerBody, type Attempt, Operation } from "./operation.js";
 import { groupByRegion } from "./grouping.js";
-import type { CachedRegion } from "./region-cache.js";
+import { type CachedRegion, contains } from "./region-cache.js";
 import { RegionRouter } from "./region-router.js";
 import type { Answer, Command } from "./store-connection.js";
 
@@ -408,10 +408,6 @@ export class RawClient {
 }
 
 const itself = (key: Uint8Array): Uint8Array => key;
-
-const contains = (region: CachedRegion, key: Uint8Array): boolean =>
-  compareBytes(region.startKey, key) <= 0 &&
-  (region.endKey.length === 0 || compareBytes(key, region.endKey) < 0);
 
 const weigh = (pair: Pair): number => pair.key.length + pair.value.length;
 

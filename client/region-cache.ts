@@ -1,16 +1,24 @@
 /**
  * What the client believes about regions, by key. The belief may be wrong at any time: stores answer wrong guesses with
- * region errors, and each error says how to correct it. Regions here never overlap; newer ones push out older ones.
+ * region errors, and each error says how to correct it.
+ *
+ * Invariants: regions in the cache never overlap; what is known is never replaced by what is older (PD hears of a split
+ * later than the client does, and a slow store later still).
  */
 import { compareBytes } from "../base/index.js";
 import type { metapb } from "../proto/index.js";
+
+interface Epoch {
+  readonly confVer: number;
+  readonly version: number;
+}
 
 export interface CachedRegion {
   readonly id: number;
   readonly startKey: Uint8Array;
   /** Empty: to the end of all keys. */
   readonly endKey: Uint8Array;
-  readonly epoch: { readonly confVer: number; readonly version: number };
+  readonly epoch: Epoch;
   readonly peers: readonly metapb.Peer[];
   /** Index into `peers` of the one to ask. */
   leader: number;
@@ -32,6 +40,17 @@ export function cachedRegion(region: metapb.Region, leader: metapb.IPeer | null 
     leader: Math.max(0, known),
   };
 }
+
+export const contains = (region: CachedRegion, key: Uint8Array): boolean =>
+  compareBytes(region.startKey, key) <= 0 && isBefore(key, region.endKey);
+
+/** `key < end`, where an empty end is behind every key. */
+const isBefore = (key: Uint8Array, end: Uint8Array): boolean =>
+  end.length === 0 || compareBytes(key, end) < 0;
+
+/** Of two regions that share keys, which is older: versions grow with every split and merge on both sides of it. */
+const isOlder = (left: Epoch, right: Epoch): boolean =>
+  left.version < right.version || (left.version === right.version && left.confVer < right.confVer);
 
 export class RegionCache {
   /** By start key. */
@@ -61,7 +80,8 @@ export class RegionCache {
     return region.endKey.length === 0 || compareBytes(key, region.endKey) <= 0 ? region : undefined;
   }
 
-  insert(region: CachedRegion): void {
+  /** Takes in a region and forgets what it overlaps. False: part of it is known by newer news, which stays. */
+  insert(region: CachedRegion): boolean {
     let first = this.#lastAtOrBefore(region.startKey);
     const before = this.#regions[first];
     if (before === undefined || !isBefore(region.startKey, before.endKey)) first++;
@@ -69,14 +89,16 @@ export class RegionCache {
     for (; last < this.#regions.length; last++) {
       const next = this.#regions[last] as CachedRegion;
       if (!isBefore(next.startKey, region.endKey)) break;
+      if (isOlder(region.epoch, next.epoch)) return false;
     }
     this.#regions.splice(first, last - first, region);
+    return true;
   }
 
   /** Forgets exactly this region object: a newer one of the same id stays. */
   remove(region: CachedRegion): void {
-    const at = this.#regions.indexOf(region);
-    if (at >= 0) this.#regions.splice(at, 1);
+    const at = this.#lastAtOrBefore(region.startKey);
+    if (this.#regions[at] === region) this.#regions.splice(at, 1);
   }
 
   /** Index of the last region that begins at or before the key; -1 if none. */
@@ -91,7 +113,3 @@ export class RegionCache {
     return low - 1;
   }
 }
-
-/** `key < end`, where an empty end is behind every key. */
-const isBefore = (key: Uint8Array, end: Uint8Array): boolean =>
-  end.length === 0 || compareBytes(key, end) < 0;

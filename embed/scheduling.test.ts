@@ -57,7 +57,12 @@ test("peers and leaders move as an administrator orders", async () => {
   const id = region.meta.id;
   const from = must(region.leader, "no leader").storeId;
   const order = { name: "transfer-peer", region_id: id, from_store_id: from, to_store_id: to };
-  expect(addOperator(scheduling, order)).toEqual({ kind: "ok" });
+  // Refused as long as PD has not heard of the store's disk.
+  await cluster.waitUntil(
+    () => addOperator(scheduling, order).kind === "ok",
+    WAIT_MS,
+    "the order was refused",
+  );
   const stores = (): number[] =>
     must(cluster.pd.cluster.regions.byId(id), "no region").meta.peers.map((peer) => peer.storeId);
   await cluster.waitUntil(
