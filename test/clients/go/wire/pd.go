@@ -9,6 +9,8 @@ import (
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"google.golang.org/grpc/codes"
+
+	"raftwerk.dev/clients/checks"
 )
 
 func placementDriver(s *suite) {
@@ -58,18 +60,23 @@ func placementDriver(s *suite) {
 		}
 		return nil
 	})
-	s.Check("ScanRegions tiles the key space", s.tiling)
+	s.Check("ScanRegions tiles the key space", func(ctx context.Context) error {
+		return checks.Eventually("a tiled key space", func() (bool, error) {
+			err := s.tiling(ctx)
+			return err == nil, err
+		})
+	})
 	s.Check("GetPrevRegion ends where the region begins", func(ctx context.Context) error {
 		at, err := s.bounded(ctx)
 		if err != nil {
 			return err
 		}
 		request := &pdpb.GetRegionRequest{Header: s.header(), RegionKey: []byte("check/wire/bounded/m")}
-		answer, err := s.pd.GetPrevRegion(ctx, request)
-		if err == nil && !bytes.Equal(answer.GetRegion().GetEndKey(), at.region.GetStartKey()) {
-			err = fmt.Errorf("got %v", answer.GetRegion())
-		}
-		return err
+		// The parts of a split report to PD one by one: until the left one has, PD knows of nothing there.
+		return checks.Eventually("the left neighbour in PD", func() (bool, error) {
+			answer, err := s.pd.GetPrevRegion(ctx, request)
+			return err == nil && bytes.Equal(answer.GetRegion().GetEndKey(), at.region.GetStartKey()), err
+		})
 	})
 	s.Check("GetRegionByID of an unknown region is empty", func(ctx context.Context) error {
 		request := &pdpb.GetRegionByIDRequest{Header: s.header(), RegionId: 99_999_999}
