@@ -1,0 +1,263 @@
+/**
+ * An engine on a disk that forgets. The disk outlives its processes; an engine is one process's hold on it. A write is
+ * durable when its sync, or that of a later write, is done. When the process is killed, writes under way survive or not; when
+ * the power fails, so do all that were never synced. What is lost is always a tail: the log of a real engine is read up to
+ * its first hole. Ranges are deleted row by row and may be half done after a crash.
+ */
+import {
+  assert,
+  type Engine,
+  type EngineBatch,
+  type EngineCallback,
+  type EngineSnapshot,
+  type KeySpace,
+  RaftwerkError,
+  type ScanOptions,
+  type ScanResult,
+} from "../base/index.js";
+import { MemoryEngine } from "../engine/memory.js";
+import type { SimNode } from "./node.js";
+
+export interface DiskKnobs {
+  /** A synced write takes this long at least, and up to `jitterUs` longer. */
+  syncUs: number;
+  jitterUs: number;
+  /** Of a million writes, how many take up to `stallUs` longer. */
+  stallPerMillion: number;
+  stallUs: number;
+  /** Readers see a batch before it is durable. */
+  isVisibleEarly: boolean;
+  /** Scans call back in a later event. */
+  scansLater: boolean;
+}
+
+export const QUIET_DISK: DiskKnobs = {
+  syncUs: 300,
+  jitterUs: 300,
+  stallPerMillion: 0,
+  stallUs: 0,
+  isVisibleEarly: true,
+  scansLater: false,
+};
+
+export interface DiskOperation {
+  readonly space: KeySpace;
+  readonly key: Uint8Array;
+  /** Undefined: the key is deleted. */
+  readonly value: Uint8Array | undefined;
+}
+
+interface DiskWrite {
+  readonly operations: readonly DiskOperation[];
+  readonly isSync: boolean;
+  /** A range delete: what a crash leaves of it is any part. */
+  readonly isLoose: boolean;
+  /** What was there before, once the operations are in the memory. */
+  undo: DiskOperation[] | undefined;
+  isDone: boolean;
+}
+
+/** Told of what is durable, as it becomes durable. */
+export type DiskObserver = (operations: readonly DiskOperation[]) => void;
+
+export class SimDisk {
+  readonly node: SimNode;
+  knobs: DiskKnobs;
+  observer: DiskObserver | undefined;
+  /** The next write fails with this. */
+  failure: Error | undefined;
+  memory = new MemoryEngine();
+  /** Not durable yet, in order. */
+  readonly writes: DiskWrite[] = [];
+  lastDoneUs = 0;
+
+  constructor(node: SimNode, knobs: DiskKnobs = QUIET_DISK) {
+    this.node = node;
+    this.knobs = knobs;
+  }
+
+  /** What a new process finds. */
+  open(): SimEngine {
+    return new SimEngine(this);
+  }
+
+  apply(write: DiskWrite): void {
+    write.undo = write.operations.map(({ space, key }) => ({
+      space,
+      key,
+      value: this.memory.get(space, key),
+    }));
+    this.#put(write.operations);
+  }
+
+  durable(upTo: DiskWrite): void {
+    const at = this.writes.indexOf(upTo);
+    for (const write of this.writes.splice(0, at + 1)) this.observer?.(write.operations);
+  }
+
+  /** The process is gone. */
+  crash(isPowerLoss: boolean): void {
+    const { random } = this.node;
+    const sure = isPowerLoss ? 0 : this.writes.findLastIndex((write) => write.isDone) + 1;
+    const kept = sure + (random.u32() % (this.writes.length - sure + 1));
+    for (let i = this.writes.length - 1; i >= kept; i--) {
+      const { undo, isLoose } = this.writes[i] as DiskWrite;
+      // Its memory goes back to what was there, newest first; of a deleted range any rows may come back.
+      if (undo !== undefined) this.#put(undo.filter(() => !isLoose || random.u32() % 2 === 0).reverse());
+    }
+    for (const write of this.writes.slice(0, kept)) {
+      if (write.undo === undefined) this.apply(write);
+      this.observer?.(write.operations);
+    }
+    this.writes.length = 0;
+    this.lastDoneUs = 0;
+    this.failure = undefined;
+  }
+
+  /** A disk that lost all. */
+  wipe(): void {
+    this.memory = new MemoryEngine();
+    this.writes.length = 0;
+  }
+
+  #put(operations: readonly DiskOperation[]): void {
+    const batch = this.memory.batch();
+    for (const { space, key, value } of operations) {
+      if (value === undefined) batch.delete(space, key);
+      else batch.put(space, key, value);
+    }
+    this.memory.write(batch, { sync: true }, () => {});
+  }
+}
+
+class SimBatch implements EngineBatch {
+  readonly operations: DiskOperation[] = [];
+  bytes = 0;
+  get count(): number {
+    return this.operations.length;
+  }
+  put(space: KeySpace, key: Uint8Array, value: Uint8Array): void {
+    assert(key.length > 0, "a key must not be empty");
+    this.operations.push({ space, key: key.slice(), value: value.slice() });
+    this.bytes += key.length + value.length;
+  }
+  delete(space: KeySpace, key: Uint8Array): void {
+    assert(key.length > 0, "a key must not be empty");
+    this.operations.push({ space, key: key.slice(), value: undefined });
+    this.bytes += key.length;
+  }
+}
+
+export class SimEngine implements Engine {
+  readonly kind = "simulated";
+  readonly #disk: SimDisk;
+  #underWay = 0;
+  #isClosed = false;
+  #closing: ((error: Error | undefined) => void) | undefined;
+
+  constructor(disk: SimDisk) {
+    this.#disk = disk;
+  }
+
+  get(space: KeySpace, key: Uint8Array): Uint8Array | undefined {
+    return this.#memory().get(space, key);
+  }
+  multiGet(space: KeySpace, keys: readonly Uint8Array[]): (Uint8Array | undefined)[] {
+    return this.#memory().multiGet(space, keys);
+  }
+  approximateBytes(space: KeySpace, start: Uint8Array, end: Uint8Array): number | undefined {
+    return this.#memory().approximateBytes(space, start, end);
+  }
+  property(): string | undefined {
+    return this.#memory().property();
+  }
+  batch(): EngineBatch {
+    this.#memory();
+    return new SimBatch();
+  }
+
+  scan(space: KeySpace, options: ScanOptions, callback: EngineCallback<ScanResult>): void {
+    this.#memory().scan(space, options, (error, result) => this.#answer(() => callback(error, result)));
+  }
+
+  snapshot(): EngineSnapshot {
+    const inner = this.#memory().snapshot();
+    return {
+      get: (space, key) => inner.get(space, key),
+      scan: (space, options, callback) =>
+        inner.scan(space, options, (error, result) => this.#answer(() => callback(error, result))),
+      close: () => inner.close(),
+    };
+  }
+
+  write(
+    batch: EngineBatch,
+    options: { readonly sync: boolean },
+    callback: (error: Error | undefined) => void,
+  ): void {
+    this.#memory();
+    assert(batch instanceof SimBatch, "a batch of another engine");
+    this.#submit(batch.operations, options.sync, false, callback);
+  }
+
+  deleteRange(
+    space: KeySpace,
+    start: Uint8Array,
+    end: Uint8Array,
+    callback: (error: Error | undefined) => void,
+  ): void {
+    const operations: DiskOperation[] = [];
+    this.#memory().scan(space, { start, end, keysOnly: true, limit: 1 << 30 }, (_error, { rows }) => {
+      for (const { key } of rows) operations.push({ space, key, value: undefined });
+    });
+    this.#submit(operations, false, true, callback);
+  }
+
+  close(callback: (error: Error | undefined) => void): void {
+    this.#closing = callback;
+    this.#isClosed = true;
+    if (this.#underWay === 0) callback(undefined);
+  }
+
+  #submit(
+    operations: readonly DiskOperation[],
+    isSync: boolean,
+    isLoose: boolean,
+    callback: (error: Error | undefined) => void,
+  ): void {
+    const disk = this.#disk;
+    const { knobs, node, failure } = disk;
+    this.#underWay++;
+    const write: DiskWrite = { operations, isSync, isLoose, undo: undefined, isDone: false };
+    if (failure === undefined || node.random.u32() % 2 === 0) disk.writes.push(write);
+    if (knobs.isVisibleEarly && failure === undefined) disk.apply(write);
+    disk.lastDoneUs = Math.max(disk.lastDoneUs, node.world.nowUs + this.#takesUs(isSync));
+    node.world.schedule(disk.lastDoneUs, "disk", node.index, node.incarnation, () => {
+      this.#underWay--;
+      if (failure !== undefined) return callback(failure);
+      if (write.undo === undefined) disk.apply(write);
+      write.isDone = true;
+      if (isSync) disk.durable(write);
+      callback(undefined);
+      if (this.#underWay === 0) this.#closing?.(undefined);
+    });
+  }
+
+  #takesUs(isSync: boolean): number {
+    const { knobs, node } = this.#disk;
+    if (!isSync) return 20;
+    const stalls = knobs.stallPerMillion > 0 && node.random.u32() % 1_000_000 < knobs.stallPerMillion;
+    const stallUs = stalls ? node.random.u32() % (knobs.stallUs + 1) : 0;
+    return knobs.syncUs + (node.random.u32() % (knobs.jitterUs + 1)) + stallUs;
+  }
+
+  #answer(run: () => void): void {
+    if (this.#disk.knobs.scansLater) this.#disk.node.after(100, "scan", run);
+    else run();
+  }
+
+  #memory(): MemoryEngine {
+    if (this.#isClosed) throw new RaftwerkError("engineClosed", "the engine is closed", { retry: "never" });
+    return this.#disk.memory;
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * A machine with one process on it. Each start is an incarnation with an `Env` of its own; a crash ends it, and with it
+ * every event that it had made. An `Env` of a dead incarnation fails the run when it is touched: code that runs after
+ * its process died would be code that reached the world by another door.
+ */
+import type { Env, Logger, TimerHandle } from "../base/index.js";
+import { type SeededRandom, SILENT_LOGGER } from "../base/index.js";
+import type { SimEvent } from "./event-queue.js";
+import { MS, Violation, type World } from "./world.js";
+
+const LOG_LINES_MAX = 200;
+
+/** How a node's clocks stand to the world's time. */
+export interface NodeClock {
+  /** Speed of the monotonic clock; 1 is exact. */
+  rate: number;
+  monotonicOffsetMs: number;
+  /** Wall clock minus the world's time. Jumps are changes of this. */
+  wallOffsetMs: number;
+}
+
+export interface LogLine {
+  readonly atUs: number;
+  readonly node: string;
+  readonly text: string;
+}
+
+export class SimNode {
+  readonly world: World;
+  readonly index: number;
+  readonly name: string;
+  readonly random: SeededRandom;
+  readonly clock: NodeClock;
+  readonly lines: LogLine[] = [];
+  /** Microseconds that one turn of the process takes. */
+  turnUs = 30;
+  /** Its code awaits promises; the world gives them time. */
+  usesPromises = false;
+  incarnation = 0;
+  isUp = false;
+  isPaused = false;
+  #held: SimEvent[] = [];
+
+  constructor(world: World, index: number, name: string, random: SeededRandom) {
+    this.world = world;
+    this.index = index;
+    this.name = name;
+    this.random = random;
+    this.clock = { rate: 1, monotonicOffsetMs: 1_000 + index, wallOffsetMs: 1_700_000_000_000 };
+  }
+
+  monotonicMs(): number {
+    return this.clock.monotonicOffsetMs + (this.world.nowUs / MS) * this.clock.rate;
+  }
+
+  /** A new process: returns what it sees of the world. */
+  boot(): Env {
+    this.incarnation++;
+    this.isUp = true;
+    this.isPaused = false;
+    this.#held = [];
+    const { incarnation } = this;
+    const alive = (): void => {
+      if (this.incarnation === incarnation && this.isUp) return;
+      const failure = new Violation("zombie", `${this.name} touches the world after its process ended`);
+      this.world.fail(failure);
+      throw failure;
+    };
+    const { world } = this;
+    return {
+      clock: {
+        monotonicMs: () => {
+          alive();
+          return this.monotonicMs();
+        },
+        wallMs: () => {
+          alive();
+          return Math.floor(world.nowUs / MS + this.clock.wallOffsetMs);
+        },
+      },
+      timers: {
+        set: (delayMs, callback) => {
+          alive();
+          const delayUs = Math.max(0, (delayMs * MS) / this.clock.rate);
+          const at = world.nowUs + Math.ceil(delayUs);
+          return world.schedule(at, "timer", this.index, incarnation, callback) as unknown as TimerHandle;
+        },
+        clear: (handle) => {
+          (handle as unknown as SimEvent).run = undefined;
+        },
+        nextTurn: (callback) => {
+          alive();
+          world.schedule(world.nowUs + this.turnUs, "turn", this.index, incarnation, callback);
+        },
+      },
+      random: this.random,
+      log: this.#logger(),
+    };
+  }
+
+  /** The process ends without a word. */
+  kill(): void {
+    this.incarnation++;
+    this.isUp = false;
+    this.isPaused = false;
+    this.#held = [];
+  }
+
+  /** The process stands still; its clock does not. */
+  pause(): void {
+    this.isPaused = true;
+  }
+
+  resume(): void {
+    this.isPaused = false;
+    const held = this.#held;
+    this.#held = [];
+    for (const event of held) {
+      if (event.run === undefined) continue;
+      this.world.schedule(this.world.nowUs, event.kind, event.node, event.incarnation, () => {
+        event.run?.();
+      });
+    }
+  }
+
+  hold(event: SimEvent): void {
+    this.#held.push(event);
+  }
+
+  /** Something that happens to this process, should it still be the same then. */
+  after(delayUs: number, kind: string, run: () => void): SimEvent {
+    return this.world.schedule(this.world.nowUs + delayUs, kind, this.index, this.incarnation, run);
+  }
+
+  note(text: string): void {
+    this.lines.push({ atUs: this.world.nowUs, node: this.name, text });
+    if (this.lines.length > LOG_LINES_MAX) this.lines.shift();
+  }
+
+  #logger(): Logger {
+    const line =
+      (level: string): Logger["info"] =>
+      (message, fields) =>
+        this.note(`${level} ${message}${fields === undefined ? "" : ` ${describe(fields)}`}`);
+    return { ...SILENT_LOGGER, info: line("info"), warn: line("warn"), error: line("error") };
+  }
+}
+
+function describe(fields: Readonly<Record<string, unknown>>): string {
+  return Object.entries(fields)
+    .map(([name, value]) => `${name}=${value instanceof Error ? value.message : String(value)}`)
+    .join(" ");
+}

@@ -1,0 +1,113 @@
+/**
+ * The world: one virtual time, one queue of events, nodes. Nothing happens but events, one after the other; so a run is
+ * a function of its seed. What a node does reaches the world by its `Env`, the network and the disk, all of which
+ * make events.
+ *
+ * Time is whole microseconds since the world's beginning.
+ */
+import { assert, SeededRandom } from "../base/index.js";
+import { EventQueue, type SimEvent } from "./event-queue.js";
+import { SimNode } from "./node.js";
+import { TraceHash } from "./trace.js";
+
+/** Microseconds in a millisecond. */
+export const MS = 1_000;
+
+/** An invariant that does not hold. It ends the seed. */
+export class Violation extends Error {
+  override readonly name = "Violation";
+  readonly invariant: string;
+  constructor(invariant: string, message: string) {
+    super(`${invariant}: ${message}`);
+    this.invariant = invariant;
+  }
+}
+
+export type EventObserver = (event: SimEvent) => void;
+
+export class World {
+  readonly random: SeededRandom;
+  readonly trace = new TraceHash();
+  readonly nodes: SimNode[] = [];
+  /** Called after each event. What they throw ends the run. */
+  readonly observers: EventObserver[] = [];
+  /** Rare states that were seen, and how often. */
+  readonly probes = new Map<string, number>();
+  nowUs = 0;
+  events = 0;
+  readonly #queue = new EventQueue();
+  #order = 0;
+  #failure: Error | undefined;
+
+  constructor(seed: number) {
+    this.random = new SeededRandom(seed, 0x5eed);
+  }
+
+  addNode(name: string): SimNode {
+    const node = new SimNode(this, this.nodes.length, name, this.random.fork());
+    this.nodes.push(node);
+    return node;
+  }
+
+  /** Something that happens to the world itself: faults, checks. */
+  at(delayUs: number, kind: string, run: () => void): SimEvent {
+    return this.schedule(this.nowUs + delayUs, kind, -1, 0, run);
+  }
+
+  schedule(atUs: number, kind: string, node: number, incarnation: number, run: () => void): SimEvent {
+    assert(atUs >= this.nowUs, "nothing happens in the past");
+    const event: SimEvent = { atUs: Math.floor(atUs), order: this.#order++, kind, node, incarnation, run };
+    this.#queue.push(event);
+    return event;
+  }
+
+  /** A rare state was reached. */
+  probe(name: string): void {
+    this.probes.set(name, (this.probes.get(name) ?? 0) + 1);
+  }
+
+  /** Ends the run at the next step; for code that must not throw where it is. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+  }
+
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /** Runs until `untilUs` or until `done` says so. Promises made by clients are worked off after each of their events. */
+  async run(untilUs: number, done: () => boolean = () => false): Promise<void> {
+    while (!done()) {
+      const next = this.#queue.peek();
+      if (next === undefined || next.atUs > untilUs) break;
+      this.#queue.pop();
+      if (!this.#step(next)) continue;
+      if (next.node >= 0 && (this.nodes[next.node] as SimNode).usesPromises) {
+        for (let i = 0; i < 12; i++) await null;
+      }
+      if (this.#failure !== undefined) throw this.#failure;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+    if (!done()) this.nowUs = Math.max(this.nowUs, untilUs);
+  }
+
+  #step(event: SimEvent): boolean {
+    const { run } = event;
+    if (run === undefined) return false;
+    const node = this.nodes[event.node];
+    this.nowUs = Math.max(this.nowUs, event.atUs);
+    if (node !== undefined && event.incarnation !== node.incarnation) return false;
+    if (node?.isPaused) {
+      node.hold(event);
+      return false;
+    }
+    event.run = undefined;
+    this.events++;
+    this.trace.number(this.nowUs);
+    this.trace.number(event.node);
+    this.trace.text(event.kind);
+    run();
+    for (const observer of this.observers) observer(event);
+    return true;
+  }
+}
