@@ -86,13 +86,9 @@ export class SimCall implements ClientCall<unknown> {
     if (this.#clientDone || this.#server === undefined) return;
     const bytes = this.#method.request.encode(message);
     const server = this.#server;
-    const verdict = this.#network.filter?.({
-      path: this.#method.path,
-      from: this.#client,
-      to: server,
-      bytes,
-      isRaft: this.#isRaft,
-    });
+    const sent = { path: this.#method.path, from: this.#client, to: server, bytes, isRaft: this.#isRaft };
+    this.#network.observer?.(sent);
+    const verdict = this.#network.filter?.(sent);
     if (verdict === "drop") return;
     const frame = verdict === undefined || verdict === "pass" ? bytes : verdict;
     if (!this.#isRaft) return this.#frameUp(frame);

@@ -68,6 +68,8 @@ export class SimNetwork {
   knobs: NetworkKnobs;
   /** For scripts: asked about each frame. */
   filter: ((frame: Frame) => FrameVerdict) | undefined;
+  /** Sees each frame that leaves a client's side, whatever becomes of it. */
+  observer: ((frame: Frame) => void) | undefined;
   readonly #listeners = new Map<string, Listener>();
   readonly #blocked = new Set<string>();
   readonly #slowed = new Map<string, number>();

@@ -9,6 +9,8 @@ import type { SimEvent } from "./event-queue.js";
 import { MS, Violation, type World } from "./world.js";
 
 const LOG_LINES_MAX = 200;
+/** Microseconds that one turn of a process usually takes. */
+export const TURN_US = 30;
 
 /** How a node's clocks stand to the world's time. */
 export interface NodeClock {
@@ -32,8 +34,7 @@ export class SimNode {
   readonly random: SeededRandom;
   readonly clock: NodeClock;
   readonly lines: LogLine[] = [];
-  /** Microseconds that one turn of the process takes. */
-  turnUs = 30;
+  turnUs = TURN_US;
   /** Its code awaits promises; the world gives them time. */
   usesPromises = false;
   incarnation = 0;

@@ -25,6 +25,12 @@ export class Violation extends Error {
 
 export type EventObserver = (event: SimEvent) => void;
 
+/**
+ * Resolves when no promise is left that could go on by itself. Only the host of a simulation knows a way to that: in Node
+ * `setImmediate`, in a browser a message to oneself.
+ */
+export type Drain = () => Promise<void>;
+
 export class World {
   readonly random: SeededRandom;
   readonly trace = new TraceHash();
@@ -35,11 +41,13 @@ export class World {
   readonly probes = new Map<string, number>();
   nowUs = 0;
   events = 0;
+  readonly #drain: Drain;
   readonly #queue = new EventQueue();
   #order = 0;
   #failure: Error | undefined;
 
-  constructor(seed: number) {
+  constructor(seed: number, drain: Drain) {
+    this.#drain = drain;
     this.random = new SeededRandom(seed, 0x5eed);
   }
 
@@ -77,13 +85,14 @@ export class World {
 
   /** Runs until `untilUs` or until `done` says so. Promises made by clients are worked off after each of their events. */
   async run(untilUs: number, done: () => boolean = () => false): Promise<void> {
+    await this.#drain();
     while (!done()) {
       const next = this.#queue.peek();
       if (next === undefined || next.atUs > untilUs) break;
       this.#queue.pop();
       if (!this.#step(next)) continue;
       if (next.node >= 0 && (this.nodes[next.node] as SimNode).usesPromises) {
-        for (let i = 0; i < 12; i++) await null;
+        await this.#drain();
       }
       if (this.#failure !== undefined) throw this.#failure;
     }

@@ -1,0 +1,151 @@
+/**
+ * What is durable on one store's disk, kept by watching what becomes durable: logs, votes, applied indexes, region states. It
+ * believes the disk, not the process. Of log entries it keeps a fingerprint of their bytes.
+ */
+import type { DiskOperation } from "../engine.js";
+import {
+  decodeApplyState,
+  decodeRaftState,
+  decodeRegionState,
+  INIT_LOG_INDEX,
+} from "../../region/local-state.js";
+import { raft_serverpb } from "../../proto/index.js";
+import { readU64 } from "../../region/keys.js";
+import { isInitialized, type Region } from "../../region/region.js";
+import { Violation } from "../world.js";
+
+export interface RegionLedger {
+  /** Fingerprints by index. */
+  readonly entries: Map<number, number>;
+  term: number;
+  vote: number;
+  applied: number;
+  region: Region | undefined;
+  isTombstone: boolean;
+}
+
+/** Region `region` of this store has applied everything up to `to`, and had up to `from`. */
+export type AppliedListener = (ledger: StoreLedger, region: number, from: number, to: number) => void;
+export type RegionListener = (ledger: StoreLedger, region: Region, isTombstone: boolean) => void;
+
+const SUFFIX_LOG = 1;
+const SUFFIX_RAFT_STATE = 2;
+const SUFFIX_APPLY_STATE = 3;
+const SUFFIX_EARLY_VOTE = 5;
+
+export class StoreLedger {
+  readonly name: string;
+  /** 0 until its identity is on the disk. */
+  storeId = 0;
+  readonly regions = new Map<number, RegionLedger>();
+  onApplied: AppliedListener = () => {};
+  onRegion: RegionListener = () => {};
+
+  constructor(name: string) {
+    this.name = name;
+  }
+
+  region(id: number): RegionLedger {
+    let region = this.regions.get(id);
+    if (region === undefined) {
+      region = {
+        entries: new Map(),
+        term: 0,
+        vote: 0,
+        applied: 0,
+        region: undefined,
+        isTombstone: false,
+      };
+      this.regions.set(id, region);
+    }
+    return region;
+  }
+
+  /** A batch is durable. The log first, since the other records of the batch speak of it. */
+  observe(operations: readonly DiskOperation[]): void {
+    const records: DiskOperation[] = [];
+    for (const operation of operations) {
+      const { space, key, value } = operation;
+      if (space !== "raft") continue;
+      if (key.length === 2 && key[1] === 1 && value !== undefined) {
+        this.storeId = raft_serverpb.StoreIdent.decode(value).storeId;
+      }
+      if (key.length < 11) continue;
+      if (key[1] === 2 && key[10] === SUFFIX_LOG) {
+        const { entries } = this.region(readU64(key, 2));
+        const index = readU64(key, 11);
+        if (value === undefined) entries.delete(index);
+        else entries.set(index, fingerprint(value));
+      } else records.push(operation);
+    }
+    for (const each of records) if (each.key[1] === 3) this.#regionState(each);
+    for (const each of records) if (each.key[1] === 2) this.#raftRecord(each);
+  }
+
+  #regionState({ key, value }: DiskOperation): void {
+    const id = readU64(key, 2);
+    if (value === undefined) {
+      this.regions.delete(id);
+      return;
+    }
+    const ledger = this.region(id);
+    const { state, region } = decodeRegionState(value);
+    const isTombstone = state === "tombstone";
+    if (isTombstone) {
+      ledger.term = 0;
+      ledger.vote = 0;
+      ledger.applied = 0;
+      ledger.entries.clear();
+    }
+    ledger.isTombstone = isTombstone;
+    ledger.region = region;
+    if (!isTombstone && isInitialized(region)) ledger.applied = Math.max(ledger.applied, INIT_LOG_INDEX);
+    this.onRegion(this, region, isTombstone);
+  }
+
+  #raftRecord({ key, value }: DiskOperation): void {
+    const id = readU64(key, 2);
+    const ledger = this.region(id);
+    if (value === undefined) return;
+    const suffix = key[10];
+    if (suffix === SUFFIX_RAFT_STATE || suffix === SUFFIX_EARLY_VOTE) this.#vote(id, ledger, value);
+    else if (suffix === SUFFIX_APPLY_STATE) {
+      const { appliedIndex } = decodeApplyState(value);
+      const from = ledger.applied;
+      if (appliedIndex < from && !ledger.isTombstone) {
+        throw new Violation(
+          "3 applied index",
+          `${this.name}: region ${id} went from ${from} back to ${appliedIndex}`,
+        );
+      }
+      ledger.applied = appliedIndex;
+      if (appliedIndex > from) this.onApplied(this, id, from, appliedIndex);
+    }
+  }
+
+  #vote(id: number, ledger: RegionLedger, value: Uint8Array): void {
+    const { hardState } = decodeRaftState(value);
+    const { term, vote } = hardState;
+    if (term < ledger.term) {
+      throw new Violation(
+        "3 term",
+        `${this.name}: region ${id} went from term ${ledger.term} back to ${term}`,
+      );
+    }
+    if (term === ledger.term && ledger.vote !== 0 && vote !== ledger.vote) {
+      throw new Violation(
+        "2 vote durability",
+        `${this.name}: region ${id} voted for ${ledger.vote} and for ${vote} in term ${term}`,
+      );
+    }
+    ledger.term = term;
+    ledger.vote = vote;
+  }
+}
+
+/** FNV-1a; of a long entry all bytes count. */
+function fingerprint(bytes: Uint8Array): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
+  return (hash >>> 0) + bytes.length * 2 ** 32;
+}

@@ -1,0 +1,138 @@
+/**
+ * Raft as the disks show it (invariants 4 to 8). `committed(region, index)` is what the first store that applied the index
+ * found in its log. Every other store must apply the same; the entry must have been durable on a quorum by then; and what
+ * a store acknowledges or votes must be on its disk before the message leaves.
+ */
+import { raft_serverpb, tikvpb } from "../../proto/index.js";
+import type { Region } from "../../region/region.js";
+import type { SimCluster, SimStore } from "../cluster.js";
+import type { Frame } from "../network.js";
+import { Violation, type World } from "../world.js";
+import { StoreLedger } from "./ledger.js";
+
+const MSG_APPEND_RESPONSE = 4;
+const MSG_VOTE_RESPONSE = 6;
+
+/** The voters of a region at some time: store ids of both halves of a joint configuration. */
+interface Voters {
+  readonly name: string;
+  readonly incoming: readonly number[];
+  readonly outgoing: readonly number[];
+}
+
+export class Logs {
+  readonly #world: World;
+  readonly #ledgers = new Map<string, StoreLedger>();
+  readonly #committed = new Map<string, { hash: number; by: string }>();
+  readonly #voters = new Map<number, Voters[]>();
+  readonly #regionListeners: ((store: string, region: Region, isTombstone: boolean) => void)[] = [];
+
+  constructor(cluster: SimCluster) {
+    this.#world = cluster.world;
+    cluster.onStore = (store) => this.#watch(store);
+    cluster.network.observer = (frame) => this.#sent(cluster, frame);
+  }
+
+  ledger(name: string): StoreLedger | undefined {
+    return this.#ledgers.get(name);
+  }
+
+  onRegion(listener: (store: string, region: Region, isTombstone: boolean) => void): void {
+    this.#regionListeners.push(listener);
+  }
+
+  #watch({ node, disk }: SimStore): void {
+    const ledger = new StoreLedger(node.name);
+    this.#ledgers.set(node.name, ledger);
+    ledger.onApplied = (_, region, from, to) => this.#applied(ledger, region, from, to);
+    ledger.onRegion = (_, region, isTombstone) => this.#region(ledger.name, region, isTombstone);
+    disk.observer = (operations) => {
+      try {
+        ledger.observe(operations);
+      } catch (error) {
+        this.#world.fail(error as Error);
+      }
+    };
+  }
+
+  #region(store: string, region: Region, isTombstone: boolean): void {
+    for (const listener of this.#regionListeners) listener(store, region, isTombstone);
+    if (isTombstone) return;
+    const stores = (roles: readonly string[]): number[] =>
+      region.peers.filter(({ role }) => roles.includes(role)).map(({ storeId }) => storeId as number);
+    const incoming = stores(["voter", "incomingVoter"]);
+    const outgoing = stores(["voter", "demotingVoter"]);
+    const name = `${incoming.join()} ${outgoing.join()}`;
+    const known = this.#voters.get(region.id) ?? [];
+    if (known.every((each) => each.name !== name)) known.push({ name, incoming, outgoing });
+    this.#voters.set(region.id, known);
+  }
+
+  #applied(ledger: StoreLedger, region: number, from: number, to: number): void {
+    const { entries } = ledger.region(region);
+    for (let index = from + 1; index <= to; index++) {
+      const hash = entries.get(index);
+      // Came by snapshot.
+      if (hash === undefined) continue;
+      const key = `${region}/${index}`;
+      const known = this.#committed.get(key);
+      if (known === undefined) {
+        this.#committed.set(key, { hash, by: ledger.name });
+        if (!this.#isDurableOnQuorum(region, index, hash)) {
+          throw new Violation("7 commit rule", `${ledger.name} applied ${key}, which no quorum has on disk`);
+        }
+      } else if (known.hash !== hash) {
+        throw new Violation(
+          "6 state machine safety",
+          `${ledger.name} and ${known.by} applied different entries ${key}`,
+        );
+      }
+    }
+  }
+
+  #isDurableOnQuorum(region: number, index: number, hash: number): boolean {
+    const holders = new Set<number>();
+    for (const ledger of this.#ledgers.values()) {
+      const kept = ledger.regions.get(region);
+      if (kept === undefined || kept.isTombstone) continue;
+      const mine = kept.entries.get(index);
+      if (mine === hash || (mine === undefined && kept.applied >= index)) holders.add(ledger.storeId);
+    }
+    const holds = (voters: readonly number[]): boolean =>
+      voters.filter((id) => holders.has(id)).length * 2 > voters.length;
+    return (this.#voters.get(region) ?? []).some(
+      ({ incoming, outgoing }) => holds(incoming) && holds(outgoing),
+    );
+  }
+
+  /** What leaves a store must be on its disk. (invariant 8) */
+  #sent({ world }: SimCluster, { from, bytes, path }: Frame): void {
+    if (!path.endsWith("/BatchRaft")) return;
+    const ledger = this.#ledgers.get(from.name);
+    if (ledger === undefined) return;
+    for (const message of tikvpb.BatchRaftMessage.decode(bytes).msgs ?? []) {
+      const failure = violatesDurability(ledger, message);
+      if (failure !== undefined) world.fail(new Violation("8 no acknowledgement before durable", failure));
+    }
+  }
+}
+
+function violatesDurability(
+  ledger: StoreLedger,
+  { regionId, message }: raft_serverpb.IRaftMessage,
+): string | undefined {
+  if (message == null || message.reject === true) return undefined;
+  const kept = ledger.region(regionId ?? 0);
+  const index = message.index ?? 0;
+  const term = message.term ?? 0;
+  if (message.msgType === MSG_APPEND_RESPONSE && index > kept.applied && !kept.entries.has(index)) {
+    return `${ledger.name} acknowledges ${regionId}/${index}, which is not on its disk`;
+  }
+  if (
+    message.msgType === MSG_VOTE_RESPONSE &&
+    (kept.term < term || (kept.term === term && kept.vote !== message.to))
+  ) {
+    return `${ledger.name} votes in term ${term} of region ${regionId}; its disk has term ${kept.term}, vote ${kept.vote}`;
+  }
+  return undefined;
+}

@@ -1,0 +1,134 @@
+/**
+ * Peers as the processes show them, looked at after each event of their store: one leader a term, terms and commits that
+ * never fall, epochs that mean one thing, ids used once, and at most one valid lease over any key. (1, 3, 12, 13, 14)
+ */
+import { compareBytes, toHex } from "../../base/index.js";
+import type { Peer } from "../../region/peer.js";
+import type { Region } from "../../region/region.js";
+import type { SimCluster, SimStore } from "../cluster.js";
+import type { SimEvent } from "../event-queue.js";
+import type { SimNode } from "../node.js";
+import { MS, Violation, type World } from "../world.js";
+
+/** What a peer showed last. Of one incarnation. */
+interface Seen {
+  readonly incarnation: number;
+  term: number;
+  commit: number;
+  region: Region;
+}
+
+export class Peers {
+  readonly #world: World;
+  readonly #cluster: SimCluster;
+  readonly #leaders = new Map<string, number>();
+  readonly #seen = new Map<Peer, Seen>();
+  readonly #epochs = new Map<string, string>();
+  readonly #owners = new Map<number, string>();
+  readonly #byNode = new Map<number, SimStore>();
+  #nextLeaseCheckUs = 0;
+
+  constructor(cluster: SimCluster) {
+    this.#world = cluster.world;
+    this.#cluster = cluster;
+    cluster.world.observers.push((event) => this.#look(event));
+  }
+
+  #look({ node: index }: SimEvent): void {
+    const node = this.#world.nodes[index];
+    if (node === undefined || !node.isUp) return;
+    const here = this.#storeOf(node);
+    if (here?.store !== undefined) for (const peer of here.store.peers.all()) this.#peer(node, peer);
+    if (this.#world.nowUs < this.#nextLeaseCheckUs) return;
+    this.#nextLeaseCheckUs = this.#world.nowUs + 4 * MS;
+    this.#leases();
+  }
+
+  #storeOf(node: SimNode): SimStore | undefined {
+    const known = this.#byNode.get(node.index);
+    if (known !== undefined) return known;
+    const found = this.#cluster.stores.find((store) => store.node === node);
+    if (found !== undefined) this.#byNode.set(node.index, found);
+    return found;
+  }
+
+  #peer(node: SimNode, peer: Peer): void {
+    const { term, region } = peer;
+    const commit = peer.node.commitIndex as number;
+    const seen = this.#seen.get(peer);
+    if (seen === undefined || seen.incarnation !== node.incarnation) {
+      this.#seen.set(peer, { incarnation: node.incarnation, term, commit, region });
+      this.#region(node, peer);
+    } else if (seen.term !== term || seen.commit !== commit || seen.region !== region) {
+      if (term < seen.term || commit < seen.commit) {
+        throw new Violation(
+          "3 monotonic",
+          `${node.name} region ${region.id}: term ${seen.term} to ${term}, commit ${seen.commit} to ${commit}`,
+        );
+      }
+      if (seen.region !== region) this.#region(node, peer);
+      Object.assign(seen, { term, commit, region });
+    }
+    // The peer's own word lags behind its Raft node's by up to a turn.
+    if (peer.isLeader && peer.node.basicStatus().state === "StateLeader") this.#leader(node, peer);
+  }
+
+  #leader(node: SimNode, { regionId, peerId, term }: Peer): void {
+    const key = `${regionId} ${term}`;
+    const known = this.#leaders.get(key);
+    if (known === undefined) this.#leaders.set(key, peerId);
+    else if (known !== peerId) {
+      throw new Violation(
+        "1 election safety",
+        `region ${regionId}: ${known} and ${peerId} lead term ${term} (${node.name})`,
+      );
+    }
+  }
+
+  #region(node: SimNode, { region, isInitialized }: Peer): void {
+    if (!isInitialized) return;
+    const key = `${region.id} ${region.epoch.version} ${region.epoch.confVer}`;
+    const members = region.peers.map(({ id, storeId, role }) => `${id}@${storeId} ${role}`).sort();
+    const content = `${toHex(region.startKey)} ${toHex(region.endKey)} ${members.join()}`;
+    const known = this.#epochs.get(key);
+    if (known === undefined) this.#epochs.set(key, content);
+    else if (known !== content) {
+      throw new Violation(
+        "12 epoch",
+        `${node.name}: region, version, conf ${key} is ${content} and was ${known}`,
+      );
+    }
+    for (const { id, storeId } of region.peers) {
+      const owner = `region ${region.id} on store ${storeId}`;
+      const before = this.#owners.get(id);
+      if (before !== undefined && before !== owner)
+        throw new Violation("14 peer ids", `${id} is of ${before} and ${owner}`);
+      this.#owners.set(id, owner);
+    }
+  }
+
+  /** All peers that would serve a read at this moment, in key order, must not overlap. A process that stands still serves none. */
+  #leases(): void {
+    const holders: { readonly peer: Peer; readonly name: string }[] = [];
+    const regions = new Set<number>();
+    for (const { node, store } of this.#cluster.stores) {
+      if (!node.isUp || node.isPaused || store === undefined) continue;
+      for (const peer of store.peers.all()) {
+        if (!peer.isLeader) continue;
+        if (regions.has(peer.regionId)) this.#world.probe("two leaders of one region at one time");
+        regions.add(peer.regionId);
+        if (peer.mayReadLocally(node.monotonicMs())) holders.push({ peer, name: node.name });
+      }
+    }
+    holders.sort((left, right) => compareBytes(left.peer.region.startKey, right.peer.region.startKey));
+    for (let i = 1; i < holders.length; i++) {
+      const [left, right] = [holders[i - 1], holders[i]] as [(typeof holders)[0], (typeof holders)[0]];
+      const { endKey } = left.peer.region;
+      if (endKey.length > 0 && compareBytes(endKey, right.peer.region.startKey) <= 0) continue;
+      throw new Violation(
+        "13 lease exclusion",
+        `${left.name} region ${left.peer.regionId} term ${left.peer.term} and ${right.name} region ${right.peer.regionId} term ${right.peer.term} would both serve a read`,
+      );
+    }
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * The nemesis: a list of timed actions, drawn from the seed before the run begins. Since it is a list, a failing run can be
+ * cut down: actions are left out as long as the failure stays. What an action meets (which store leads, which keys are there)
+ * is found when its time comes, by the numbers it carries.
+ */
+import { type Random, randomBelow } from "../base/index.js";
+import { FAULTS, type FaultKind } from "./faults.js";
+import type { SimCluster } from "./cluster.js";
+import { TURN_US } from "./node.js";
+import { MS } from "./world.js";
+
+export const FAULT_CLASSES = ["network", "process", "pause", "clock", "disk", "admin"] as const;
+export type FaultClass = (typeof FAULT_CLASSES)[number];
+
+export interface Action {
+  readonly atMs: number;
+  readonly kind: FaultKind;
+  /** Chooses the target. */
+  readonly target: number;
+  /** Chooses the second target, the key, the size. */
+  readonly detail: number;
+  readonly durationMs: number;
+}
+
+export const describeAction = ({ atMs, kind, target, detail, durationMs }: Action): string =>
+  `${atMs} ms ${kind} ${target} ${detail} for ${durationMs} ms`;
+
+/** Draws actions of the given classes over `spanMs`, on average one every `meanGapMs`. */
+export function drawActions(
+  random: Random,
+  classes: ReadonlySet<FaultClass>,
+  spanMs: number,
+  meanGapMs: number,
+): Action[] {
+  const kinds = (Object.keys(FAULTS) as FaultKind[]).filter((kind) => classes.has(FAULTS[kind].class));
+  // Of the kinds of a class some are left out, so that one kind is seen alone often enough.
+  const chosen = kinds.filter(() => randomBelow(random, 3) !== 0);
+  const usable = chosen.length === 0 ? kinds : chosen;
+  const actions: Action[] = [];
+  if (usable.length === 0) return actions;
+  for (
+    let atMs = randomBelow(random, meanGapMs);
+    atMs < spanMs;
+    atMs += 1 + randomBelow(random, 2 * meanGapMs)
+  ) {
+    const kind = usable[randomBelow(random, usable.length)] as FaultKind;
+    const { durationMsMax } = FAULTS[kind];
+    actions.push({
+      atMs,
+      kind,
+      target: random.u32(),
+      detail: random.u32(),
+      // Short ones are as likely as long ones: an election takes about a second.
+      durationMs:
+        5 + randomBelow(random, randomBelow(random, 2) === 0 ? Math.min(durationMsMax, 700) : durationMsMax),
+    });
+  }
+  return actions;
+}
+
+/** Sets the actions to happen; each ends by itself, and those that last beyond the span are ended by `heal`. */
+export function unleash(cluster: SimCluster, actions: readonly Action[]): void {
+  for (const action of actions) {
+    cluster.world.at(action.atMs * MS, `nemesis ${action.kind}`, () => {
+      const done = FAULTS[action.kind].begin(cluster, action);
+      for (const { node } of cluster.processes) node.note(`--- ${describeAction(action)}`);
+      if (done !== undefined) cluster.world.at(action.durationMs * MS, `end of ${action.kind}`, done);
+    });
+  }
+}
+
+const CALM_NETWORK = {
+  raftDropPerMillion: 0,
+  raftRepeatPerMillion: 0,
+  raftReorderPerMillion: 0,
+  slowPerMillion: 0,
+};
+
+/** All faults end: links, processes, pauses, disks. Clocks keep their rate, which is within what is promised. */
+export function heal(cluster: SimCluster): void {
+  cluster.network.healAll();
+  Object.assign(cluster.network.knobs, CALM_NETWORK);
+  for (const process of cluster.processes) {
+    process.isHeldDown = false;
+    process.disk.failure = undefined;
+    Object.assign(process.disk.knobs, { stallPerMillion: 0, syncUs: cluster.shape.disk.syncUs });
+    process.node.turnUs = TURN_US;
+    if (process.node.isPaused) process.node.resume();
+    cluster.restart(process);
+  }
+}

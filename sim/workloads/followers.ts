@@ -1,0 +1,96 @@
+/**
+ * Reads from any replica, followers and learners too, of keys that carry a growing number. A read must show a number no
+ * smaller than any that was read or acknowledged before it began: what a linearizable follower read promises. (invariant 23)
+ */
+import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
+import { callUnary, type kvrpcpb, TikvService } from "../../proto/index.js";
+import { containsKey } from "../../region/region.js";
+import type { SimClient, SimStore } from "../cluster.js";
+import { Violation } from "../world.js";
+import { attempt, loop, pick, type Workload, type WorkloadStage } from "./workload.js";
+
+interface Rising {
+  readonly key: Uint8Array;
+  next: number;
+  /** The greatest number that was acknowledged or read. */
+  seen: number;
+}
+
+export class Followers implements Workload {
+  readonly name = "reads of followers";
+  readonly #stage: WorkloadStage;
+  readonly #rising: Rising[];
+
+  constructor(stage: WorkloadStage) {
+    this.#stage = stage;
+    this.#rising = stage.cluster.clients.map((_, index) => ({
+      key: utf8(`${String.fromCharCode(100 + 5 * index)}/rising`),
+      next: 1,
+      seen: 0,
+    }));
+  }
+
+  start(): void {
+    this.#stage.cluster.clients.forEach((client, index) => {
+      loop(this.#stage, client, 100, () => this.#write(client, this.#rising[index] as Rising));
+      loop(this.#stage, client, 40, () => this.#read(client, pick(this.#stage.random, this.#rising)));
+    });
+  }
+
+  /** One writer a key, so that numbers rise whatever becomes of a write. */
+  async #write({ client }: SimClient, rising: Rising): Promise<void> {
+    const number = rising.next++;
+    const outcome = await attempt(this.#stage, () => client.put(rising.key, utf8(String(number))));
+    if (outcome.kind === "ok") rising.seen = Math.max(rising.seen, number);
+  }
+
+  #read(client: SimClient, rising: Rising): Promise<void> {
+    const store = pick(this.#stage.random, this.#stage.cluster.stores);
+    const context = contextOf(store, rising.key);
+    if (context === undefined) return Promise.resolve();
+    const isReplicaRead = randomBelow(this.#stage.random, 4) !== 0;
+    const floor = rising.seen;
+    const channel = this.#stage.cluster.network.door(client.node, client.env).channel(store.address);
+    const request = { key: rising.key, context: { ...context, replicaRead: isReplicaRead } };
+    return new Promise((resolve) => {
+      callUnary(channel, TikvService.RawGet, request, { timeoutMs: 3_000 }, (error, answer) => {
+        if (error !== undefined || answer === undefined || answer.regionError != null) {
+          this.#stage.failed++;
+          return resolve();
+        }
+        this.#stage.succeeded++;
+        if (isReplicaRead) this.#stage.world.probe("a replica answered a read");
+        const number = answer.notFound ? 0 : Number(fromUtf8(answer.value));
+        if (number < floor) {
+          const text = `${fromUtf8(rising.key)} was ${number} on ${store.node.name} after ${floor} had been seen`;
+          this.#stage.world.fail(new Violation("23 monotonic reads", text));
+        }
+        rising.seen = Math.max(rising.seen, number);
+        resolve();
+      });
+    });
+  }
+
+  async check(): Promise<void> {
+    const client = this.#stage.cluster.clients[0] as SimClient;
+    for (const { key, seen } of this.#rising) {
+      const value = await client.client.get(key);
+      const number = value === undefined ? 0 : Number(fromUtf8(value));
+      if (number < seen)
+        throw new Violation("23 monotonic reads", `${fromUtf8(key)} is ${number}, was ${seen}`);
+    }
+  }
+}
+
+/** A context that this store's peer accepts, as a client that knows the region would send it. */
+function contextOf({ store }: SimStore, key: Uint8Array): kvrpcpb.IContext | undefined {
+  for (const peer of store?.peers.all() ?? []) {
+    if (!peer.isInitialized || !containsKey(peer.region, key)) continue;
+    return {
+      regionId: peer.regionId,
+      regionEpoch: peer.region.epoch,
+      peer: { id: peer.peerId, storeId: store?.id ?? 0 },
+    };
+  }
+  return undefined;
+}

@@ -1,0 +1,71 @@
+/**
+ * What clients do while the world falls apart, and what they remember of it. A workload runs loops on clients until the
+ * world says stop; what it remembers is judged afterwards, when all is healed.
+ */
+import { RaftwerkError, type Random, randomBelow } from "../../base/index.js";
+import type { SimClient, SimCluster } from "../cluster.js";
+import { MS, type World } from "../world.js";
+
+export interface WorkloadStage {
+  readonly world: World;
+  readonly cluster: SimCluster;
+  readonly random: Random;
+  /** No new operations from then on. */
+  isOver: boolean;
+  /** Operations that succeeded. A run with too few proves nothing. */
+  succeeded: number;
+  failed: number;
+}
+
+export interface Workload {
+  readonly name: string;
+  /** Starts its loops. */
+  start(): void;
+  /** After healing; throws a Violation. */
+  check(): Promise<void>;
+}
+
+/** What became of an operation: `never` and `safe` errors had no effect; anything else may have had. */
+export type Outcome<T> =
+  | { readonly kind: "ok"; readonly value: T }
+  | { readonly kind: "unknown"; readonly error: Error }
+  | { readonly kind: "noEffect"; readonly error: Error };
+
+export async function attempt<T>(stage: WorkloadStage, run: () => Promise<T>): Promise<Outcome<T>> {
+  try {
+    const value = await run();
+    stage.succeeded++;
+    return { kind: "ok", value };
+  } catch (error) {
+    if (!(error instanceof RaftwerkError)) {
+      stage.world.fail(error as Error);
+      throw error;
+    }
+    stage.failed++;
+    return { kind: error.retry === "unknown" ? "unknown" : "noEffect", error };
+  }
+}
+
+export const pick = <T>(random: Random, from: readonly T[]): T => from[randomBelow(random, from.length)] as T;
+
+export const sleep = ({ env }: SimClient, ms: number): Promise<void> =>
+  new Promise((resolve) => void env.timers.set(ms, resolve));
+
+/** One loop of a client; its failure is the world's. */
+export function loop(
+  stage: WorkloadStage,
+  client: SimClient,
+  meanPauseMs: number,
+  step: () => Promise<void>,
+): void {
+  const run = async (): Promise<void> => {
+    while (!stage.isOver) {
+      await sleep(client, 1 + randomBelow(stage.random, 2 * meanPauseMs));
+      if (!stage.isOver) await step();
+    }
+  };
+  // The world ends a run that failed; a loop that failed has told it.
+  client.node.after(randomBelow(stage.random, 50 * MS), "loop", () => {
+    run().catch((error: Error) => stage.world.fail(error));
+  });
+}
