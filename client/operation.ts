@@ -2,8 +2,9 @@
  * One operation on one region, tried until it succeeds, is refused, or its time is over. Every attempt finds the region
  * anew, so that splits and moves under way cost a retry and nothing else.
  *
- * Retry classes: reads, puts and deletes are sent again also after a broken stream, when the first may have taken
- * effect: the second has the same effect. A compare-and-swap is not: it ends with `undeterminedResult`.
+ * Retry classes: reads, puts and deletes are sent again also when the first may have taken effect, after a broken stream or
+ * a stale command: the second has the same effect. A compare-and-swap is not: it ends with `undeterminedResult`. Once one
+ * attempt's fate is unknown, so is the operation's until an attempt succeeds.
  */
 import { type Env, RaftwerkError, type TimerHandle } from "../base/index.js";
 import type { errorpb, kvrpcpb, RpcStatus } from "../proto/index.js";
@@ -52,8 +53,8 @@ export class Operation<A extends AnswerBody> {
   /** The attempt under way: where it went and when. */
   #sent: { readonly region: CachedRegion; readonly address: string; readonly atMs: number } | undefined;
   #lastTrouble = "";
-  /** A request left and its fate is not known. */
-  #isUncertain = false;
+  /** An attempt ended without telling whether it took effect. */
+  #wasLost = false;
   isDone = false;
 
   constructor(
@@ -98,9 +99,13 @@ export class Operation<A extends AnswerBody> {
     this.#fail("cancelled", "the operation was aborted by its caller");
   }
 
+  get #isUncertain(): boolean {
+    return this.#wasLost || this.#sent !== undefined;
+  }
+
   #fail(code: "deadlineExceeded" | "undeterminedResult" | "cancelled" | "rpcFailed", text: string): void {
     if (this.isDone) return;
-    const retry = code === "rpcFailed" ? "never" : this.#isUncertain ? "unknown" : "safe";
+    const retry = this.#isUncertain ? "unknown" : code === "rpcFailed" ? "never" : "safe";
     this.finish();
     this.#reject(new RaftwerkError(code, text, { retry }));
   }
@@ -134,25 +139,29 @@ export class Operation<A extends AnswerBody> {
       connection: this.#router.connection(address),
       timeoutMs: Math.max(1, this.#deadlineMs - this.#env.clock.monotonicMs()),
     };
-    this.#isUncertain = true;
     this.#sent = { region, address, atMs: this.#env.clock.monotonicMs() };
     this.#drop = this.#attempt.send(target, this.#router.context(region), region, (answer, broken) => {
       if (this.isDone) return;
       this.#drop = undefined;
-      this.#sent = undefined;
       if (answer === undefined) return this.#broken(region, address, broken);
-      this.#isUncertain = false;
+      this.#sent = undefined;
       const error = answer.regionError;
       if (error == null) {
         this.finish();
         return this.#resolve({ answer, region });
       }
-      this.#follow(this.#router.learn(region, error, this.#attempts - 1), error.message ?? "region error");
+      const text = error.message ?? "region error";
+      if (error.staleCommand != null) {
+        this.#wasLost = true;
+        if (!this.#attempt.isIdempotent) return this.#fail("undeterminedResult", `${address}: ${text}`);
+      }
+      this.#follow(this.#router.learn(region, error, this.#attempts - 1), text);
     });
   }
 
   #broken(region: CachedRegion, address: string, broken: RpcStatus | undefined): void {
     this.#sent = undefined;
+    this.#wasLost = true;
     const text = `${address}: ${broken?.message ?? "no answer"}`;
     if (!this.#attempt.isIdempotent) return this.#fail("undeterminedResult", text);
     this.#follow(this.#router.learnBroken(region, this.#attempts), text);

@@ -195,12 +195,16 @@ export class RawClient {
     let from = start;
     while (end.length === 0 || isBelow(from, end)) {
       let upTo = end;
-      const { answer, region } = await this.#run(
+      const isFirst = from === start;
+      const done = this.#run(
         this.#byCommand(from, false, "RawDeleteRange", 0, (context, target) => {
           upTo = earlier(target.endKey, end);
           return { RawDeleteRange: { context, startKey: from, endKey: upTo } };
         }),
         options,
+      );
+      const { answer, region } = await done.catch((error: unknown) =>
+        Promise.reject(isFirst ? error : partly(error)),
       );
       refuseError(answer.error);
       if (region.endKey.length === 0 || upTo !== region.endKey) return;
@@ -270,16 +274,39 @@ export class RawClient {
     how: { build(context: object, group: T[]): Command; take(answer: Body<K>): void },
   ): Promise<void> {
     for (const item of items) checkKey(keyOf(item));
+    const deadlineMs = this.#env.clock.monotonicMs() + (options.timeoutMs ?? this.#timeoutMs);
     const locate = (key: Uint8Array): Promise<CachedRegion> =>
-      new Promise((resolve, reject) => {
-        this.#router.locate(key, false, (error, region) => {
-          if (region === undefined) reject(error ?? new Error("PD knows no region for the key"));
-          else resolve(region);
-        });
-      });
+      new Promise((resolve, reject) => this.#locate(key, deadlineMs, options.signal, resolve, reject));
     const limits = { bytesMax: GROUP_BYTES, countMax: GROUP_COUNT };
     const groups = await groupByRegion(items, keyOf, weight, locate, limits);
-    await Promise.all(groups.map((group) => this.#serveGroup(group, keyOf, name, options, how)));
+    const serve = Promise.all(groups.map((group) => this.#serveGroup(group, keyOf, name, options, how)));
+    await serve.catch((error: unknown) => Promise.reject(groups.length > 1 ? partly(error) : error));
+  }
+
+  /** PD may not answer, or not know the region between the reports of two parts of a split: asked until the deadline. */
+  #locate(
+    key: Uint8Array,
+    deadlineMs: number,
+    signal: AbortSignal | undefined,
+    resolve: (region: CachedRegion) => void,
+    reject: (error: Error) => void,
+    attempt = 1,
+  ): void {
+    this.#router.locate(key, false, (error, region) => {
+      if (region !== undefined) return resolve(region);
+      const text = error?.message ?? "PD knows no region for the key";
+      if (this.#closed || signal?.aborted === true) {
+        const code = this.#closed ? "closed" : "cancelled";
+        return reject(new RaftwerkError(code, `the batch was given up: ${text}`, { retry: "safe" }));
+      }
+      const waitMs = Math.min(20 * attempt, 500);
+      if (this.#env.clock.monotonicMs() + waitMs > deadlineMs) {
+        return reject(
+          new RaftwerkError("deadlineExceeded", `no region was found: ${text}`, { retry: "safe" }),
+        );
+      }
+      this.#env.timers.set(waitMs, () => this.#locate(key, deadlineMs, signal, resolve, reject, attempt + 1));
+    });
   }
 
   /** A region that split since the grouping serves what it still holds; the rest goes to the others. */
@@ -298,7 +325,11 @@ export class RawClient {
         outside = rest.filter((item) => !contains(region, keyOf(item)));
         return how.build(context, inside);
       });
-      how.take((await this.#run(attempt, options)).answer);
+      const isFirst = rest.length === group.length;
+      const done = this.#run(attempt, options);
+      how.take(
+        (await done.catch((error: unknown) => Promise.reject(isFirst ? error : partly(error)))).answer,
+      );
       rest = outside;
     }
   }
@@ -405,6 +436,12 @@ export class RawClient {
       if (this.#operations.size > 0) this.#watch();
     });
   }
+}
+
+/** Some of the whole has taken effect, whatever is known of this part. */
+function partly(error: unknown): unknown {
+  if (!(error instanceof RaftwerkError) || error.retry === "unknown") return error;
+  return new RaftwerkError(error.code, `done in part: ${error.message}`, { retry: "unknown", cause: error });
 }
 
 const itself = (key: Uint8Array): Uint8Array => key;

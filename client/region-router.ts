@@ -118,9 +118,12 @@ export class RegionRouter {
       return { kind: "refuse", message: `a disk is full: ${error.diskFull.reason ?? error.message ?? ""}` };
     }
     if (error.storeNotMatch != null) this.#addresses.delete(region.peers[region.leader]?.storeId ?? 0);
-    if (error.storeNotMatch != null || error.regionNotFound != null || error.keyNotInRegion != null) {
-      this.cache.remove(region);
-    }
+    const isStale =
+      error.storeNotMatch != null ||
+      error.regionNotFound != null ||
+      error.keyNotInRegion != null ||
+      error.mismatchPeerId != null;
+    if (isStale) this.cache.remove(region);
     return this.#later(attempt);
   }
 

@@ -133,7 +133,9 @@ describe("a write", () => {
     const read = group.read(1);
     group.peer(1).destroy();
     const late = group.put(1, "c", "v");
-    for (const answers of [waiting, gathered, late]) {
+    // What was proposed may yet be committed by others: the writer must not be told that it had no effect.
+    expect(waiting).toMatchObject([{ error: { staleCommand: {} } }]);
+    for (const answers of [gathered, late]) {
       expect(answers).toMatchObject([{ error: { regionNotFound: { regionId: 2 } } }]);
     }
     expect(read[0]).toContain("missing");

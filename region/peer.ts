@@ -488,7 +488,8 @@ export class Peer {
     this.#reads.fail(gone, "all");
     if (!this.#gatherer.isEmpty)
       for (const waiter of this.#gatherer.take().waiters) waiter.done(gone, undefined);
-    this.#proposals.failAll(gone);
+    // What was proposed may still be committed by others: a peer can lead and be removed by its own log.
+    this.#proposals.failAll(staleCommand());
     for (const done of this.#takeParked()) done(gone, undefined);
   }
 

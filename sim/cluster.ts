@@ -149,6 +149,7 @@ export class SimCluster {
   constructor(world: World, shape: ClusterShape) {
     this.world = world;
     this.shape = shape;
+    world.onThrow = (at, error) => this.#threw(at, error);
     this.network = new SimNetwork(world, { ...shape.network });
     const node = world.addNode("pd");
     this.pd = new SimPd(this, node, new SimDisk(node, { ...shape.disk }));
@@ -206,6 +207,14 @@ export class SimCluster {
     if (process.node.isUp) return;
     process.node.note("*** starts");
     process.start();
+  }
+
+  /** As an uncaught exception: the process ends. Unless the disk was at fault it should not have happened. */
+  #threw(node: SimNode, error: Error): void {
+    const process = this.processes.find((each) => each.node === node);
+    if (process === undefined || process.disk.failure === undefined) return this.world.fail(error);
+    process.node.note(`uncaught: ${error.message}`);
+    this.processFailed(process, process.disk.failure);
   }
 
   /** The process ends itself: an engine that refuses a write, a start that does not succeed. */

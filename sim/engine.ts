@@ -65,7 +65,7 @@ export class SimDisk {
   knobs: DiskKnobs;
   observer: DiskObserver | undefined;
   /** The next write fails with this. */
-  failure: Error | undefined;
+  failure: RaftwerkError | undefined;
   memory = new MemoryEngine();
   /** Not durable yet, in order. */
   readonly writes: DiskWrite[] = [];

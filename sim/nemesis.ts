@@ -63,7 +63,7 @@ export function unleash(cluster: SimCluster, actions: readonly Action[]): void {
   for (const action of actions) {
     cluster.world.at(action.atMs * MS, `nemesis ${action.kind}`, () => {
       const done = FAULTS[action.kind].begin(cluster, action);
-      for (const { node } of cluster.processes) node.note(`--- ${describeAction(action)}`);
+      cluster.world.note(describeAction(action));
       if (done !== undefined) cluster.world.at(action.durationMs * MS, `end of ${action.kind}`, done);
     });
   }

@@ -70,7 +70,9 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
     succeeded: stage.succeeded,
     failed: stage.failed,
     probes: world.probes,
-    lines: world.nodes.flatMap(({ lines }) => lines).sort((left, right) => left.atUs - right.atUs),
+    lines: [...world.lines, ...world.nodes.flatMap(({ lines }) => lines)].sort(
+      (left, right) => left.atUs - right.atUs,
+    ),
   };
 }
 

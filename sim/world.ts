@@ -7,7 +7,7 @@
  */
 import { assert, SeededRandom } from "../base/index.js";
 import { EventQueue, type SimEvent } from "./event-queue.js";
-import { SimNode } from "./node.js";
+import { type LogLine, SimNode } from "./node.js";
 import { TraceHash } from "./trace.js";
 
 /** Microseconds in a millisecond. */
@@ -35,6 +35,10 @@ export class World {
   readonly random: SeededRandom;
   readonly trace = new TraceHash();
   readonly nodes: SimNode[] = [];
+  /** What was done to the world. */
+  readonly lines: LogLine[] = [];
+  /** Code of a node threw: a bug, unless the caller knows better. */
+  onThrow: (node: SimNode, error: Error) => void = (_node, error) => this.fail(error);
   /** Called after each event. What they throw ends the run. */
   readonly observers: EventObserver[] = [];
   /** Rare states that were seen, and how often. */
@@ -72,6 +76,10 @@ export class World {
   /** A rare state was reached. */
   probe(name: string): void {
     this.probes.set(name, (this.probes.get(name) ?? 0) + 1);
+  }
+
+  note(text: string): void {
+    this.lines.push({ atUs: this.nowUs, node: "nemesis", text });
   }
 
   /** Ends the run at the next step; for code that must not throw where it is. */
@@ -115,7 +123,12 @@ export class World {
     this.trace.number(this.nowUs);
     this.trace.number(event.node);
     this.trace.text(event.kind);
-    run();
+    try {
+      run();
+    } catch (error) {
+      if (node === undefined) throw error;
+      this.onThrow(node, error as Error);
+    }
     for (const observer of this.observers) observer(event);
     return true;
   }

@@ -79,7 +79,12 @@ export class Logs {
       if (known === undefined) {
         this.#committed.set(key, { hash, by: ledger.name });
         if (!this.#isDurableOnQuorum(region, index, hash)) {
-          throw new Violation("7 commit rule", `${ledger.name} applied ${key}, which no quorum has on disk`);
+          const configurations = (this.#voters.get(region) ?? []).map(({ name }) => name).join(" | ");
+          const holders = this.#holders(region, index, hash).join();
+          throw new Violation(
+            "7 commit rule",
+            `${ledger.name} applied ${key}, which is on the disks of stores ${holders} of ${configurations}`,
+          );
         }
       } else if (known.hash !== hash) {
         throw new Violation(
@@ -90,16 +95,24 @@ export class Logs {
     }
   }
 
-  #isDurableOnQuorum(region: number, index: number, hash: number): boolean {
-    const holders = new Set<number>();
+  /** Stores that have the entry on disk, or had it and have applied it. */
+  #holders(region: number, index: number, hash: number): number[] {
+    const holders: number[] = [];
     for (const ledger of this.#ledgers.values()) {
       const kept = ledger.regions.get(region);
-      if (kept === undefined || kept.isTombstone) continue;
+      if (kept === undefined) continue;
       const mine = kept.entries.get(index);
-      if (mine === hash || (mine === undefined && kept.applied >= index)) holders.add(ledger.storeId);
+      // A peer that the entry removed may have applied it first, and be gone.
+      const hadIt = mine === undefined && (kept.applied >= index || kept.isTombstone);
+      if (mine === hash || hadIt) holders.push(ledger.storeId);
     }
+    return holders;
+  }
+
+  #isDurableOnQuorum(region: number, index: number, hash: number): boolean {
+    const holders = this.#holders(region, index, hash);
     const holds = (voters: readonly number[]): boolean =>
-      voters.filter((id) => holders.has(id)).length * 2 > voters.length;
+      voters.filter((id) => holders.includes(id)).length * 2 > voters.length;
     return (this.#voters.get(region) ?? []).some(
       ({ incoming, outgoing }) => holds(incoming) && holds(outgoing),
     );
@@ -119,14 +132,19 @@ export class Logs {
 
 function violatesDurability(
   ledger: StoreLedger,
-  { regionId, message }: raft_serverpb.IRaftMessage,
+  { regionId, fromPeer, message }: raft_serverpb.IRaftMessage,
 ): string | undefined {
   if (message == null || message.reject === true) return undefined;
   const kept = ledger.region(regionId ?? 0);
+  // Of a peer that was removed the log is deleted while its last words are still on their way.
+  const { region, isTombstone } = kept;
+  const isMember = region === undefined || region.peers.some(({ id }) => id === fromPeer?.id);
+  if (isTombstone || !isMember) return undefined;
   const index = message.index ?? 0;
   const term = message.term ?? 0;
   if (message.msgType === MSG_APPEND_RESPONSE && index > kept.applied && !kept.entries.has(index)) {
-    return `${ledger.name} acknowledges ${regionId}/${index}, which is not on its disk`;
+    const has = [...kept.entries.keys()].join();
+    return `${ledger.name} acknowledges ${regionId}/${index}; its disk has applied ${kept.applied} and entries ${has}`;
   }
   if (
     message.msgType === MSG_VOTE_RESPONSE &&
