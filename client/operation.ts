@@ -21,7 +21,8 @@ export interface Attempt<A extends AnswerBody> {
   /** The region is the one that holds this key, or with `before` the largest smaller one. */
   readonly key: Uint8Array;
   readonly before?: boolean;
-  readonly isIdempotent: boolean;
+  /** What a second attempt would do after a first of unknown fate: nothing, the same again, or something else. */
+  readonly effect: "none" | "repeatable" | "once";
   /** Sends one attempt; the returned function drops it. */
   send(
     target: { readonly address: string; readonly connection: StoreConnection; readonly timeoutMs: number },
@@ -36,6 +37,7 @@ const ATTEMPT_TIMEOUT_MS = 3_000;
 
 export interface OperationOptions {
   readonly timeoutMs: number;
+  readonly onLost: "retry" | "fail";
   readonly signal: AbortSignal | undefined;
 }
 
@@ -43,6 +45,8 @@ export class Operation<A extends AnswerBody> {
   readonly #env: Env;
   readonly #router: RegionRouter;
   readonly #attempt: Attempt<A>;
+  /** After an attempt whose fate is unknown. */
+  readonly #mayRepeat: boolean;
   readonly #deadlineMs: number;
   readonly #timeoutMs: number;
   readonly #resolve: (result: { readonly answer: A; readonly region: CachedRegion }) => void;
@@ -69,6 +73,8 @@ export class Operation<A extends AnswerBody> {
     this.#router = router;
     this.#attempt = attempt;
     this.#timeoutMs = options.timeoutMs;
+    const { effect } = attempt;
+    this.#mayRepeat = effect === "none" || (effect === "repeatable" && options.onLost === "retry");
     this.#deadlineMs = env.clock.monotonicMs() + options.timeoutMs;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -82,14 +88,14 @@ export class Operation<A extends AnswerBody> {
   expire(nowMs: number): void {
     if (nowMs < this.#deadlineMs) return this.#expireAttempt(nowMs);
     const text = `no success within ${this.#timeoutMs} ms after ${this.#attempts} attempts: ${this.#lastTrouble}`;
-    if (this.#isUncertain && !this.#attempt.isIdempotent) this.#fail("undeterminedResult", text);
+    if (this.#isUncertain && !this.#mayRepeat) this.#fail("undeterminedResult", text);
     else this.#fail("deadlineExceeded", text);
   }
 
   /** A store that hangs keeps its connections: only silence shows it. Another peer may lead by now. */
   #expireAttempt(nowMs: number): void {
     const sent = this.#sent;
-    if (sent === undefined || !this.#attempt.isIdempotent || nowMs - sent.atMs < ATTEMPT_TIMEOUT_MS) return;
+    if (sent === undefined || !this.#mayRepeat || nowMs - sent.atMs < ATTEMPT_TIMEOUT_MS) return;
     this.#drop?.();
     this.#drop = undefined;
     this.#broken(sent.region, sent.address, { code: 4, message: `no answer for ${ATTEMPT_TIMEOUT_MS} ms` });
@@ -100,7 +106,7 @@ export class Operation<A extends AnswerBody> {
   }
 
   get #isUncertain(): boolean {
-    return this.#wasLost || this.#sent !== undefined;
+    return this.#attempt.effect !== "none" && (this.#wasLost || this.#sent !== undefined);
   }
 
   #fail(code: "deadlineExceeded" | "undeterminedResult" | "cancelled" | "rpcFailed", text: string): void {
@@ -153,7 +159,7 @@ export class Operation<A extends AnswerBody> {
       const text = error.message ?? "region error";
       if (error.staleCommand != null) {
         this.#wasLost = true;
-        if (!this.#attempt.isIdempotent) return this.#fail("undeterminedResult", `${address}: ${text}`);
+        if (!this.#mayRepeat) return this.#fail("undeterminedResult", `${address}: ${text}`);
       }
       this.#follow(this.#router.learn(region, error, this.#attempts - 1), text);
     });
@@ -163,7 +169,7 @@ export class Operation<A extends AnswerBody> {
     this.#sent = undefined;
     this.#wasLost = true;
     const text = `${address}: ${broken?.message ?? "no answer"}`;
-    if (!this.#attempt.isIdempotent) return this.#fail("undeterminedResult", text);
+    if (!this.#mayRepeat) return this.#fail("undeterminedResult", text);
     this.#follow(this.#router.learnBroken(region, this.#attempts), text);
   }
 

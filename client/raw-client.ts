@@ -30,6 +30,11 @@ export interface RawClientOptions {
 export interface CallOptions {
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /**
+   * What to do when a write's answer was lost. `retry` (default, as TiKV's clients do): send it again; should both take
+   * effect, others may have seen, and changed, the value in between. `fail`: end with `undeterminedResult`.
+   */
+  readonly onLost?: "retry" | "fail";
 }
 export interface PutOptions extends CallOptions {
   /** Whole seconds after which the key is gone; 0 or absent: never. */
@@ -223,7 +228,7 @@ export class RawClient {
     options: PutOptions = {},
   ): Promise<SwapResult> {
     checkKey(key);
-    const answer = await this.#unary(key, TikvService.RawCompareAndSwap, false, options, (context) => ({
+    const answer = await this.#unary(key, TikvService.RawCompareAndSwap, "once", options, (context) => ({
       context,
       key,
       value,
@@ -239,7 +244,7 @@ export class RawClient {
   /** Seconds left; 0 when the key never expires; undefined when there is no such key. */
   async ttl(key: Uint8Array, options: CallOptions = {}): Promise<number | undefined> {
     checkKey(key);
-    const answer = await this.#unary(key, TikvService.RawGetKeyTTL, true, options, (context) => ({
+    const answer = await this.#unary(key, TikvService.RawGetKeyTTL, "none", options, (context) => ({
       context,
       key,
     }));
@@ -354,7 +359,7 @@ export class RawClient {
     return {
       key,
       before,
-      isIdempotent: true,
+      effect: READS.has(name) ? "none" : "repeatable",
       send({ connection }, context, region, callback) {
         const id = connection.send(build(context, region), bytes, (answer, broken) =>
           callback((answer?.[name] ?? undefined) as Body<K> | undefined, broken),
@@ -367,14 +372,14 @@ export class RawClient {
   async #unary<Q, A extends AnswerBody, QI>(
     key: Uint8Array,
     method: MethodDefinition<Q, A, QI, unknown>,
-    isIdempotent: boolean,
+    effect: "none" | "once",
     options: CallOptions,
     build: (context: object) => QI,
   ): Promise<A> {
     const network = this.#network;
     const attempt: Attempt<A> = {
       key,
-      isIdempotent,
+      effect,
       send({ address, timeoutMs }, context, _region, callback) {
         const call = callUnary(
           network.channel(address),
@@ -408,7 +413,7 @@ export class RawClient {
         this.#env,
         this.#router,
         attempt,
-        { timeoutMs, signal },
+        { timeoutMs, signal, onLost: options.onLost ?? "retry" },
         (result) => {
           done();
           resolve(result);
@@ -443,6 +448,8 @@ function partly(error: unknown): unknown {
   if (!(error instanceof RaftwerkError) || error.retry === "unknown") return error;
   return new RaftwerkError(error.code, `done in part: ${error.message}`, { retry: "unknown", cause: error });
 }
+
+const READS: ReadonlySet<string> = new Set(["RawGet", "RawBatchGet", "RawScan"]);
 
 const itself = (key: Uint8Array): Uint8Array => key;
 

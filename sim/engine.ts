@@ -47,11 +47,18 @@ export interface DiskOperation {
   readonly value: Uint8Array | undefined;
 }
 
+interface KeyRange {
+  readonly space: KeySpace;
+  readonly start: Uint8Array;
+  readonly end: Uint8Array;
+}
+
 interface DiskWrite {
-  readonly operations: readonly DiskOperation[];
+  /** Of a range delete they are known when its turn has come. */
+  operations: readonly DiskOperation[];
   readonly isSync: boolean;
   /** A range delete: what a crash leaves of it is any part. */
-  readonly isLoose: boolean;
+  readonly range: KeyRange | undefined;
   /** What was there before, once the operations are in the memory. */
   undo: DiskOperation[] | undefined;
   isDone: boolean;
@@ -82,6 +89,7 @@ export class SimDisk {
   }
 
   apply(write: DiskWrite): void {
+    if (write.range !== undefined) write.operations = this.#rowsOf(write.range);
     write.undo = write.operations.map(({ space, key }) => ({
       space,
       key,
@@ -101,9 +109,10 @@ export class SimDisk {
     const sure = isPowerLoss ? 0 : this.writes.findLastIndex((write) => write.isDone) + 1;
     const kept = sure + (random.u32() % (this.writes.length - sure + 1));
     for (let i = this.writes.length - 1; i >= kept; i--) {
-      const { undo, isLoose } = this.writes[i] as DiskWrite;
+      const { undo, range } = this.writes[i] as DiskWrite;
       // Its memory goes back to what was there, newest first; of a deleted range any rows may come back.
-      if (undo !== undefined) this.#put(undo.filter(() => !isLoose || random.u32() % 2 === 0).reverse());
+      if (undo !== undefined)
+        this.#put(undo.filter(() => range === undefined || random.u32() % 2 === 0).reverse());
     }
     for (const write of this.writes.slice(0, kept)) {
       if (write.undo === undefined) this.apply(write);
@@ -118,6 +127,14 @@ export class SimDisk {
   wipe(): void {
     this.memory = new MemoryEngine();
     this.writes.length = 0;
+  }
+
+  #rowsOf({ space, start, end }: KeyRange): DiskOperation[] {
+    const operations: DiskOperation[] = [];
+    this.memory.scan(space, { start, end, keysOnly: true, limit: 1 << 30 }, (_error, { rows }) => {
+      for (const { key } of rows) operations.push({ space, key, value: undefined });
+    });
+    return operations;
   }
 
   #put(operations: readonly DiskOperation[]): void {
@@ -197,7 +214,9 @@ export class SimEngine implements Engine {
   ): void {
     this.#memory();
     assert(batch instanceof SimBatch, "a batch of another engine");
-    this.#submit(batch.operations, options.sync, false, callback);
+    const { operations } = batch;
+    const write = { operations, isSync: options.sync, range: undefined, undo: undefined, isDone: false };
+    this.#submit(write, callback);
   }
 
   deleteRange(
@@ -206,11 +225,9 @@ export class SimEngine implements Engine {
     end: Uint8Array,
     callback: (error: Error | undefined) => void,
   ): void {
-    const operations: DiskOperation[] = [];
-    this.#memory().scan(space, { start, end, keysOnly: true, limit: 1 << 30 }, (_error, { rows }) => {
-      for (const { key } of rows) operations.push({ space, key, value: undefined });
-    });
-    this.#submit(operations, false, true, callback);
+    this.#memory();
+    const range = { space, start: start.slice(), end: end.slice() };
+    this.#submit({ operations: [], isSync: false, range, undo: undefined, isDone: false }, callback);
   }
 
   close(callback: (error: Error | undefined) => void): void {
@@ -219,16 +236,11 @@ export class SimEngine implements Engine {
     if (this.#underWay === 0) callback(undefined);
   }
 
-  #submit(
-    operations: readonly DiskOperation[],
-    isSync: boolean,
-    isLoose: boolean,
-    callback: (error: Error | undefined) => void,
-  ): void {
+  #submit(write: DiskWrite, callback: (error: Error | undefined) => void): void {
     const disk = this.#disk;
     const { knobs, node, failure } = disk;
+    const { isSync } = write;
     this.#underWay++;
-    const write: DiskWrite = { operations, isSync, isLoose, undo: undefined, isDone: false };
     if (failure === undefined || node.random.u32() % 2 === 0) disk.writes.push(write);
     if (knobs.isVisibleEarly && failure === undefined) disk.apply(write);
     disk.lastDoneUs = Math.max(disk.lastDoneUs, node.world.nowUs + this.#takesUs(isSync));

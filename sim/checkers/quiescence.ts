@@ -93,13 +93,22 @@ export function disksDiffer(cluster: SimCluster): string | undefined {
     }));
     const first = contents[0] as (typeof contents)[0];
     const other = contents.find(({ text }) => text !== first.text);
-    if (other !== undefined) return `region ${id} differs between ${first.name} and ${other.name}`;
+    if (other !== undefined)
+      return `region ${id} differs between ${first.name} and ${other.name}: ${difference(first.text, other.text)}`;
   }
   for (const store of cluster.stores) {
     const orphan = orphanOf(store);
     if (orphan !== undefined) return orphan;
   }
   return undefined;
+}
+
+/** The first row that only one of them has. */
+function difference(left: string, right: string): string {
+  const [here, there] = [left.split("\n"), right.split("\n")];
+  const onlyHere = here.find((row) => !there.includes(row));
+  const onlyThere = there.find((row) => !here.includes(row));
+  return `${onlyHere ?? "nothing"} against ${onlyThere ?? "nothing"}`;
 }
 
 function rowsOf(

@@ -10,6 +10,8 @@ import { attempt, loop, type Outcome, pick, type Workload, type WorkloadStage } 
 
 const KEYS = 6;
 const OPERATIONS_MAX = 120;
+/** A put that is repeated may take effect twice, which no register explains. */
+const STRICT = { onLost: "fail" } as const;
 
 type Mutable = { -readonly [K in keyof RegisterOperation]: RegisterOperation[K] };
 
@@ -82,12 +84,12 @@ export class Registers implements Workload {
 
   async #put({ client }: SimClient, index: number, key: string, value: string): Promise<void> {
     const operation = this.#begin(index, key, { kind: "put", value });
-    this.#end(key, operation, await attempt(this.#stage, () => client.put(utf8(key), utf8(value))));
+    this.#end(key, operation, await attempt(this.#stage, () => client.put(utf8(key), utf8(value), STRICT)));
   }
 
   async #delete({ client }: SimClient, index: number, key: string): Promise<void> {
     const operation = this.#begin(index, key, { kind: "delete" });
-    this.#end(key, operation, await attempt(this.#stage, () => client.delete(utf8(key))));
+    this.#end(key, operation, await attempt(this.#stage, () => client.delete(utf8(key), STRICT)));
   }
 
   async #get({ client }: SimClient, index: number, key: string): Promise<void> {
