@@ -361,6 +361,16 @@ export class Peer {
     return this.isLeader && this.lease.inspect(this.#host.env.clock.monotonicMs()) === "valid";
   }
 
+  /**
+   * Why data that was just taken may not be given out, whoever confirmed the read: meanwhile the peer may have been destroyed
+   * and its range deleted, a snapshot may be replacing the data, or a split may have given the keys to another region.
+   */
+  refusalAfterRead(version: number): RegionError | undefined {
+    if (this.#removed) return regionNotFound(this.regionId);
+    if (this.#snapshotPhase !== "none") return readIndexNotReady(this.regionId, "a snapshot is being loaded");
+    return this.region.epoch.version === version ? undefined : epochNotMatch(this.region, [this.region]);
+  }
+
   queueRead(request: ReadRequest, isReplicaRead: boolean): void {
     if (this.#removed) return request.fail(regionNotFound(this.regionId));
     if (!this.isLeader) {

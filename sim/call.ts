@@ -84,6 +84,12 @@ export class SimCall implements ClientCall<unknown> {
 
   send(message: unknown): void {
     if (this.#clientDone || this.#server === undefined) return;
+    const isReset = this.#server.isUp && this.#server.incarnation !== this.#serverIncarnation;
+    // A machine that is up again knows nothing of the connection and says so.
+    if (isReset && !this.isBlocked()) {
+      this.#endClient({ code: RPC_CODE.unavailable, message: "connection reset" }, 500);
+      return;
+    }
     const bytes = this.#method.request.encode(message);
     const server = this.#server;
     const sent = { path: this.#method.path, from: this.#client, to: server, bytes, isRaft: this.#isRaft };

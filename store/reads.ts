@@ -1,7 +1,7 @@
 /**
  * All reads of a turn together: one multi-get for every point read that may be answered now, whatever its region. A
  * leased read is confirmed after its data was taken; if the lease ran out meanwhile it goes the long way, by read
- * index. (design 5.2; raftstore rule 11.8)
+ * index. After the data was taken it is asked once more whether the keys are still this peer's. (design 5.2; raftstore rule 11.8)
  */
 import type { Engine, KeySpace, Row } from "../base/index.js";
 import { epochNotMatch, type RegionError } from "../region/errors.js";
@@ -123,7 +123,9 @@ export class ReadBatcher {
     isHeld: boolean,
   ): number {
     const count = read.keys.length;
-    if (!isHeld) this.#queue(read);
+    const refusal = read.peer.refusalAfterRead(read.version);
+    if (refusal !== undefined) read.onError(refusal);
+    else if (!isHeld) this.#queue(read);
     else if (count === 1) read.onValues([values[at]]);
     else read.onValues(values.slice(at, at + count));
     return at + count;
@@ -136,6 +138,8 @@ export class ReadBatcher {
         read.onError({ message: `scan failed: ${error.message}` });
         return;
       }
+      const refusal = read.peer.refusalAfterRead(read.version);
+      if (refusal !== undefined) return read.onError(refusal);
       if (isLeased && !read.peer.confirmAfterRead()) {
         this.#queue(read);
         this.#wake();

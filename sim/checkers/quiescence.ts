@@ -51,11 +51,14 @@ function regionsUnrest(cluster: SimCluster, replicas: number): string | undefine
       if (peer.appliedIndex !== leader.appliedIndex) return `${store.node.name} has not applied region ${id}`;
       if (peer.workUnderWay || peer.isApplyingSnapshot) return `${store.node.name} works on region ${id}`;
       if (peer.region.epoch.version !== region.epoch.version)
-        return `${store.node.name} has another region ${id}`;
+        return `${store.node.name} has another region ${id}: ${epochText(peer)} against ${epochText(leader)}`;
     }
   }
   return undefined;
 }
+
+const epochText = ({ region, peerId, appliedIndex }: Peer): string =>
+  `${JSON.stringify(region.epoch)} of peer ${peerId} at ${appliedIndex}`;
 
 /** Invariant 11. */
 function tiling(cluster: SimCluster): string | undefined {

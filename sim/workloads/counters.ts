@@ -5,7 +5,7 @@
 import { fromUtf8, utf8 } from "../../base/index.js";
 import type { SimClient } from "../cluster.js";
 import { Violation } from "../world.js";
-import { attempt, loop, pick, type Workload, type WorkloadStage } from "./workload.js";
+import { attempt, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
 
 interface Counter {
   readonly key: Uint8Array;
@@ -42,9 +42,9 @@ export class Counters implements Workload {
   }
 
   async check(): Promise<void> {
-    const { client } = this.#stage.cluster.clients[0] as SimClient;
+    const first = this.#stage.cluster.clients[0] as SimClient;
     for (const { key, acknowledged, unknown } of this.#counters) {
-      const value = await client.get(key);
+      const value = await surely(first, () => first.client.get(key));
       const count = value === undefined ? 0 : Number(fromUtf8(value));
       if (count >= acknowledged && count <= acknowledged + unknown) continue;
       throw new Violation(

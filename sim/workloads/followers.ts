@@ -7,7 +7,7 @@ import { callUnary, type kvrpcpb, TikvService } from "../../proto/index.js";
 import { containsKey } from "../../region/region.js";
 import type { SimClient, SimStore } from "../cluster.js";
 import { Violation } from "../world.js";
-import { attempt, loop, pick, type Workload, type WorkloadStage } from "./workload.js";
+import { attempt, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
 
 interface Rising {
   readonly key: Uint8Array;
@@ -74,7 +74,7 @@ export class Followers implements Workload {
   async check(): Promise<void> {
     const client = this.#stage.cluster.clients[0] as SimClient;
     for (const { key, seen } of this.#rising) {
-      const value = await client.client.get(key);
+      const value = await surely(client, () => client.client.get(key));
       const number = value === undefined ? 0 : Number(fromUtf8(value));
       if (number < seen)
         throw new Violation("23 monotonic reads", `${fromUtf8(key)} is ${number}, was ${seen}`);

@@ -6,7 +6,7 @@
 import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
 import type { SimClient } from "../cluster.js";
 import { Violation } from "../world.js";
-import { attempt, loop, pick, type Workload, type WorkloadStage } from "./workload.js";
+import { attempt, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
 
 const LETTERS = "abcdefghijklmnopqrstuvwxyz";
 const SCAN_START = utf8("A/");
@@ -85,7 +85,8 @@ export class Sets implements Workload {
 
   async check(): Promise<void> {
     const client = this.#stage.cluster.clients[0] as SimClient;
-    this.#judge(await this.#read(client, false), [...this.#acknowledged], false);
+    const found = await surely(client, () => this.#read(client, false));
+    this.#judge(found, [...this.#acknowledged], false);
   }
 }
 

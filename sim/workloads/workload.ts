@@ -46,6 +46,18 @@ export async function attempt<T>(stage: WorkloadStage, run: () => Promise<T>): P
   }
 }
 
+/** For the judgement after healing: tried until it succeeds. That it does not is for the run's own bound to find. */
+export async function surely<T>(client: SimClient, run: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await run();
+    } catch (error) {
+      if (!(error instanceof RaftwerkError)) throw error;
+      await sleep(client, 100);
+    }
+  }
+}
+
 export const pick = <T>(random: Random, from: readonly T[]): T => from[randomBelow(random, from.length)] as T;
 
 export const sleep = ({ env }: SimClient, ms: number): Promise<void> =>
