@@ -1,7 +1,7 @@
 /**
  * Ends a peer on disk: one synced batch replaces its states by a tombstone, then its log goes. The tombstone is the
  * memory that late messages must not bring the peer back; that of a peer without data names the peer itself, which is
- * the only proof it can give. (raftstore rules 9.3)
+ * the only proof it can give. Calls back when both are done, or with the first error. (raftstore rules 9.3)
  */
 import { type Engine, storeId } from "../base/index.js";
 import {
@@ -32,7 +32,9 @@ export function destroyOnDisk(
   batch.delete("raft", applyStateKey(region.id));
   batch.delete("raft", raftStateKey(region.id));
   batch.delete("raft", uninitializedVoteKey(region.id));
-  engine.write(batch, { sync: true }, callback);
+  engine.write(batch, { sync: true }, (error) => {
+    if (error !== undefined) callback(error);
+  });
   engine.deleteRange(
     "raft",
     raftLogKey(region.id, 0),

@@ -516,7 +516,8 @@ export class Store {
   #mayCreateSplitPeer(region: Region): boolean {
     const own = region.peers.find((peer) => peer.storeId === this.#id);
     const existing = this.peers.get(region.id);
-    if (existing !== undefined && (existing.isInitialized || existing.peerId !== own?.id)) return false;
+    if (existing !== undefined && (existing.isInitialized || existing.isRemoved)) return false;
+    if (existing !== undefined && existing.peerId !== own?.id) return false;
     if (own === undefined || readRegionState(this.engine, region.id) !== undefined) return false;
     this.#splitReservations.add(region.id);
     return true;
@@ -581,10 +582,14 @@ export class Store {
       if (peer.workUnderWay) continue;
       this.#destroysWaiting.delete(peer);
       const { region } = peer;
+      // Its place is kept until the tombstone can be read: a successor made before would find the old states.
+      destroyOnDisk(this.engine, region, peer, this.#id, (error) => {
+        if (this.#stopped) return;
+        this.#check(error);
+        if (this.peers.get(peer.regionId) === peer) this.#dropFromMemory(peer);
+      });
       // The range is free only behind its deletion: the engine keeps the order.
-      destroyOnDisk(this.engine, region, peer, this.#id, (error) => this.#check(error));
       if (peer.isInitialized) this.#deleteData(region);
-      this.#dropFromMemory(peer);
     }
   }
 
