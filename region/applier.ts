@@ -109,6 +109,10 @@ export class Applier implements WriteVisitor {
   get state(): ApplyState {
     return this.#state;
   }
+  /** An entry removed this peer. Nothing behind it is applied here, before or after that entry is written. */
+  get isRemoved(): boolean {
+    return this.#removed;
+  }
 
   /** After a snapshot replaced everything. */
   reset(region: Region, state: ApplyState): void {
@@ -121,6 +125,7 @@ export class Applier implements WriteVisitor {
    * that depend on earlier writes must wait, and with them everything behind.
    */
   run(entries: readonly Entry[], batch: EngineBatch, othersUnderWay: boolean): ApplyRun {
+    assert(!this.#removed, () => `region ${this.#region.id}: entries for a peer that its log removed`);
     this.#batch = batch;
     this.#bytes = 0;
     this.#keys = 0;

@@ -409,7 +409,7 @@ export class Peer {
 
   /** Stages everything the node wants written into `batch`, hands out its messages; undefined when there is nothing. */
   collect(batch: EngineBatch): StagedWork | undefined {
-    if (this.#removed || this.#snapshotPhase !== "none") return undefined;
+    if (this.#removed || this.#applier.isRemoved || this.#snapshotPhase !== "none") return undefined;
     this.flushWrites();
     this.#askReadIndex();
     const rest = this.#collectRest(batch);

@@ -73,6 +73,7 @@ export class SimDisk {
   observer: DiskObserver | undefined;
   /** The next write fails with this. */
   failure: RaftwerkError | undefined;
+  hasFailed = false;
   memory = new MemoryEngine();
   /** Not durable yet, in order. */
   readonly writes: DiskWrite[] = [];
@@ -121,6 +122,7 @@ export class SimDisk {
     this.writes.length = 0;
     this.lastDoneUs = 0;
     this.failure = undefined;
+    this.hasFailed = false;
   }
 
   /** A disk that lost all. */
@@ -241,7 +243,9 @@ export class SimEngine implements Engine {
     const { knobs, node, failure } = disk;
     const { isSync } = write;
     this.#underWay++;
-    if (failure === undefined || node.random.u32() % 2 === 0) disk.writes.push(write);
+    // The first write that fails may be on the disk all the same; no later one is.
+    if (failure === undefined || (!disk.hasFailed && node.random.u32() % 2 === 0)) disk.writes.push(write);
+    if (failure !== undefined) disk.hasFailed = true;
     if (knobs.isVisibleEarly && failure === undefined) disk.apply(write);
     disk.lastDoneUs = Math.max(disk.lastDoneUs, node.world.nowUs + this.#takesUs(isSync));
     node.world.schedule(disk.lastDoneUs, "disk", node.index, node.incarnation, () => {

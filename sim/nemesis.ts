@@ -82,7 +82,7 @@ export function heal(cluster: SimCluster): void {
   Object.assign(cluster.network.knobs, CALM_NETWORK);
   for (const process of cluster.processes) {
     process.isHeldDown = false;
-    process.disk.failure = undefined;
+    if (!process.disk.hasFailed) process.disk.failure = undefined;
     Object.assign(process.disk.knobs, { stallPerMillion: 0, syncUs: cluster.shape.disk.syncUs });
     process.node.turnUs = TURN_US;
     if (process.node.isPaused) process.node.resume();
