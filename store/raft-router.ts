@@ -39,8 +39,6 @@ export interface RouterHost {
   readonly splitReservations: ReadonlySet<number>;
   /** Ranges of snapshots accepted and not loaded yet. */
   readonly pendingSnapshots: Map<number, Region>;
-  /** The snapshot was not taken by Raft. */
-  dropSnapshot(message: raft_serverpb.RaftMessage): void;
 }
 
 interface Incoming {
@@ -108,18 +106,12 @@ export class RaftRouter {
       return;
     }
     if (raw.extraMsg != null && raw.message?.msgType === 0) return;
-    if (message.type === "MsgSnap" && !this.#mayTakeSnapshot(peer, message, raw)) {
-      this.#host.dropSnapshot(raw);
-      return;
-    }
+    if (message.type === "MsgSnap" && !this.#mayTakeSnapshot(peer, message, raw)) return;
     if (isVoteRequest(message) && this.#host.env.clock.monotonicMs() < this.#host.votesFromMs) return;
     peer.rememberPeer(from);
     peer.step(message);
     if (message.type !== "MsgSnap") return;
-    if (!peer.node.hasPendingSnapshot) {
-      this.#host.pendingSnapshots.delete(peer.regionId);
-      this.#host.dropSnapshot(raw);
-    }
+    if (!peer.node.hasPendingSnapshot) this.#host.pendingSnapshots.delete(peer.regionId);
   }
 
   /** Only a newer epoch and exactly this peer: an answer to an old incarnation must not end the new one. (rule 2.4) */

@@ -4,7 +4,13 @@
  * beginning. (raftstore rules 1.2)
  */
 import { type Engine, RaftwerkError, storeId } from "../base/index.js";
-import { raftLogKey, REGION_STATE_END, REGION_STATE_START } from "../region/keys.js";
+import {
+  raftLogKey,
+  readU64,
+  REGION_STATE_END,
+  REGION_STATE_START,
+  snapshotRegionRange,
+} from "../region/keys.js";
 import { decodeRegionState } from "../region/local-state.js";
 import { findPeerOnStore, type Region } from "../region/region.js";
 
@@ -54,6 +60,30 @@ function loadOne(engine: Engine, value: Uint8Array, ownStoreId: number): LoadedR
     throw new RaftwerkError("corruptData", text, { retry: "never" });
   }
   return { region, peerId: own.id, applying: state === "applying" };
+}
+
+/** Deletes chunks of snapshots that were not accepted before the store stopped: their senders begin anew. */
+export function clearChunks(
+  engine: Engine,
+  regions: readonly LoadedRegion[],
+  callback: (error: Error | undefined) => void,
+): void {
+  const loading = new Set<number>(regions.filter(({ applying }) => applying).map(({ region }) => region.id));
+  const from = (start: Uint8Array): void => {
+    engine.scan("snap", { start, end: undefined, limit: 1, keysOnly: true }, (error, { rows }) => {
+      const key = rows[0]?.key;
+      if (error !== undefined || key === undefined) return callback(error);
+      const region = readU64(key, 0);
+      const [first, next] = snapshotRegionRange(region);
+      if (!loading.has(region)) {
+        engine.deleteRange("snap", first, next, (failed) => {
+          if (failed !== undefined) callback(failed);
+        });
+      }
+      from(next);
+    });
+  };
+  from(Uint8Array.of(0));
 }
 
 function rethrow(error: Error | undefined): void {

@@ -35,6 +35,10 @@ export class SnapshotReceiver {
     return this.#receiving.size;
   }
 
+  isReceiving(region: number): boolean {
+    return this.#receiving.has(region);
+  }
+
   readonly handler: RpcHandler<raft_serverpb.SnapshotChunk, raft_serverpb.IDone> = (call) => {
     let session: ReceiveSession | undefined;
     let ended = false;

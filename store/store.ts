@@ -24,7 +24,7 @@ import {
 } from "../proto/index.js";
 import type { Message, Snapshot } from "../raft/types.js";
 import type { ApplyEffect } from "../region/applier.js";
-import { dataEndKey, dataKey } from "../region/keys.js";
+import { dataEndKey, dataKey, snapshotRegionRange } from "../region/keys.js";
 import { readRegionState } from "../region/local-state.js";
 import { Peer, type PeerHost } from "../region/peer.js";
 import { epochToProto, type PeerMeta, peerToProto, type Region, regionToProto } from "../region/region.js";
@@ -41,7 +41,7 @@ import { messageToProto } from "./raft-message.js";
 import { isInitialMessage, RaftRouter, type RouterHost } from "./raft-router.js";
 import { RawCommands } from "./raw-commands.js";
 import { ReadBatcher } from "./reads.js";
-import { type LoadedRegion, loadRegions } from "./recovery.js";
+import { clearChunks, type LoadedRegion, loadRegions } from "./recovery.js";
 import { clusterIdOfBatched, dispatchBatch, storeMethods } from "./service.js";
 import { loadSnapshot } from "./snapshot-loader.js";
 import { SnapshotReceiver } from "./snapshot-receiver.js";
@@ -172,8 +172,11 @@ export class Store {
           if (refused !== undefined) return callback(refused);
           loadRegions(this.engine, this.#id, (broken, regions) => {
             if (broken !== undefined || regions === undefined) return callback(broken);
-            this.#begin(regions);
-            callback(undefined);
+            clearChunks(this.engine, regions, (uncleared) => {
+              if (uncleared !== undefined) return callback(uncleared);
+              this.#begin(regions);
+              callback(undefined);
+            });
           });
         });
       });
@@ -340,6 +343,7 @@ export class Store {
       refuseSnapshot: (message) => this.#refuseSnapshot(message),
       deliver: (message) => {
         this.#router?.route(message);
+        if (!this.#pendingSnapshots.has(message.regionId)) this.#dropChunks(message.regionId);
       },
     });
     const reporterHost = {
@@ -439,7 +443,6 @@ export class Store {
       pendingSnapshots: this.#pendingSnapshots,
       createUninitialized: (region, peer) => this.#createUninitialized(region, peer),
       destroyPeer: (peer, reason) => this.#destroyPeer(peer, reason),
-      dropSnapshot: () => {},
     };
   }
 
@@ -590,6 +593,7 @@ export class Store {
       });
       // The range is free only behind its deletion: the engine keeps the order.
       if (peer.isInitialized) this.#deleteData(region);
+      this.#dropChunks(region.id);
     }
   }
 
@@ -621,6 +625,15 @@ export class Store {
     if (this.#pendingSnapshots.has(message.regionId))
       return "another snapshot of this region waits to be applied";
     return peer?.isApplyingSnapshot ? "the region is loading a snapshot" : undefined;
+  }
+
+  /** Chunks that nobody will load. Those of a stream that is open are the stream's. */
+  #dropChunks(region: number): void {
+    const peer = this.peers.get(region);
+    if (this.#receiver?.isReceiving(region) === true) return;
+    if (peer !== undefined && !peer.isRemoved && peer.isApplyingSnapshot) return;
+    const [start, end] = snapshotRegionRange(region);
+    this.engine.deleteRange("snap", start, end, (error) => this.#check(error));
   }
 
   #loadSnapshot(peer: Peer, snapshot: Snapshot, previous: Region): void {
