@@ -46,6 +46,7 @@ import { clusterIdOfBatched, dispatchBatch, storeMethods } from "./service.js";
 import { loadSnapshot } from "./snapshot-loader.js";
 import { SnapshotReceiver } from "./snapshot-receiver.js";
 import { SnapshotSender } from "./snapshot-sender.js";
+import { StalePeers } from "./stale-peers.js";
 import { SplitCoordinator } from "./split-coordinator.js";
 import { RaftTransport } from "./transport.js";
 import { TurnLoop } from "./turn.js";
@@ -90,6 +91,7 @@ export class Store {
   readonly #pd: PdPort;
   readonly #dependencies: StoreDependencies;
   readonly #logGc: LogGc;
+  readonly #stalePeers: StalePeers;
   readonly #peerHost: PeerHost;
   readonly #splitReservations = new Set<number>();
   readonly #pendingSnapshots = new Map<number, Region>();
@@ -150,6 +152,13 @@ export class Store {
     });
     this.snapshots = new SnapshotSender(env, dependencies.network, options.config);
     this.#logGc = new LogGc(options.config);
+    this.#stalePeers = new StalePeers({
+      pd: this.#pd,
+      leaderMissingMs: options.config.leaderMissingMs,
+      destroyPeer: (peer, reason) => {
+        if (!this.#stopped) this.#destroyPeer(peer, reason);
+      },
+    });
     this.#peerHost = this.#makePeerHost();
   }
 
@@ -371,7 +380,10 @@ export class Store {
     this.#every(options.config.raftBaseTickMs, () => this.#tick());
     this.#every(options.config.logGcTickMs, () => this.#logGc.tick(this.peers.all()));
     this.#every(options.config.splitCheckTickMs, () => this.splits.tick(this.peers.all()));
-    this.#every(1_000, () => this.#reporter?.tick(env.clock.monotonicMs()));
+    this.#every(1_000, () => {
+      this.#reporter?.tick(env.clock.monotonicMs());
+      this.#stalePeers.tick(this.peers.all(), env.clock.monotonicMs());
+    });
   }
 
   #every(periodMs: number, run: () => void): void {
@@ -602,6 +614,7 @@ export class Store {
     this.turn.forget(peer);
     this.#reporter?.forget(peer);
     this.#logGc.forget(peer);
+    this.#stalePeers.forget(peer);
     this.#pendingSnapshots.delete(peer.regionId);
     this.peers.remove(peer);
   }
