@@ -36,8 +36,10 @@ export class Counters implements Workload {
     const read = await attempt(this.#stage, () => client.get(counter.key));
     if (read.kind !== "ok") return;
     const next = utf8(String(Number(read.value === undefined ? 0 : fromUtf8(read.value)) + 1));
+    // One that is still under way at the end may have happened as well.
+    counter.unknown++;
     const swap = await attempt(this.#stage, () => client.compareAndSwap(counter.key, read.value, next));
-    if (swap.kind === "unknown") counter.unknown++;
+    if (swap.kind !== "unknown") counter.unknown--;
     if (swap.kind === "ok" && swap.value.swapped) counter.acknowledged++;
   }
 

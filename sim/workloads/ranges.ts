@@ -11,6 +11,8 @@ const KEYS = 20;
 
 interface Plot {
   prefix: string;
+  /** An operation is under way. */
+  isBusy: boolean;
   readonly model: Map<string, string>;
 }
 
@@ -27,7 +29,7 @@ export class Ranges implements Workload {
 
   start(): void {
     for (const client of this.#stage.cluster.clients) {
-      this.#plots.set(client, { prefix: this.#newPrefix(), model: new Map() });
+      this.#plots.set(client, { prefix: this.#newPrefix(), isBusy: false, model: new Map() });
       loop(this.#stage, client, 250, () => this.#step(client));
     }
   }
@@ -39,6 +41,7 @@ export class Ranges implements Workload {
   async #step(client: SimClient): Promise<void> {
     const plot = this.#plots.get(client) as Plot;
     const what = randomBelow(this.#stage.random, 8);
+    plot.isBusy = true;
     const isSure =
       what < 4
         ? await this.#write(client, plot)
@@ -47,6 +50,7 @@ export class Ranges implements Workload {
           : what === 6
             ? await this.#expire(client, plot)
             : await this.#compare(client, plot);
+    plot.isBusy = false;
     if (isSure) return;
     plot.prefix = this.#newPrefix();
     plot.model.clear();
@@ -128,6 +132,6 @@ export class Ranges implements Workload {
   }
 
   async check(): Promise<void> {
-    for (const [client, plot] of this.#plots) await this.#compare(client, plot);
+    for (const [client, plot] of this.#plots) if (!plot.isBusy) await this.#compare(client, plot);
   }
 }
