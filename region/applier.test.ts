@@ -362,6 +362,14 @@ describe("a change of peers", () => {
     expect([run.state.appliedIndex, run.rest, valueOf("a")]).toEqual([6, [], undefined]);
   });
 
+  test("that removes the own peer ends applying for good, also before it is written", () => {
+    const applier = applierOf();
+    applier.run([change([remove(21, 1)])], engine.batch(), false);
+    expect(applier.isRemoved).toBe(true);
+    const next = entryOf(7, 6, writes(put("a", "1")));
+    expect(() => applier.run([next], engine.batch(), true)).toThrow("its log removed");
+  });
+
   test("refused leaves region and Raft's configuration as they are, but is applied", () => {
     for (const refused of [change([remove(22, 2)], { confVer: 0, version: 1 }), change([remove(77, 7)])]) {
       const run = applierOf().run([refused], engine.batch(), false);
