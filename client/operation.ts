@@ -2,9 +2,10 @@
  * One operation on one region, tried until it succeeds, is refused, or its time is over. Every attempt finds the region
  * anew, so that splits and moves under way cost a retry and nothing else.
  *
- * Retry classes: reads, puts and deletes are sent again also when the first may have taken effect, after a broken stream or
- * a stale command: the second has the same effect. A compare-and-swap is not: it ends with `undeterminedResult`. Once one
- * attempt's fate is unknown, so is the operation's until an attempt succeeds.
+ * Retry classes: reads, puts and deletes are sent again also when the first may have taken effect, after a
+ * broken stream or
+ * a stale command: the second has the same effect. A compare-and-swap is not: it ends with `undeterminedResult`.
+ * Once one attempt's fate is unknown, so is the operation's until an attempt succeeds.
  */
 import { type Env, RaftwerkError, type TimerHandle } from "../base/index.js";
 import type { errorpb, kvrpcpb, RpcStatus } from "../proto/index.js";

@@ -208,9 +208,7 @@ export class RawClient {
         }),
         options,
       );
-      const { answer, region } = await done.catch((error: unknown) =>
-        Promise.reject(isFirst ? error : partly(error)),
-      );
+      const { answer, region } = await inPart(done, !isFirst);
       refuseError(answer.error);
       if (region.endKey.length === 0 || upTo !== region.endKey) return;
       from = region.endKey;
@@ -285,10 +283,13 @@ export class RawClient {
     const limits = { bytesMax: GROUP_BYTES, countMax: GROUP_COUNT };
     const groups = await groupByRegion(items, keyOf, weight, locate, limits);
     const serve = Promise.all(groups.map((group) => this.#serveGroup(group, keyOf, name, options, how)));
-    await serve.catch((error: unknown) => Promise.reject(groups.length > 1 ? partly(error) : error));
+    await inPart(serve, groups.length > 1);
   }
 
-  /** PD may not answer, or not know the region between the reports of two parts of a split: asked until the deadline. */
+  /**
+   * PD may not answer, or not know the region between the reports of two parts of a split: asked until the
+   * deadline.
+   */
   #locate(
     key: Uint8Array,
     deadlineMs: number,
@@ -332,9 +333,7 @@ export class RawClient {
       });
       const isFirst = rest.length === group.length;
       const done = this.#run(attempt, options);
-      how.take(
-        (await done.catch((error: unknown) => Promise.reject(isFirst ? error : partly(error)))).answer,
-      );
+      how.take((await inPart(done, !isFirst)).answer);
       rest = outside;
     }
   }
@@ -443,10 +442,14 @@ export class RawClient {
   }
 }
 
-/** Some of the whole has taken effect, whatever is known of this part. */
-function partly(error: unknown): unknown {
-  if (!(error instanceof RaftwerkError) || error.retry === "unknown") return error;
-  return new RaftwerkError(error.code, `done in part: ${error.message}`, { retry: "unknown", cause: error });
+/** Where `isPart`, something of the whole has taken effect, whatever is known of this part: no error says otherwise. */
+async function inPart<T>(work: Promise<T>, isPart: boolean): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!isPart || !(error instanceof RaftwerkError) || error.retry === "unknown") throw error;
+    throw new RaftwerkError(error.code, `done in part: ${error.message}`, { retry: "unknown", cause: error });
+  }
 }
 
 const READS: ReadonlySet<string> = new Set(["RawGet", "RawBatchGet", "RawScan"]);

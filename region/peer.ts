@@ -362,7 +362,8 @@ export class Peer {
   }
 
   /**
-   * Why data that was just taken may not be given out, whoever confirmed the read: meanwhile the peer may have been destroyed
+   * Why data that was just taken may not be given out, whoever confirmed the read: meanwhile the peer may have
+   * been destroyed
    * and its range deleted, a snapshot may be replacing the data, or a split may have given the keys to another region.
    */
   refusalAfterRead(version: number): RegionError | undefined {

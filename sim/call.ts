@@ -1,6 +1,6 @@
 /**
- * One call between two processes. Each direction is a queue of its own: frames and the end arrive in order. Everything that
- * either side is told is an event of that side's process, so that it is lost with it.
+ * One call between two processes. Each direction is a queue of its own: frames and the end arrive in order.
+ * Everything that either side is told is an event of that side's process, so that it is lost with it.
  */
 import {
   type BoundMethod,

@@ -1,7 +1,8 @@
 /**
- * PD, stores and clients of the production classes on simulated machines. Processes start as `raftwerk pd` and `raftwerk
- * store` start them, on what their disks hold; a process that ends is started again after a while, as a service manager does,
- * unless the nemesis keeps it down.
+ * PD, stores and clients of the production classes on simulated machines. Processes start as `raftwerk pd` and
+ * `raftwerk
+ * store` start them, on what their disks hold; a process that ends is started again after a while, as a service
+ * manager does, unless the nemesis keeps it down.
  */
 import { type Engine, type Env, must, RaftwerkError } from "../base/index.js";
 import { RawClient } from "../client/index.js";
@@ -194,40 +195,40 @@ export class SimCluster {
   }
 
   /** Ends a process: killed, or its machine lost power. */
-  crash(process: SimProcess, isPowerLoss: boolean): void {
-    if (!process.node.isUp) return;
-    process.node.note(isPowerLoss ? "*** power lost" : "*** killed");
-    process.node.kill();
-    process.disk.crash(isPowerLoss);
-    this.network.drop(process.node, isPowerLoss);
-    process.stop();
+  crash(victim: SimProcess, isPowerLoss: boolean): void {
+    if (!victim.node.isUp) return;
+    victim.node.note(isPowerLoss ? "*** power lost" : "*** killed");
+    victim.node.kill();
+    victim.disk.crash(isPowerLoss);
+    this.network.drop(victim.node, isPowerLoss);
+    victim.stop();
   }
 
-  restart(process: SimProcess): void {
-    if (process.node.isUp) return;
-    process.node.note("*** starts");
-    process.start();
+  restart(victim: SimProcess): void {
+    if (victim.node.isUp) return;
+    victim.node.note("*** starts");
+    victim.start();
   }
 
   /** As an uncaught exception: the process ends. Unless the disk was at fault it should not have happened. */
   #threw(node: SimNode, error: Error): void {
-    const process = this.processes.find((each) => each.node === node);
-    if (process === undefined || process.disk.failure === undefined) return this.world.fail(error);
-    process.node.note(`uncaught: ${error.message}`);
-    this.processFailed(process, process.disk.failure);
+    const victim = this.processes.find((each) => each.node === node);
+    if (victim === undefined || victim.disk.failure === undefined) return this.world.fail(error);
+    victim.node.note(`uncaught: ${error.message}`);
+    this.processFailed(victim, victim.disk.failure);
   }
 
   /** The process ends itself: an engine that refuses a write, a start that does not succeed. */
-  processFailed(process: SimProcess, error: Error): void {
-    const { incarnation } = process.node;
-    process.node.note(`*** ends itself: ${error.message}`);
+  processFailed(victim: SimProcess, error: Error): void {
+    const { incarnation } = victim.node;
+    victim.node.note(`*** ends itself: ${error.message}`);
     const isBug = !(error instanceof RaftwerkError);
     if (isBug) return this.world.fail(error);
     this.world.at(0, "exit", () => {
-      if (process.node.incarnation !== incarnation) return;
-      this.crash(process, false);
+      if (victim.node.incarnation !== incarnation) return;
+      this.crash(victim, false);
       this.world.at(RESPAWN_US, "respawn", () => {
-        if (!process.isHeldDown) this.restart(process);
+        if (!victim.isHeldDown) this.restart(victim);
       });
     });
   }

@@ -43,17 +43,17 @@ const across = (left: readonly SimNode[], right: readonly SimNode[]): (readonly 
 
 const storeNodes = (cluster: SimCluster): SimNode[] => cluster.stores.map(({ node }) => node);
 
-function down(cluster: SimCluster, process: SimProcess, isPowerLoss: boolean): () => void {
-  process.isHeldDown = true;
-  cluster.crash(process, isPowerLoss);
+function down(cluster: SimCluster, victim: SimProcess, isPowerLoss: boolean): () => void {
+  victim.isHeldDown = true;
+  cluster.crash(victim, isPowerLoss);
   return () => {
-    process.isHeldDown = false;
-    cluster.restart(process);
+    victim.isHeldDown = false;
+    cluster.restart(victim);
   };
 }
 
 function downAll(cluster: SimCluster, processes: readonly SimProcess[], isPowerLoss: boolean): () => void {
-  const ends = processes.map((process) => down(cluster, process, isPowerLoss));
+  const ends = processes.map((victim) => down(cluster, victim, isPowerLoss));
   return () => {
     for (const end of ends) end();
   };

@@ -1,7 +1,8 @@
 /**
- * The nemesis: a list of timed actions, drawn from the seed before the run begins. Since it is a list, a failing run can be
- * cut down: actions are left out as long as the failure stays. What an action meets (which store leads, which keys are there)
- * is found when its time comes, by the numbers it carries.
+ * The nemesis: a list of timed actions, drawn from the seed before the run begins. Since it is a list, a failing
+ * run can be
+ * cut down: actions are left out as long as the failure stays. What an action meets (which store leads, which
+ * keys are there) is found when its time comes, by the numbers it carries.
  */
 import { type Random, randomBelow } from "../base/index.js";
 import { FAULTS, type FaultKind } from "./faults.js";
@@ -80,12 +81,12 @@ const CALM_NETWORK = {
 export function heal(cluster: SimCluster): void {
   cluster.network.healAll();
   Object.assign(cluster.network.knobs, CALM_NETWORK);
-  for (const process of cluster.processes) {
-    process.isHeldDown = false;
-    if (!process.disk.hasFailed) process.disk.failure = undefined;
-    Object.assign(process.disk.knobs, { stallPerMillion: 0, syncUs: cluster.shape.disk.syncUs });
-    process.node.turnUs = TURN_US;
-    if (process.node.isPaused) process.node.resume();
-    cluster.restart(process);
+  for (const victim of cluster.processes) {
+    victim.isHeldDown = false;
+    if (!victim.disk.hasFailed) victim.disk.failure = undefined;
+    Object.assign(victim.disk.knobs, { stallPerMillion: 0, syncUs: cluster.shape.disk.syncUs });
+    victim.node.turnUs = TURN_US;
+    if (victim.node.isPaused) victim.node.resume();
+    cluster.restart(victim);
   }
 }

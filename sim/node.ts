@@ -6,7 +6,8 @@
 import type { Env, Logger, TimerHandle } from "../base/index.js";
 import { type SeededRandom, SILENT_LOGGER } from "../base/index.js";
 import type { SimEvent } from "./event-queue.js";
-import { MS, Violation, type World } from "./world.js";
+import { MS, Violation } from "./violation.js";
+import type { World } from "./world.js";
 
 const LOG_LINES_MAX = 200;
 /** Microseconds that one turn of a process usually takes. */

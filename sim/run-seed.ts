@@ -1,6 +1,7 @@
 /**
  * One seed from beginning to end. First safety: faults for a while, nothing promised but that no invariant breaks. Then
- * liveness: everything is healed, and within a bound the cluster must come to rest, serve every key and show that it lost nothing.
+ * liveness: everything is healed, and within a bound the cluster must come to rest, serve every key and show
+ * that it lost nothing.
  */
 import { SeededRandom } from "../base/index.js";
 import { Logs } from "./checkers/logs.js";
@@ -78,8 +79,8 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
 
 async function phases(plan: Plan, stage: WorkloadStage): Promise<void> {
   const { world, cluster } = stage;
-  new Logs(cluster);
-  new Peers(cluster);
+  Logs.watch(cluster);
+  Peers.watch(cluster);
   await cluster.start(() => drawClocks(plan, cluster));
   const workloads = plan.workloads.map((name) => new MAKERS[name](stage));
   for (const workload of workloads) workload.start();

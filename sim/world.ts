@@ -10,24 +10,13 @@ import { EventQueue, type SimEvent } from "./event-queue.js";
 import { type LogLine, SimNode } from "./node.js";
 import { TraceHash } from "./trace.js";
 
-/** Microseconds in a millisecond. */
-export const MS = 1_000;
-
-/** An invariant that does not hold. It ends the seed. */
-export class Violation extends Error {
-  override readonly name = "Violation";
-  readonly invariant: string;
-  constructor(invariant: string, message: string) {
-    super(`${invariant}: ${message}`);
-    this.invariant = invariant;
-  }
-}
+export { MS, Violation } from "./violation.js";
 
 export type EventObserver = (event: SimEvent) => void;
 
 /**
- * Resolves when no promise is left that could go on by itself. Only the host of a simulation knows a way to that: in Node
- * `setImmediate`, in a browser a message to oneself.
+ * Resolves when no promise is left that could go on by itself. Only the host of a simulation knows a way to
+ * that: in Node `setImmediate`, in a browser a message to oneself.
  */
 export type Drain = () => Promise<void>;
 
@@ -91,7 +80,10 @@ export class World {
     return this.#failure;
   }
 
-  /** Runs until `untilUs` or until `done` says so. Promises made by clients are worked off after each of their events. */
+  /**
+   * Runs until `untilUs` or until `done` says so. Promises made by clients are worked off after each of their
+   * events.
+   */
   async run(untilUs: number, done: () => boolean = () => false): Promise<void> {
     await this.#drain();
     while (!done()) {

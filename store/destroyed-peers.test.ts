@@ -1,4 +1,7 @@
-/** What a destroyed peer leaves behind, and what must wait until it is gone. The engine writes later, as a disk does. */
+/**
+ * What a destroyed peer leaves behind, and what must wait until it is gone. The engine writes later, as a disk
+ * does.
+ */
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Engine, utf8 } from "../base/index.js";
 import { MemoryEngine } from "../engine/memory.js";

@@ -1,7 +1,8 @@
 /**
  * All reads of a turn together: one multi-get for every point read that may be answered now, whatever its region. A
  * leased read is confirmed after its data was taken; if the lease ran out meanwhile it goes the long way, by read
- * index. After the data was taken it is asked once more whether the keys are still this peer's. (design 5.2; raftstore rule 11.8)
+ * index. After the data was taken it is asked once more whether the keys are still this peer's. (design 5.2;
+ * raftstore rule 11.8)
  */
 import type { Engine, KeySpace, Row } from "../base/index.js";
 import { epochNotMatch, type RegionError } from "../region/errors.js";

@@ -1,7 +1,8 @@
 /**
- * Finds peers that were removed while they could not hear of it. One that can campaign is told by those it asks for votes;
- * a learner, or a peer without data, asks nobody. So whoever has missed its leader for long asks PD, and goes when PD knows
- * a newer region without it. (raftstore rule 2.8; PD's older picture proves nothing)
+ * Finds peers that were removed while they could not hear of it. One that can campaign is told by those it asks
+ * for votes;
+ * a learner, or a peer without data, asks nobody. So whoever has missed its leader for long asks PD, and goes
+ * when PD knows a newer region without it. (raftstore rule 2.8; PD's older picture proves nothing)
  */
 import { isEpochStale } from "../region/region.js";
 import type { metapb } from "../proto/index.js";

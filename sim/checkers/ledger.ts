@@ -1,6 +1,6 @@
 /**
- * What is durable on one store's disk, kept by watching what becomes durable: logs, votes, applied indexes, region states. It
- * believes the disk, not the process. Of log entries it keeps a fingerprint of their bytes.
+ * What is durable on one store's disk, kept by watching what becomes durable: logs, votes, applied indexes,
+ * region states. It believes the disk, not the process. Of log entries it keeps a fingerprint of their bytes.
  */
 import type { DiskOperation } from "../engine.js";
 import {

@@ -1,9 +1,10 @@
 /**
- * Is there one order of the operations on a register which keeps real time and explains every answer? (Wing and Gong 1993,
- * with the memory of Lowe 2016.) An operation of unknown outcome may take effect at any time after its beginning, or never.
+ * Is there one order of the operations on a register which keeps real time and explains every answer? (Wing and
+ * Gong 1993, with the memory of Lowe 2016.) An operation of unknown outcome may take effect at any time after its
+ * beginning, or never.
  *
- * The search is exponential in the number of operations that overlap, so it is bounded: beyond `statesMax` the answer is
- * `inconclusive`, which is no pass. Keep a key to some 200 operations of at most 8 clients.
+ * The search is exponential in the number of operations that overlap, so it is bounded: beyond `statesMax` the
+ * answer is `inconclusive`, which is no pass. Keep a key to some 200 operations of at most 8 clients.
  */
 
 export type RegisterCall =

@@ -1,9 +1,10 @@
 /**
- * Raft as the disks show it (invariants 4 to 8). `committed(region, index)` is what the first store that applied the index
- * found in its log. Every other store must apply the same; the entry must have been durable on a quorum by then; and what
- * a store acknowledges or votes must be on its disk before the message leaves.
+ * Raft as the disks show it (invariants 4 to 8). `committed(region, index)` is what the first store that applied
+ * the index
+ * found in its log. Every other store must apply the same; the entry must have been durable on a quorum by then;
+ * and what a store acknowledges or votes must be on its disk before the message leaves.
  */
-import { raft_serverpb, tikvpb } from "../../proto/index.js";
+import { type raft_serverpb, tikvpb } from "../../proto/index.js";
 import type { Region } from "../../region/region.js";
 import type { SimCluster, SimStore } from "../cluster.js";
 import type { Frame } from "../network.js";
@@ -27,7 +28,12 @@ export class Logs {
   readonly #voters = new Map<number, Voters[]>();
   readonly #regionListeners: ((store: string, region: Region, isTombstone: boolean) => void)[] = [];
 
-  constructor(cluster: SimCluster) {
+  /** Watches the disks of stores that are added from now on, and all frames. */
+  static watch(cluster: SimCluster): Logs {
+    return new Logs(cluster);
+  }
+
+  private constructor(cluster: SimCluster) {
     this.#world = cluster.world;
     cluster.onStore = (store) => this.#watch(store);
     cluster.network.observer = (frame) => this.#sent(cluster, frame);

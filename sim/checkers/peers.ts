@@ -1,5 +1,6 @@
 /**
- * Peers as the processes show them, looked at after each event of their store: one leader a term, terms and commits that
+ * Peers as the processes show them, looked at after each event of their store: one leader a term, terms and
+ * commits that
  * never fall, epochs that mean one thing, ids used once, and at most one valid lease over any key. (1, 3, 12, 13, 14)
  */
 import { compareBytes, toHex } from "../../base/index.js";
@@ -28,7 +29,12 @@ export class Peers {
   readonly #byNode = new Map<number, SimStore>();
   #nextLeaseCheckUs = 0;
 
-  constructor(cluster: SimCluster) {
+  /** Looks after each event from now on. */
+  static watch(cluster: SimCluster): Peers {
+    return new Peers(cluster);
+  }
+
+  private constructor(cluster: SimCluster) {
     this.#world = cluster.world;
     this.#cluster = cluster;
     cluster.world.observers.push((event) => this.#look(event));
@@ -107,7 +113,10 @@ export class Peers {
     }
   }
 
-  /** All peers that would serve a read at this moment, in key order, must not overlap. A process that stands still serves none. */
+  /**
+   * All peers that would serve a read at this moment, in key order, must not overlap. A process that stands still
+   * serves none.
+   */
   #leases(): void {
     const holders: { readonly peer: Peer; readonly name: string }[] = [];
     const regions = new Set<number>();

@@ -125,7 +125,8 @@ if (values.verbose || values.shrink) {
   const started = performance.now();
   await runAll(seed, count, totals);
   progress(totals, started);
-  for (const [name, times] of [...totals.probes].sort()) print(`  ${String(times).padStart(8)} ${name}`);
+  for (const [name, times] of [...totals.probes].sort(([left], [right]) => (left < right ? -1 : 1)))
+    print(`  ${String(times).padStart(8)} ${name}`);
 }
 print(`${totals.passed} seeds passed, ${totals.failed} failed`);
 process.exitCode = totals.failed > 0 || totals.passed === 0 ? 1 : 0;

@@ -1,7 +1,8 @@
 /**
- * `npm run sim:planted [-- --seeds N] [--only NAME]`: plants each bug of sim/planted in a copy of the sources and lets the
- * simulator look for it. Prints the table of bug, seeds, seconds and the invariant; fails when one is not found within N
- * seeds (2,000), or when a replacement does not match exactly once.
+ * `npm run sim:planted [-- --seeds N] [--only NAME]`: plants each bug of sim/planted in a copy of the sources
+ * and lets the
+ * simulator look for it. Prints the table of bug, seeds, seconds and the invariant; fails when one is not found
+ * within N seeds (2,000), or when a replacement does not match exactly once.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** A failing seed in a form that a person can read: what broke, how to see it again, and what happened last, a lane a node. */
+/**
+ * A failing seed in a form that a person can read: what broke, how to see it again, and what happened last, a lane
+ * a node.
+ */
 import { describeAction } from "../nemesis.js";
 import type { SeedResult } from "../run-seed.js";
 

@@ -1,5 +1,6 @@
 /**
- * Makes a failing plan smaller while it keeps failing in the same way: fewer workloads, fewer classes of faults, then actions
+ * Makes a failing plan smaller while it keeps failing in the same way: fewer workloads, fewer classes of faults,
+ * then actions
  * left out in halves, quarters and so on (delta debugging). Another failure than the first does not count.
  */
 import { FAULTS } from "../faults.js";

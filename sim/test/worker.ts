@@ -31,7 +31,7 @@ export function summarize(result: SeedResult): SeedSummary {
 
 if (process.argv.includes("--worker")) {
   process.on("message", (seed: number) => {
-    runSeed(drawPlan(seed), drain).then((result) => process.send?.(summarize(result)));
+    void runSeed(drawPlan(seed), drain).then((result) => process.send?.(summarize(result)));
   });
   process.on("disconnect", () => process.exit(0));
 }

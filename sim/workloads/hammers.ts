@@ -1,6 +1,6 @@
 /**
- * Ids and timestamps asked of PD by all clients, over restarts of PD and jumps of its clock. No id twice; a timestamp is
- * greater than every one whose answer had come before it was asked for. (invariants 25, 26)
+ * Ids and timestamps asked of PD by all clients, over restarts of PD and jumps of its clock. No id twice; a
+ * timestamp is greater than every one whose answer had come before it was asked for. (invariants 25, 26)
  */
 import { RaftwerkError } from "../../base/index.js";
 import { PdClient, type TsoStream } from "../../pd-client/index.js";

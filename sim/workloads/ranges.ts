@@ -1,6 +1,8 @@
 /**
- * Ranges of one client's own: written by batches, deleted by range, kept by time to live. Since nobody else touches them a
- * model tells what must be there; after an operation of unknown outcome the client moves to a new range. (invariants 16, 22)
+ * Ranges of one client's own: written by batches, deleted by range, kept by time to live. Since nobody else
+ * touches them a
+ * model tells what must be there; after an operation of unknown outcome the client moves to a new range.
+ * (invariants 16, 22)
  */
 import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
 import type { SimClient } from "../cluster.js";

@@ -1,14 +1,14 @@
 /**
- * Sets: every key is written once and never removed, by single puts and by batches; scans in both directions run over the
- * borders of regions while these split and move. A scan must show, in order and once, every key that was acknowledged before
- * it began, and none that was never written. (invariants 11, 16, 22)
+ * Sets: every key is written once and never removed, by single puts and by batches; scans in both directions run
+ * over the borders of regions while these split and move. A scan must show, in order and once, every key that was
+ * acknowledged before it began, and none that was never written. (invariants 11, 16, 22)
  */
 import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
 import type { SimClient } from "../cluster.js";
 import { Violation } from "../world.js";
 import { attempt, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
 
-const LETTERS = "abcdefghijklmnopqrstuvwxyz";
+const LETTERS: readonly string[] = Array.from("abcdefghijklmnopqrstuvwxyz");
 const SCAN_START = utf8("A/");
 const SCAN_END = utf8("B");
 
@@ -31,7 +31,7 @@ export class Sets implements Workload {
   }
 
   #newKey(): string {
-    const key = `A/${pick(this.#stage.random, [...LETTERS])}/${++this.#count}`;
+    const key = `A/${pick(this.#stage.random, LETTERS)}/${++this.#count}`;
     this.#tried.add(key);
     return key;
   }
