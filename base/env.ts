@@ -48,9 +48,18 @@ export const SILENT_LOGGER: Logger = {
   error() {},
 };
 
+/** Says whether the code at `site` should do the odd thing now that it may always do. One in `oneIn` of what it would be. */
+export type Mischief = (site: string, oneIn: number) => boolean;
+
 export interface Env {
   readonly clock: Clock;
   readonly timers: Timers;
   readonly random: Random;
   readonly log: Logger;
+  /** The simulator's alone: absent in production, where a site costs one comparison. */
+  readonly mischief?: Mischief;
 }
+
+/** A site of mischief: true when this code should lose, delay, refuse or shrink something, as the world might make it do. */
+export const misbehaves = (env: Env, site: string, oneIn = 1): boolean =>
+  env.mischief !== undefined && env.mischief(site, oneIn);

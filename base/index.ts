@@ -2,8 +2,8 @@
 export { assert, AssertionError, must, unreachable } from "./assert.js";
 export * from "./bytes.js";
 export * from "./engine.js";
-export { randomBelow, SILENT_LOGGER } from "./env.js";
-export type { Clock, Env, LogFields, Logger, Random, TimerHandle, Timers } from "./env.js";
+export { misbehaves, randomBelow, SILENT_LOGGER } from "./env.js";
+export type { Clock, Env, LogFields, Logger, Mischief, Random, TimerHandle, Timers } from "./env.js";
 export { RaftwerkError } from "./errors.js";
 export type { ErrorCode, RaftwerkErrorOptions, RetryClass } from "./errors.js";
 export * from "./ids.js";

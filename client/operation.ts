@@ -7,7 +7,7 @@
  * a stale command: the second has the same effect. A compare-and-swap is not: it ends with `undeterminedResult`.
  * Once one attempt's fate is unknown, so is the operation's until an attempt succeeds.
  */
-import { type Env, RaftwerkError, type TimerHandle } from "../base/index.js";
+import { type Env, misbehaves, RaftwerkError, type TimerHandle } from "../base/index.js";
 import type { errorpb, kvrpcpb, RpcStatus } from "../proto/index.js";
 import type { CachedRegion } from "./region-cache.js";
 import type { Advice, RegionRouter } from "./region-router.js";
@@ -126,6 +126,7 @@ export class Operation<A extends AnswerBody> {
   #try(): void {
     if (this.isDone) return;
     this.#attempts++;
+    if (misbehaves(this.#env, "a client forgets a region", 4)) this.#router.forget(this.#attempt.key);
     this.#router.locate(this.#attempt.key, this.#attempt.before === true, (error, region) => {
       if (this.isDone) return;
       if (region === undefined) return this.#troubled(error?.message ?? "PD knows no region for the key");

@@ -2,7 +2,7 @@
  * Finds regions and stores for keys, and learns from region errors. One lookup at PD runs at a time: those that wait
  * look again when it is done, since one answer often serves them all.
  */
-import { compareBytes, type Env, randomBelow } from "../base/index.js";
+import { compareBytes, type Env, misbehaves, randomBelow } from "../base/index.js";
 import type { PdClient } from "../pd-client/index.js";
 import type { errorpb, kvrpcpb, RpcNetwork } from "../proto/index.js";
 import { type CachedRegion, cachedRegion, RegionCache } from "./region-cache.js";
@@ -66,6 +66,12 @@ export class RegionRouter {
     });
   }
 
+  /** The region of the key is looked up anew. */
+  forget(key: Uint8Array): void {
+    const region = this.cache.find(key);
+    if (region !== undefined) this.cache.remove(region);
+  }
+
   connection(address: string): StoreConnection {
     let connections = this.#connections.get(address);
     if (connections === undefined) {
@@ -80,6 +86,9 @@ export class RegionRouter {
   }
 
   context(region: CachedRegion): kvrpcpb.IContext {
+    if (misbehaves(this.#env, "a client asks another peer first", 4)) {
+      region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
+    }
     const peer = region.peers[region.leader] ?? null;
     return { regionId: region.id, regionEpoch: region.epoch, peer, clusterId: this.#pd.clusterId };
   }

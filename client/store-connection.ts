@@ -3,7 +3,7 @@
  * stream that breaks fails everything under way with `broken`: what became of it is then unknown, and the operations
  * decide whether to try again. The next command opens a new stream.
  */
-import type { Env } from "../base/index.js";
+import { type Env, misbehaves } from "../base/index.js";
 import type { tikvpb } from "../proto/index.js";
 import { type ClientCall, type RpcNetwork, type RpcStatus, TikvService } from "../proto/index.js";
 
@@ -74,7 +74,8 @@ export class StoreConnection {
       const requests: Command[] = [];
       const requestIds: number[] = [];
       let bytes = 0;
-      while (from < queue.length && requests.length < COMMANDS_MAX && bytes < BYTES_MAX) {
+      const countMax = misbehaves(this.#env, "a client sends one command a message") ? 1 : COMMANDS_MAX;
+      while (from < queue.length && requests.length < countMax && bytes < BYTES_MAX) {
         const { id, command, bytes: weight } = queue[from++] as Queued;
         if (!this.#underWay.has(id)) continue;
         requests.push(command);

@@ -4,7 +4,7 @@
  * it, and looks again whenever a call says that it is not the leader or cannot be reached: errors of the transport mean
  * "ask another PD", errors in the header mean "this PD answered". The cluster id is checked on every answer.
  */
-import { type Env, RaftwerkError, type RetryClass } from "../base/index.js";
+import { type Env, misbehaves, RaftwerkError, type RetryClass } from "../base/index.js";
 import {
   callUnary,
   type MethodDefinition,
@@ -198,6 +198,8 @@ export class PdClient {
 
   /** Asks the known endpoints in turn who they are and who leads. */
   refreshMembers(callback: (error: Error | undefined) => void): void {
+    const delayed = misbehaves(this.#env, "PD's members are asked in another order");
+    if (delayed) this.#endpoints.reverse();
     const order = [this.#leader, ...this.#endpoints.filter((endpoint) => endpoint !== this.#leader)];
     const ask = (at: number, last: Error | undefined): void => {
       const endpoint = order[at];

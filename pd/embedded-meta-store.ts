@@ -14,6 +14,7 @@ import {
   compareBytes,
   concatBytes,
   copyBytes,
+  misbehaves,
   nextKey,
   RaftwerkError,
   toHex,
@@ -256,8 +257,10 @@ export class EmbeddedMetaStore implements MetaStore {
         continue;
       }
       const answers: (() => void)[] = [];
-      while (this.#jobs[0]?.kind === "transact")
+      while (this.#jobs[0]?.kind === "transact") {
         answers.push((this.#jobs.shift() as Job & { kind: "transact" }).run());
+        if (misbehaves(this.#env, "PD writes one change at a time")) break;
+      }
       this.#commit(answers);
     }
   }

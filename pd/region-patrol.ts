@@ -4,7 +4,7 @@
  * in batches and takes its time, unless a store changed; what only waits for room is looked at again soon.
  * (pd-rules 8.1 to 8.8)
  */
-import type { TimerHandle } from "../base/index.js";
+import { misbehaves, type TimerHandle } from "../base/index.js";
 import type { DecisionNotes } from "./decision-notes.js";
 import type { OperatorController } from "./operator-controller.js";
 import type { RegionInfo } from "./region-info.js";
@@ -109,7 +109,7 @@ export class RegionPatrol {
   }
 
   #tick(): void {
-    if (!this.#mayAct) return;
+    if (!this.#mayAct || misbehaves(this.#controller.view.env, "PD's patrol rests")) return;
     const nowMs = this.#controller.view.nowMs();
     if (nowMs - this.#suspectsSeenMs >= SUSPECTS_EVERY_MS) {
       this.#suspectsSeenMs = nowMs;

@@ -15,6 +15,7 @@ import {
   logIndex,
   type PeerId,
   type RegionId,
+  misbehaves,
 } from "../base/index.js";
 import { type ConfChangeV2, decodeConfChange, type Entry, type Message, RawNode } from "../raft/index.js";
 import type { Append, Apply, Ready, Snapshot, SoftState } from "../raft/types.js";
@@ -239,6 +240,7 @@ export class Peer {
   tick(nowMs: number): void {
     if (this.#removed || this.#snapshotPhase !== "none") return;
     this.#node.tick();
+    if (!this.isLeader && misbehaves(this.#host.env, "an election without need", 400)) this.#node.campaign();
     if (this.#leadTransferee !== 0 && this.#node.leadTransferee === 0) this.#leadTransferee = 0;
     if (this.isLeader && this.lease.inspect(nowMs) === "suspect" && this.#leadTransferee === 0) {
       // After a transfer that failed only an entry of our own makes the lease usable again.
@@ -273,6 +275,7 @@ export class Peer {
       return refuse(raftEntryTooLarge(this.regionId, request.bytes, config.raftEntryBytesMax));
     }
     if (request.epoch.version !== this.region.epoch.version) return refuse(this.epochError(request.epoch));
+    if (misbehaves(this.#host.env, "a write is refused", 8)) return refuse(serverIsBusy("mischief", 20));
     if (this.#splitInFlight > 0) {
       this.#parkedWrites.push(request.done);
       return;
@@ -284,6 +287,7 @@ export class Peer {
       this.flushWrites();
     const nowMs = this.#host.env.clock.monotonicMs();
     this.#gatherer.add(request.epoch.version, nowMs, request.fill, request.isSwap, request.done);
+    if (misbehaves(this.#host.env, "a write is an entry of its own")) this.flushWrites();
     this.#host.wake(this);
   }
 
@@ -321,6 +325,7 @@ export class Peer {
 
   /** Advice, as in TiKV: undefined when begun, else why not. */
   transferLeader(target: PeerId): string | undefined {
+    if (misbehaves(this.#host.env, "a transfer of leadership is refused")) return "mischief";
     const meta = findPeer(this.region, target);
     if (!this.isLeader) return "this peer is not the leader";
     if (target === this.peerId) return undefined;
@@ -358,6 +363,7 @@ export class Peer {
 
   /** The clock is read after the data: a pause between the two cannot hide a lost lease. (rule 11.8) */
   confirmAfterRead(): boolean {
+    if (misbehaves(this.#host.env, "a lease is not trusted")) return false;
     return this.isLeader && this.lease.inspect(this.#host.env.clock.monotonicMs()) === "valid";
   }
 
@@ -545,6 +551,7 @@ export class Peer {
 
   /** raftstore rules 3.7: what must not even be proposed. */
   #confChangeRefusal(changes: readonly PeerChange[]): string | undefined {
+    if (misbehaves(this.#host.env, "a change of peers is refused")) return "mischief";
     if (this.#confChangeInFlight > 0 || this.#splitInFlight > 0) return "the region is being changed already";
     const result = applyChangePeer(this.region, changes);
     if (result.kind === "refused") return result.reason;
@@ -582,11 +589,15 @@ export class Peer {
   }
 
   #apply(apply: Apply, entries: readonly Entry[], batch: EngineBatch): ApplyRun {
-    const run = this.#applier.run(entries, batch, this.#appliesUnderWay > 0);
-    if (run.rest.length > 0) this.#restApply = { apply, entries: run.rest };
+    const isSlow = entries.length > 1 && misbehaves(this.#host.env, "entries are applied one by one");
+    const now = isSlow ? entries.slice(0, 1) : entries;
+    const run = this.#applier.run(now, batch, this.#appliesUnderWay > 0);
+    const behind = this.#applier.isRemoved ? [] : entries.slice(now.length);
+    const rest = behind.length === 0 ? run.rest : [...run.rest, ...behind];
+    if (rest.length > 0) this.#restApply = { apply, entries: rest };
     this.#appliesUnderWay++;
     this.storage.applyStaged();
-    return run;
+    return behind.length === 0 ? run : { ...run, rest };
   }
 
   #runWritten(run: ApplyRun, apply: Apply | undefined): void {

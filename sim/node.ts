@@ -96,6 +96,7 @@ export class SimNode {
         },
       },
       random: this.random,
+      mischief: (site, oneIn) => world.misbehaves(site, oneIn),
       log: this.#logger(),
     };
   }

@@ -84,8 +84,10 @@ async function phases(plan: Plan, stage: WorkloadStage): Promise<void> {
   await cluster.start(() => drawClocks(plan, cluster));
   const workloads = plan.workloads.map((name) => new MAKERS[name](stage));
   for (const workload of workloads) workload.start();
+  world.mischiefPerMillion = plan.mischiefPerMillion;
   unleash(cluster, plan.actions);
   await world.run(world.nowUs + plan.spanMs * MS);
+  world.mischiefPerMillion = 0;
   heal(cluster);
   await world.run(world.nowUs + 3_000 * MS);
   stage.isOver = true;

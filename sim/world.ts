@@ -32,9 +32,12 @@ export class World {
   readonly observers: EventObserver[] = [];
   /** Rare states that were seen, and how often. */
   readonly probes = new Map<string, number>();
+  /** Of a million passes of an active site of mischief, how many misbehave. */
+  mischiefPerMillion = 0;
   nowUs = 0;
   events = 0;
   readonly #drain: Drain;
+  readonly #sites = new Map<string, boolean>();
   readonly #queue = new EventQueue();
   #order = 0;
   #failure: Error | undefined;
@@ -65,6 +68,19 @@ export class World {
   /** A rare state was reached. */
   probe(name: string): void {
     this.probes.set(name, (this.probes.get(name) ?? 0) + 1);
+  }
+
+  /** A site is active in a run or it is not: a seed sees a consistently odd world. (one in four, as FoundationDB) */
+  misbehaves(site: string, oneIn: number): boolean {
+    if (this.mischiefPerMillion === 0) return false;
+    let isActive = this.#sites.get(site);
+    if (isActive === undefined) {
+      isActive = this.random.u32() % 4 === 0;
+      this.#sites.set(site, isActive);
+    }
+    if (!isActive || this.random.u32() % 1_000_000 >= this.mischiefPerMillion / oneIn) return false;
+    this.probe(`mischief: ${site}`);
+    return true;
   }
 
   note(text: string): void {

@@ -3,7 +3,7 @@
  * `pdHeartbeatTickMs`; PD's answer to such a report may carry one operator step, which becomes a command with the epoch
  * that PD saw. Nothing is answered to PD: the next report shows the result. (raftstore rules 13)
  */
-import type { Env } from "../base/index.js";
+import { type Env, misbehaves } from "../base/index.js";
 import type { pdpb } from "../proto/index.js";
 import type { PeerChange } from "../region/admin.js";
 import type { Peer } from "../region/peer.js";
@@ -119,6 +119,7 @@ export class PdReporter {
       }
     });
     this.#catchUp.watch(peer, pendingPeers.length);
+    if (misbehaves(env, "a region's heartbeat is left out")) return;
     this.heartbeatsSent++;
     this.#stream.send({
       header: { clusterId: pd.clusterId },
@@ -147,6 +148,7 @@ export class PdReporter {
   }
 
   #onResponse(response: pdpb.RegionHeartbeatResponse): void {
+    if (misbehaves(this.#host.env, "an order of PD is not heard", 2)) return;
     const peer = this.#host.peers.get(response.regionId);
     if (peer === undefined || !peer.isLeader) return;
     if (response.targetPeer != null && response.targetPeer.id !== peer.peerId) return;

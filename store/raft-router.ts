@@ -3,7 +3,7 @@
  * a message may create a peer here. The order of the checks is TiKV's (raftstore rules 2.2 to 2.6); each stands for a
  * bug that another order had.
  */
-import type { Engine, Env } from "../base/index.js";
+import { type Engine, type Env, misbehaves } from "../base/index.js";
 import { raft_serverpb } from "../proto/index.js";
 import type { Message } from "../raft/types.js";
 import { INIT_LOG_INDEX, INIT_LOG_TERM, readRegionState } from "../region/local-state.js";
@@ -65,6 +65,7 @@ export class RaftRouter {
   route(raw: raft_serverpb.RaftMessage): boolean {
     if (raw.toPeer?.storeId !== this.#host.storeId) return false;
     const message = raw.message == null ? undefined : messageFromProto(raw.message);
+    if (misbehaves(this.#host.env, "a Raft message is lost at the door", 4)) return true;
     if (raw.regionEpoch == null || raw.fromPeer == null || (message === undefined && !raw.isTombstone)) {
       this.droppedMessages++;
       return true;

@@ -4,7 +4,7 @@
  * next start. Delete what was in the range, load chunk after chunk, one per turn of the event loop, then make
  * the region `normal` and drop the chunks. Deleting and loading again is idempotent. (raftstore rules 8.10)
  */
-import { assert, compareBytes, DATA_KEY_SPACES, type Engine, type Env } from "../base/index.js";
+import { assert, compareBytes, DATA_KEY_SPACES, type Engine, type Env, misbehaves } from "../base/index.js";
 import { dataEndKey, dataKey, regionStateKey, snapshotChunkKey, snapshotRange } from "../region/keys.js";
 import { encodeRegionState } from "../region/local-state.js";
 import { isInitialized, type Region } from "../region/region.js";
@@ -38,7 +38,8 @@ export function loadSnapshot(env: Env, engine: Engine, task: SnapshotLoad): void
     bytes += loadChunk(chunk, batch);
     engine.write(batch, { sync: false }, (failed) => {
       checked(failed);
-      env.timers.nextTurn(step);
+      if (misbehaves(env, "a snapshot loads slowly")) env.timers.set(20, step);
+      else env.timers.nextTurn(step);
     });
   };
   const finish = (): void => {

@@ -2,7 +2,7 @@
  * Sends a region's data to another store: an engine snapshot taken in the turn in which Raft hands out the
  * message, then the rows in chunks, as fast as the connection takes them and never more than a few chunks in memory.
  */
-import { DATA_KEY_SPACES, type Engine, type EngineSnapshot, type Env } from "../base/index.js";
+import { DATA_KEY_SPACES, type Engine, type EngineSnapshot, type Env, misbehaves } from "../base/index.js";
 import { type raft_serverpb, TikvService } from "../proto/index.js";
 import { type ClientCall, RPC_CODE, type RpcNetwork } from "../proto/rpc.js";
 import { dataEndKey, dataKey } from "../region/keys.js";
@@ -93,6 +93,7 @@ class SnapshotStream {
       this.#env.timers.set(5, () => this.#pump());
       return;
     }
+    if (misbehaves(this.#env, "a snapshot's stream breaks off", 3)) this.#call.cancel();
     const space = DATA_KEY_SPACES[this.#space];
     if (space === undefined) {
       this.#call.halfClose();

@@ -3,7 +3,7 @@
  * propose with the epoch under which the keys were checked. Sizes are kept by counting writes and corrected by
  * scanning, a page a turn, so that a check never holds up the region's writes. (raftstore rules 6.1, 14)
  */
-import { compareBytes, type Engine, type Env, peerId, regionId } from "../base/index.js";
+import { compareBytes, type Engine, type Env, misbehaves, peerId, regionId } from "../base/index.js";
 import { plainError, type RegionError } from "../region/errors.js";
 import { dataEndKey, dataKey, userKey } from "../region/keys.js";
 import type { Peer } from "../region/peer.js";
@@ -55,6 +55,7 @@ export class SplitCoordinator {
     const splitKeys = isNew.length > 0 ? isNew : distinct;
     const wrong = checkSplitKeys(region, splitKeys);
     if (wrong !== undefined) return done(plainError(wrong));
+    if (misbehaves(this.#host.env, "a split is given up")) return done(plainError("mischief"));
     this.#host.pd.askBatchSplit(regionToProto(region), splitKeys.length, (error, ids) => {
       if (error !== undefined || ids === undefined) {
         return done(plainError(`PD refused the split: ${error?.message ?? "no ids"}`));
@@ -95,6 +96,7 @@ export class SplitCoordinator {
     const { regionSplitBytes, regionMaxBytes } = this.#host.config;
     for (const peer of peers) {
       if (!peer.isLeader || peer.splitInFlight || this.#checking.has(peer)) continue;
+      if (misbehaves(this.#host.env, "a split without need", 50)) this.splitInHalf(peer, peer.region.epoch);
       const isUnknown = peer.approximateBytes === 0;
       if (!isUnknown && peer.bytesWrittenSinceCheck < regionSplitBytes / 16) continue;
       if (!isUnknown && peer.approximateBytes < regionMaxBytes) continue;

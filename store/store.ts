@@ -10,6 +10,7 @@ import {
   regionId as toRegionId,
   type StoreId,
   type TimerHandle,
+  misbehaves,
 } from "../base/index.js";
 import {
   type BoundMethod,
@@ -404,6 +405,7 @@ export class Store {
     const nowMs = this.env.clock.monotonicMs();
     if (nowMs - this.#lastTickMs < this.options.config.raftBaseTickMs * 0.9) return;
     this.#lastTickMs = nowMs;
+    if (misbehaves(this.env, "a tick is left out", 2)) return;
     for (const peer of this.peers.all()) peer.tick(nowMs);
   }
 
@@ -488,6 +490,7 @@ export class Store {
       peer.reportSnapshot(to.id, "failure");
     };
     if (!this.snapshots.hasRoom) return failed("too many snapshots are being sent");
+    if (misbehaves(this.env, "a snapshot is not sent")) return failed("mischief");
     // Taken here and now: applied state and data agree only within this turn.
     const snapshot = SnapshotSender.open(this.engine);
     const { region } = peer;
@@ -635,6 +638,7 @@ export class Store {
 
   #refuseSnapshot(message: raft_serverpb.RaftMessage): string | undefined {
     const peer = this.peers.get(message.regionId);
+    if (misbehaves(this.env, "a snapshot is refused")) return "mischief";
     if (this.#pendingSnapshots.has(message.regionId))
       return "another snapshot of this region waits to be applied";
     return peer?.isApplyingSnapshot ? "the region is loading a snapshot" : undefined;

@@ -3,7 +3,7 @@
  * that cannot be reached are dropped (Raft repeats what matters) and reported, so that leaders stop sending entries.
  * Addresses come from PD and are asked again when a stream breaks: the store may have moved.
  */
-import type { Env } from "../base/index.js";
+import { type Env, misbehaves } from "../base/index.js";
 import { type raft_serverpb, TikvService, type tikvpb } from "../proto/index.js";
 import type { ClientCall, RpcNetwork } from "../proto/rpc.js";
 
@@ -92,7 +92,8 @@ export class RaftTransport {
     if (stream === undefined) return;
     const msgs = connection.queue;
     connection.queue = [];
-    if (stream.pendingBytes > STREAM_PENDING_BYTES_MAX) {
+    const isLost = misbehaves(this.#env, "a store loses what a turn sends", 4);
+    if (stream.pendingBytes > STREAM_PENDING_BYTES_MAX || isLost) {
       this.droppedMessages += msgs.length;
       this.#host.unreachable(connection.storeId);
       return;

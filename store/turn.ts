@@ -13,7 +13,7 @@
  * and so is a batch that needs no sync (only applied effects and commit indexes). With an engine that writes
  * asynchronously several batches may be under way; they finish in order.
  */
-import { type Engine, type EngineBatch, type Env } from "../base/index.js";
+import { type Engine, type EngineBatch, type Env, misbehaves } from "../base/index.js";
 import type { Peer, StagedWork } from "../region/peer.js";
 
 export interface TurnHost {
@@ -93,6 +93,7 @@ export class TurnLoop {
     this.#running = true;
     if (this.#staged !== undefined) this.#write(this.#staged);
     for (let round = 0; round < ROUNDS_MAX && !this.#stopped; round++) {
+      if (round > 0 && misbehaves(this.#env, "a turn ends after its first round")) break;
       this.#staged = this.#collect();
       // Acknowledged writes are in the engine by now, so that these reads see them.
       this.#host.flushReads();
@@ -114,6 +115,10 @@ export class TurnLoop {
     const work: StagedWork[] = [];
     let mustSync = false;
     for (const peer of peers) {
+      if (misbehaves(this.#env, "a peer waits for the next turn")) {
+        this.#dirty.add(peer);
+        continue;
+      }
       const staged = peer.collect(batch);
       if (staged === undefined) continue;
       work.push(staged);
