@@ -2,10 +2,11 @@
  * A group of nodes on MemStorage with a hand-driven network: what interaction scripts act on. Nothing happens by
  * itself; every write, apply and delivery is a step of the script, and what passes is written to `output`.
  */
+import type { LogIndex } from "../../base/ids.js";
 import { SeededRandom } from "../../base/random.js";
 import { decodeConfChange } from "../confchange-codec.js";
 import type { ConfigInit } from "../config.js";
-import { describeEntries, describeMessage, describeReady } from "../describe.js";
+import { describeEntries, describeMessage, describeReady, quote } from "../describe.js";
 import { makeMessage, makeSnapshot } from "../message.js";
 import { RawNode, type StepResult } from "../rawnode.js";
 import { MemStorage } from "../storage.js";
@@ -20,6 +21,7 @@ import type {
   NodeId,
   Ready,
   Snapshot,
+  StorageError,
 } from "../types.js";
 import { APPEND_THREAD, APPLY_THREAD } from "../types.js";
 
@@ -30,15 +32,34 @@ export class CommandError extends Error {
 
 /** Serves the newest state of the application as snapshot, not the one that the log began with. */
 class HistoryStorage extends MemStorage {
+  /** What the application was after each entry; it survives restarts. */
   readonly history: Snapshot[];
+  hasSnapshot = true;
 
   constructor(first: Snapshot) {
     super();
     this.history = [first];
   }
 
-  override snapshot(): Snapshot {
+  newest(): Snapshot {
     return this.history.at(-1) as Snapshot;
+  }
+
+  override initialState(): ReturnType<MemStorage["initialState"]> {
+    return { ...super.initialState(), confState: this.newest().metadata.confState };
+  }
+
+  override snapshot(requestIndex: LogIndex): Snapshot | StorageError {
+    const newest = this.newest();
+    return this.hasSnapshot && newest.metadata.index >= requestIndex
+      ? newest
+      : "snapshotTemporarilyUnavailable";
+  }
+
+  override applySnapshot(snapshot: Snapshot): StorageError | undefined {
+    const error = super.applySnapshot(snapshot);
+    if (error === undefined) this.history.push(snapshot);
+    return error;
   }
 }
 
@@ -60,6 +81,7 @@ export interface Node {
   readonly heartbeatTicks: number;
   readonly appendWork: AppendWork[];
   readonly applyWork: ApplyWork[];
+  readonly init: ConfigInit;
   hardState: HardState;
 }
 
@@ -115,7 +137,7 @@ export class InteractionEnv {
   addNodes(count: number, snapshot: Snapshot | undefined, options: Partial<ConfigInit>): void {
     for (let i = 0; i < count; i++) {
       const id = this.nodes.length + 1;
-      const storage = new HistoryStorage(snapshot ?? makeSnapshot(0, 0));
+      const storage = new HistoryStorage(makeSnapshot(0, 0));
       if (snapshot !== undefined) {
         if (snapshot.metadata.index <= 1) {
           throw new CommandError("index must be specified as > 1 due to bootstrap");
@@ -133,18 +155,31 @@ export class InteractionEnv {
         storage,
         random: new SeededRandom(id, 0),
       };
-      this.nodes.push({
-        id,
-        raw: new RawNode(init),
-        storage,
-        isAsync: init.asyncStorageWrites === true,
-        electionTicks: init.electionTicks ?? 3,
-        heartbeatTicks: init.heartbeatTicks ?? 1,
-        appendWork: [],
-        applyWork: [],
-        hardState: storage.initialState().hardState,
-      });
+      this.nodes.push(this.#makeNode(init, storage));
     }
+  }
+
+  #makeNode(init: ConfigInit, storage: HistoryStorage): Node {
+    return {
+      id: init.id,
+      raw: new RawNode(init),
+      storage,
+      isAsync: init.asyncStorageWrites === true,
+      electionTicks: init.electionTicks ?? 3,
+      heartbeatTicks: init.heartbeatTicks ?? 1,
+      appendWork: [],
+      applyWork: [],
+      init,
+      hardState: storage.initialState().hardState,
+    };
+  }
+
+  /** A crash: what was not written is gone, and so are the messages of the storage threads. */
+  restart(id: NodeId): void {
+    const { init, storage } = this.node(id);
+    this.messages = this.messages.filter((message) => message.to !== id || !isLocal(message));
+    const applied = storage.newest().metadata.index;
+    this.nodes[id - 1] = this.#makeNode({ ...init, applied }, storage);
   }
 
   processReady(node: Node): void {
@@ -268,7 +303,7 @@ export class InteractionEnv {
         if (result.kind === "invalid") throw new CommandError(result.reason);
         confState = result.confState;
       }
-      const last = history.at(-1) as Snapshot;
+      const last = node.storage.newest();
       history.push({
         metadata: {
           index: entry.index,
@@ -333,7 +368,7 @@ export class InteractionEnv {
   sendSnapshot(from: NodeId, to: NodeId): void {
     const sender = this.node(from);
     const { term } = sender.raw.basicStatus();
-    const message = makeMessage({ type: "MsgSnap", term, from, to, snapshot: sender.storage.snapshot() });
+    const message = makeMessage({ type: "MsgSnap", term, from, to, snapshot: sender.storage.newest() });
     this.messages.push(message);
     this.write(describeMessage(message));
   }
@@ -343,6 +378,12 @@ export class InteractionEnv {
     const last = node.storage.lastIndex();
     if (last < first) this.write(`log is empty: first index=${first}, last index=${last}`);
     else this.write(describeEntries(node.storage.tail(first)));
+  }
+
+  /** What the application has: where it is, and the data of all entries up to there. */
+  writeApplied(node: Node): void {
+    const { metadata, data } = node.storage.newest();
+    this.write(`index=${metadata.index} term=${metadata.term} data=${quote(data)}`);
   }
 
   compact(node: Node, index: number): void {

@@ -1,35 +1,29 @@
-/** Scripts of kind `interaction`: the commands, their arguments, and what they print. */
+/** Scripts of kind `interaction`: etcd's commands, their arguments, and what they print. */
 import { utf8 } from "../../base/bytes.js";
-import type { ConfigInit } from "../config.js";
-import { EMPTY_CONF_STATE } from "../message.js";
 import { describeMembers } from "../tracker/tracker.js";
 import type { Progress } from "../tracker/progress.js";
-import type { ConfChangeTransition, MessageType, NodeId, Snapshot } from "../types.js";
-import type { LogIndex, Term } from "../../base/ids.js";
+import type { ConfChangeTransition, MessageType } from "../types.js";
 import { parseChanges } from "./confchange-script.js";
 import type { Handler } from "./conformance.js";
 import type { Directive } from "./datadriven.js";
+import { ScriptError } from "./datadriven.js";
+import {
+  allowKeys,
+  argument,
+  type Command,
+  flagOf,
+  idAt,
+  nodeAt,
+  nodesOf,
+  numberOf,
+  requiredNumber,
+  valueOf,
+} from "./interaction-args.js";
 import { CommandError, InteractionEnv, type Node } from "./interaction-env.js";
+import { EXTRA_COMMANDS } from "./interaction-extras.js";
+import { addNodes } from "./interaction-options.js";
 
 const LEVELS = ["DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE"];
-
-type Command = (env: InteractionEnv, directive: Directive) => void;
-
-const argument = (directive: Directive, at: number): string => {
-  const found = directive.args[at];
-  if (found === undefined) throw new CommandError(`${directive.command}: argument ${at + 1} is missing`);
-  return found.key;
-};
-const idAt = (directive: Directive, at: number): NodeId => Number(argument(directive, at));
-const nodeAt = (env: InteractionEnv, directive: Directive, at: number): Node => env.node(idAt(directive, at));
-const nodesOf = (env: InteractionEnv, directive: Directive): Node[] =>
-  directive.args.filter(({ values }) => values.length === 0).map(({ key }) => env.node(Number(key)));
-
-const valueOf = (directive: Directive, key: string): string | undefined =>
-  directive.args.find((each) => each.key === key)?.values[0];
-const numbersOf = (directive: Directive, key: string): number[] =>
-  directive.args.filter((each) => each.key === key).flatMap((each) => each.values.map(Number));
-const isTrue = (directive: Directive, key: string): boolean => valueOf(directive, key) === "true";
 
 function setLevel(env: InteractionEnv, name: string): void {
   const level = name.toUpperCase();
@@ -39,45 +33,21 @@ function setLevel(env: InteractionEnv, name: string): void {
   env.isQuiet = level === "NONE";
 }
 
-function addNodes(env: InteractionEnv, directive: Directive): void {
-  const voters = numbersOf(directive, "voters");
-  const learners = numbersOf(directive, "learners");
-  const content = valueOf(directive, "content") ?? "";
-  const index = Number(valueOf(directive, "index") ?? 0);
-  const options: Partial<Record<keyof ConfigInit, unknown>> = {};
-  const inflight = valueOf(directive, "inflight");
-  if (inflight !== undefined) options.maxInflightMessages = Number(inflight);
-  const applying = valueOf(directive, "max-committed-size-per-ready");
-  if (applying !== undefined) options.maxCommittedSizePerReadyBytes = Number(applying);
-  if (valueOf(directive, "read-only") === "lease-based") options.readOnlyOption = "leaseBased";
-  for (const [key, option] of [
-    ["async-storage-writes", "asyncStorageWrites"],
-    ["prevote", "preVote"],
-    ["checkquorum", "checkQuorum"],
-    ["disable-conf-change-validation", "disableConfChangeValidation"],
-    ["step-down-on-removal", "stepDownOnRemoval"],
-  ] as const) {
-    if (isTrue(directive, key)) options[option] = true;
-  }
-  const isEmpty = voters.length === 0 && learners.length === 0 && content === "" && index === 0;
-  const snapshot: Snapshot = {
-    metadata: {
-      index: index as LogIndex,
-      term: 1 as Term,
-      confState: { ...EMPTY_CONF_STATE, voters, learners },
-    },
-    data: utf8(content),
-  };
-  env.addNodes(idAt(directive, 0), isEmpty ? undefined : snapshot, options as Partial<ConfigInit>);
-}
-
 function deliverMessages(env: InteractionEnv, directive: Directive): void {
+  allowKeys(directive, ["type", "drop"]);
   const type = valueOf(directive, "type") as MessageType | undefined;
+  const seen = new Set<number>();
   let handled = 0;
+  const handle = (text: string, drop: boolean): void => {
+    const id = numberOf(directive, text);
+    if (seen.has(id)) throw new ScriptError(`line ${directive.line}: node ${id} is named twice`);
+    seen.add(id);
+    handled += env.deliver(id, drop, type);
+  };
   for (const { key, values } of directive.args) {
     if (key === "type") continue;
-    if (key === "drop") for (const id of values) handled += env.deliver(Number(id), true, type);
-    else handled += env.deliver(Number(key), false, type);
+    if (key === "drop") for (const id of values) handle(id, true);
+    else handle(key, false);
   }
   if (handled === 0) env.write("no messages\n");
 }
@@ -117,7 +87,7 @@ const TRANSITIONS: Readonly<Record<string, ConfChangeTransition>> = {
 function proposeConfChange(env: InteractionEnv, directive: Directive): void {
   const changes = parseChanges(directive.input);
   if (typeof changes === "string") throw new CommandError(changes);
-  const isV1 = isTrue(directive, "v1");
+  const isV1 = flagOf(directive, "v1") ?? false;
   const transition = TRANSITIONS[valueOf(directive, "transition") ?? "auto"];
   if (transition === undefined) throw new CommandError("unknown transition");
   if (isV1 && (changes.length > 1 || transition !== "ConfChangeTransitionAuto")) {
@@ -162,7 +132,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   "raft-state": writeStates,
   status: (env, directive) => writeProgress(env, nodeAt(env, directive, 0)),
   "set-randomized-election-timeout": (env, directive) => {
-    nodeAt(env, directive, 0).raw.setRandomizedElectionTimeout(Number(valueOf(directive, "timeout")));
+    nodeAt(env, directive, 0).raw.setRandomizedElectionTimeout(requiredNumber(directive, "timeout"));
   },
   "tick-election": (env, directive) => {
     const node = nodeAt(env, directive, 0);
@@ -173,7 +143,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     tick(node, node.heartbeatTicks);
   },
   "transfer-leadership": (env, directive) => {
-    env.node(Number(valueOf(directive, "from"))).raw.transferLeader(Number(valueOf(directive, "to")));
+    env.node(requiredNumber(directive, "from")).raw.transferLeader(requiredNumber(directive, "to"));
   },
   "forget-leader": (env, directive) => nodeAt(env, directive, 0).raw.forgetLeader(),
   "send-snapshot": (env, directive) => env.sendSnapshot(idAt(directive, 0), idAt(directive, 1)),
@@ -192,7 +162,7 @@ export function interactionHandler(): Handler {
   return (directive) => {
     env.output = "";
     try {
-      const command = COMMANDS[directive.command];
+      const command = COMMANDS[directive.command] ?? EXTRA_COMMANDS[directive.command];
       if (command === undefined) throw new CommandError("unknown command");
       command(env, directive);
     } catch (error) {
