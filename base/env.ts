@@ -60,6 +60,9 @@ export interface Env {
   readonly mischief?: Mischief;
 }
 
-/** A site of mischief: true when this code should lose, delay, refuse or shrink something, as the world might make it do. */
+/**
+ * A site of mischief: true when this code should lose, delay, refuse or shrink something, as the world might make
+ * it do.
+ */
 export const misbehaves = (env: Env, site: string, oneIn = 1): boolean =>
   env.mischief !== undefined && env.mischief(site, oneIn);

@@ -55,7 +55,12 @@ test("peers and leaders move as an administrator orders", async () => {
   const to = fourth.store.id;
   const region = must(regions(cluster)[3], "no region");
   const id = region.meta.id;
-  const from = must(region.leader, "no leader").storeId;
+  // A follower: when the leader's peer moves, the new peer may lead already.
+  const led = must(region.leader, "no leader").storeId;
+  const from = must(
+    region.meta.peers.find((peer) => peer.storeId !== led),
+    "no follower",
+  ).storeId;
   const order = { name: "transfer-peer", region_id: id, from_store_id: from, to_store_id: to };
   // Refused as long as PD has not heard of the store's disk.
   await cluster.waitUntil(
