@@ -1,12 +1,14 @@
 /**
- * `npm run raft:conformance -- DIR [--rewrite]`: runs all .txt scripts below DIR, whose folder names tell their kind.
- * Prints the first difference of each failing file; fails when a case fails or when there was none.
+ * `npm run raft:conformance -- DIR [--rewrite]`: runs all .txt scripts below DIR (or one file), whose folder names tell
+ * their kind. Prints the first difference of each failing file; fails when a case fails or when there was none.
+ * `--rewrite` puts what comes out in the place of what was expected: read it before it is kept.
  */
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { kindOf, regenerate, runScript } from "./conformance.js";
 
 function scripts(folder: string): string[] {
+  if (statSync(folder).isFile()) return [folder];
   return readdirSync(folder, { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(".txt"))
     .sort()
