@@ -130,12 +130,22 @@ export function describeTarget(id: NodeId): string {
   }
 }
 
+/** What raft-rs has beyond etcd: absent unless such an option is on. */
+function describeExtras(message: Message): string {
+  let text = "";
+  if (message.commitTerm !== 0) text += ` CommitTerm:${message.commitTerm}`;
+  if (message.requestSnapshot !== 0) text += ` RequestSnapshot:${message.requestSnapshot}`;
+  if (message.priority !== 0) text += ` Priority:${message.priority}`;
+  return text;
+}
+
 export function describeMessage(message: Message, indent = ""): string {
   const route = `${describeTarget(message.from)}->${describeTarget(message.to)}`;
   let text = `${indent}${route} ${message.type} Term:${message.term} Log:${message.logTerm}/${message.index}`;
   if (message.reject) text += ` Rejected (Hint: ${message.rejectHint})`;
   if (message.commit !== 0) text += ` Commit:${message.commit}`;
   if (message.vote !== NONE) text += ` Vote:${message.vote}`;
+  text += describeExtras(message);
   const entries = message.entries;
   if (entries.length === 1) {
     text += ` Entries:[${describeEntry(entries[0] as Entry)}]`;
