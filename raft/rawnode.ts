@@ -484,10 +484,14 @@ export class RawNode {
     for (const member of this.#raft.tracker.members) member.commitGroup = 0;
   }
 
-  /** Whether the commit index is held by two groups; undefined where this node cannot know. */
+  /**
+   * Whether group commit is on and the commit index is held by two groups. Undefined where this node cannot know: a
+   * follower, or a leader that has not applied an entry of its term, before which a change of members may lie.
+   */
   commitGroupsConsistent(): boolean | undefined {
     const raft = this.#raft;
-    if (raft.state !== "StateLeader") return undefined;
+    if (raft.state !== "StateLeader" || !raft.log.matchTerm(raft.log.applied, raft.term)) return undefined;
+    if (!raft.tracker.groupCommit) return false;
     const result = raft.tracker.groupCommitted();
     return result.grouped && result.index === raft.log.committed;
   }
