@@ -1,6 +1,6 @@
 /**
- * `npm run raft:conformance -- DIR [--rewrite]`: runs all .txt scripts below DIR (or one file), whose folder names tell
- * their kind. Prints the first difference of each failing file; fails when a case fails or when there was none.
+ * `npm run raft:conformance -- DIR [--rewrite]`: runs all .txt scripts below DIR (or one file), whose folder names
+ * tell their kind. Prints the first difference of each failing file; fails when a case fails or when there was none.
  * `--rewrite` puts what comes out in the place of what was expected: read it before it is kept.
  */
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";

@@ -2,14 +2,13 @@
  * A group of nodes on MemStorage with a hand-driven network: what interaction scripts act on. Nothing happens by
  * itself; every write, apply and delivery is a step of the script, and what passes is written to `output`.
  */
-import type { LogIndex } from "../../base/ids.js";
 import { SeededRandom } from "../../base/random.js";
 import { decodeConfChange } from "../confchange-codec.js";
 import type { ConfigInit } from "../config.js";
 import { describeEntries, describeMessage, describeReady, quote } from "../describe.js";
-import { makeMessage, makeSnapshot } from "../message.js";
+import { makeMessage } from "../message.js";
 import { RawNode, type StepResult } from "../rawnode.js";
-import { MemStorage } from "../storage.js";
+import type { MemStorage } from "../storage.js";
 import type {
   Append,
   Apply,
@@ -21,46 +20,13 @@ import type {
   NodeId,
   Ready,
   Snapshot,
-  StorageError,
 } from "../types.js";
 import { APPEND_THREAD, APPLY_THREAD } from "../types.js";
+import { HistoryStorage } from "./interaction-storage.js";
 
 /** A command cannot be done; its text is part of the script's output. */
 export class CommandError extends Error {
   override readonly name = "CommandError";
-}
-
-/** Serves the newest state of the application as snapshot, not the one that the log began with. */
-class HistoryStorage extends MemStorage {
-  /** What the application was after each entry; it survives restarts. */
-  readonly history: Snapshot[];
-  hasSnapshot = true;
-
-  constructor(first: Snapshot) {
-    super();
-    this.history = [first];
-  }
-
-  newest(): Snapshot {
-    return this.history.at(-1) as Snapshot;
-  }
-
-  override initialState(): ReturnType<MemStorage["initialState"]> {
-    return { ...super.initialState(), confState: this.newest().metadata.confState };
-  }
-
-  override snapshot(requestIndex: LogIndex): Snapshot | StorageError {
-    const newest = this.newest();
-    return this.hasSnapshot && newest.metadata.index >= requestIndex
-      ? newest
-      : "snapshotTemporarilyUnavailable";
-  }
-
-  override applySnapshot(snapshot: Snapshot): StorageError | undefined {
-    const error = super.applySnapshot(snapshot);
-    if (error === undefined) this.history.push(snapshot);
-    return error;
-  }
 }
 
 interface AppendWork {
@@ -137,7 +103,7 @@ export class InteractionEnv {
   addNodes(count: number, snapshot: Snapshot | undefined, options: Partial<ConfigInit>): void {
     for (let i = 0; i < count; i++) {
       const id = this.nodes.length + 1;
-      const storage = new HistoryStorage(makeSnapshot(0, 0));
+      const storage = new HistoryStorage();
       if (snapshot !== undefined) {
         if (snapshot.metadata.index <= 1) {
           throw new CommandError("index must be specified as > 1 due to bootstrap");

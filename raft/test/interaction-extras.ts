@@ -87,5 +87,16 @@ export const EXTRA_COMMANDS: Readonly<Record<string, Command>> = {
   "snapshot-available": (env, directive) => {
     nodeAt(env, directive, 0).storage.hasSnapshot = flag(directive, "value");
   },
+  "log-available": (env, directive) => {
+    nodeAt(env, directive, 0).storage.hasLog = flag(directive, "value");
+  },
+  "entries-fetched": (env, directive) => {
+    const { raw, storage } = nodeAt(env, directive, 0);
+    const to = requiredNumber(directive, "to");
+    const context = storage.wanted.get(to);
+    if (context === undefined) throw new CommandError(`nothing was to be fetched for ${to}`);
+    storage.wanted.delete(to);
+    raw.onEntriesFetched(context);
+  },
   restart: (env, directive) => env.restart(idAt(directive, 0)),
 };
