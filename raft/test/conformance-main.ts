@@ -5,7 +5,9 @@
  */
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import type { ScriptKind } from "./conformance.js";
 import { kindOf, regenerate, runScript } from "./conformance.js";
+import { ScriptError } from "./datadriven.js";
 
 function scripts(folder: string): string[] {
   if (statSync(folder).isFile()) return [folder];
@@ -13,6 +15,19 @@ function scripts(folder: string): string[] {
     .filter((name) => name.endsWith(".txt"))
     .sort()
     .map((name) => join(folder, name));
+}
+
+/** What is wrong with the script itself, which is left as it is then. */
+function rewriteFile(kind: ScriptKind, file: string): string | undefined {
+  const text = readFileSync(file, "utf8");
+  try {
+    const rewritten = regenerate(kind, text);
+    if (rewritten !== text) writeFileSync(file, rewritten);
+    return undefined;
+  } catch (error) {
+    if (error instanceof ScriptError) return `${file}: ${error.message}`;
+    throw error;
+  }
 }
 
 function main(args: readonly string[]): number {
@@ -27,16 +42,13 @@ function main(args: readonly string[]): number {
   for (const file of scripts(resolve(folder))) {
     const kind = kindOf(file);
     if (kind === undefined) continue;
-    const text = readFileSync(file, "utf8");
-    if (rewrite) {
-      const rewritten = regenerate(kind, text);
-      if (rewritten !== text) writeFileSync(file, rewritten);
-    }
-    const result = runScript(kind, file, rewrite ? readFileSync(file, "utf8") : text);
+    const unusable = rewrite ? rewriteFile(kind, file) : undefined;
+    const result = runScript(kind, file, readFileSync(file, "utf8"));
     passed += result.passed;
-    if (result.failure === undefined) continue;
+    const failure = unusable ?? result.failure;
+    if (failure === undefined) continue;
     failed++;
-    process.stdout.write(`${result.failure}\n\n`);
+    process.stdout.write(`${failure}\n\n`);
   }
   process.stdout.write(`${passed} cases passed, ${failed} failed\n`);
   return failed > 0 || passed === 0 ? 1 : 0;

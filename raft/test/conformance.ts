@@ -61,6 +61,7 @@ function run(handler: Handler, directive: Directive): string {
   try {
     return terminated(handler(directive));
   } catch (error) {
+    if (error instanceof ScriptError) throw error;
     return `threw: ${error instanceof Error ? error.message : String(error)}\n`;
   }
 }

@@ -33,9 +33,44 @@ function setLevel(env: InteractionEnv, name: string): void {
   env.isQuiet = level === "NONE";
 }
 
+const MESSAGE_TYPES: readonly MessageType[] = [
+  "MsgHup",
+  "MsgBeat",
+  "MsgProp",
+  "MsgApp",
+  "MsgAppResp",
+  "MsgVote",
+  "MsgVoteResp",
+  "MsgSnap",
+  "MsgHeartbeat",
+  "MsgHeartbeatResp",
+  "MsgUnreachable",
+  "MsgSnapStatus",
+  "MsgCheckQuorum",
+  "MsgTransferLeader",
+  "MsgTimeoutNow",
+  "MsgReadIndex",
+  "MsgReadIndexResp",
+  "MsgPreVote",
+  "MsgPreVoteResp",
+  "MsgStorageAppend",
+  "MsgStorageAppendResp",
+  "MsgStorageApply",
+  "MsgStorageApplyResp",
+  "MsgForgetLeader",
+];
+
+function messageType(directive: Directive): MessageType | undefined {
+  const name = valueOf(directive, "type");
+  if (name === undefined) return undefined;
+  const type = MESSAGE_TYPES.find((each) => each === name);
+  if (type === undefined) throw new ScriptError(`line ${directive.line}: unknown message type ${name}`);
+  return type;
+}
+
 function deliverMessages(env: InteractionEnv, directive: Directive): void {
   allowKeys(directive, ["type", "drop"]);
-  const type = valueOf(directive, "type") as MessageType | undefined;
+  const type = messageType(directive);
   const seen = new Set<number>();
   let handled = 0;
   const handle = (text: string, drop: boolean): void => {
