@@ -8,6 +8,7 @@ import { type Engine, type Env, must, RaftwerkError } from "../base/index.js";
 import { RawClient } from "../client/index.js";
 import { PdClient } from "../pd-client/index.js";
 import { EmbeddedMetaStore, PlacementDriver } from "../pd/index.js";
+import type { Region } from "../region/region.js";
 import { DEFAULT_STORE_CONFIG, Store, type StoreConfig } from "../store/index.js";
 import { type DiskKnobs, QUIET_DISK, SimDisk } from "./engine.js";
 import { type NetworkKnobs, QUIET_NETWORK, SimNetwork } from "./network.js";
@@ -38,6 +39,9 @@ export const QUIET_SHAPE: ClusterShape = {
   disk: QUIET_DISK,
   clientTimeoutMs: 10_000,
 };
+
+const isJoint = ({ peers }: Region): boolean =>
+  peers.some(({ role }) => role === "incomingVoter" || role === "demotingVoter");
 
 abstract class SimProcess {
   readonly node: SimNode;
@@ -198,10 +202,41 @@ export class SimCluster {
   crash(victim: SimProcess, isPowerLoss: boolean): void {
     if (!victim.node.isUp) return;
     victim.node.note(isPowerLoss ? "*** power lost" : "*** killed");
+    this.#probeCrash(victim);
     victim.node.kill();
     victim.disk.crash(isPowerLoss);
     this.network.drop(victim.node, isPowerLoss);
     victim.stop();
+  }
+
+  #probeCrash(victim: SimProcess): void {
+    const probe = (name: string, isSo: boolean): void => {
+      if (isSo) this.world.probe(name);
+    };
+    const others = this.stores.filter((store) => store !== victim);
+    probe(
+      "the last store that was up went down",
+      others.every(({ node }) => !node.isUp),
+    );
+    probe("a process died while it stood still", victim.node.isPaused);
+    if (!(victim instanceof SimStore)) return;
+    const peers = [...(victim.store?.peers.all() ?? [])];
+    probe(
+      "a store died while it loaded a snapshot",
+      peers.some((peer) => peer.isApplyingSnapshot),
+    );
+    probe(
+      "a store died while it destroyed a peer",
+      peers.some((peer) => peer.isRemoved),
+    );
+    probe(
+      "a store died with a joint configuration",
+      peers.some(({ region }) => isJoint(region)),
+    );
+    probe(
+      "a store died as a leader",
+      peers.some((peer) => peer.isLeader),
+    );
   }
 
   restart(victim: SimProcess): void {

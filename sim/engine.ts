@@ -107,9 +107,12 @@ export class SimDisk {
 
   /** The process is gone. */
   crash(isPowerLoss: boolean): void {
-    const { random } = this.node;
+    const { random, world } = this.node;
     const sure = isPowerLoss ? 0 : this.writes.findLastIndex((write) => write.isDone) + 1;
     const kept = sure + (random.u32() % (this.writes.length - sure + 1));
+    if (kept < this.writes.length) world.probe("a crash lost writes that were not synced");
+    if (this.writes.slice(0, kept).some(({ isDone }) => !isDone))
+      world.probe("a crash kept a write nobody was told of");
     for (let i = this.writes.length - 1; i >= kept; i--) {
       const { undo, range } = this.writes[i] as DiskWrite;
       // Its memory goes back to what was there, newest first; of a deleted range any rows may come back.

@@ -143,6 +143,10 @@ export class SimNetwork {
     return perMillion > 0 && this.world.random.u32() % 1_000_000 < perMillion;
   }
 
+  get blockedLinks(): number {
+    return this.#blocked.size;
+  }
+
   isBlocked(from: SimNode, to: SimNode): boolean {
     return this.#blocked.has(link(from, to));
   }

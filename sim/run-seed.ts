@@ -136,6 +136,7 @@ async function judge(stage: WorkloadStage, workloads: readonly Workload[]): Prom
   if (!isJudged) throw new Violation("33 liveness", "clients could not read everything within 60 s of rest");
   await all;
   if (world.failure !== undefined) throw world.failure;
-  if (stage.succeeded < 20)
-    throw new Violation("33 liveness", `only ${stage.succeeded} operations succeeded in all`);
+  // Under the worst faults little succeeds, which proves little: it is counted. That nothing does is a failure.
+  if (stage.succeeded < 20) world.probe("a run in which next to nothing succeeded");
+  if (stage.succeeded === 0) throw new Violation("33 liveness", "no operation succeeded at all");
 }

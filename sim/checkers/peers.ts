@@ -72,11 +72,38 @@ export class Peers {
           `${node.name} region ${region.id}: term ${seen.term} to ${term}, commit ${seen.commit} to ${commit}`,
         );
       }
-      if (seen.region !== region) this.#region(node, peer);
+      if (seen.region !== region) {
+        this.#region(node, peer);
+        this.#probeChange(seen.region, region);
+      }
       Object.assign(seen, { term, commit, region });
     }
     // The peer's own word lags behind its Raft node's by up to a turn.
     if (peer.isLeader && peer.node.basicStatus().state === "StateLeader") this.#leader(node, peer);
+  }
+
+  /** Rare changes of a region, as one of its peers sees them. */
+  #probeChange(before: Region, now: Region): void {
+    const { world, network, pd } = this.#cluster;
+    const roles = (region: Region): string => region.peers.map(({ role }) => role).join();
+    const isCut = network.blockedLinks > 0;
+    const probe = (name: string): void => {
+      world.probe(name);
+      if (isCut) world.probe(`${name}, while links were cut`);
+    };
+    if (before.peers.length === 0) return probe("a peer got its first data");
+    if (before.epoch.version < now.epoch.version) probe("a region was split");
+    if (before.epoch.version < now.epoch.version && !pd.node.isUp) probe("a split was applied without PD");
+    if (roles(now).includes("incomingVoter")) probe("a joint configuration began");
+    if (roles(before).includes("incomingVoter") && !roles(now).includes("incomingVoter")) {
+      probe("a joint configuration ended");
+    }
+    const learner = before.peers.find(({ role }) => role === "learner");
+    if (now.peers.some(({ id, role }) => id === learner?.id && role === "voter"))
+      probe("a learner was promoted");
+    if (now.peers.length < before.peers.length) probe("a replica was removed");
+    const versionsMissed = now.epoch.version - before.epoch.version;
+    if (versionsMissed > 1) probe("a peer missed a split and learned it by a snapshot");
   }
 
   #leader(node: SimNode, { regionId, peerId, term }: Peer): void {
@@ -127,6 +154,8 @@ export class Peers {
         if (regions.has(peer.regionId)) this.#world.probe("two leaders of one region at one time");
         regions.add(peer.regionId);
         if (peer.mayReadLocally(node.monotonicMs())) holders.push({ peer, name: node.name });
+        else if (peer.node.basicStatus().state === "StateLeader")
+          this.#world.probe("a leader without a lease");
       }
     }
     holders.sort((left, right) => compareBytes(left.peer.region.startKey, right.peer.region.startKey));

@@ -42,6 +42,7 @@ export async function attempt<T>(stage: WorkloadStage, run: () => Promise<T>): P
       throw error;
     }
     stage.failed++;
+    stage.world.probe(`an operation ended as ${error.code}, ${error.retry}`);
     return { kind: error.retry === "unknown" ? "unknown" : "noEffect", error };
   }
 }
