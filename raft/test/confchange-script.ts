@@ -4,7 +4,7 @@ import { enterJoint, leaveJoint, simpleChange } from "../confchange/changer.js";
 import { describeConfig, describeMembers, ProgressTracker } from "../tracker/tracker.js";
 import type { ConfChangeSingle, ConfChangeType } from "../types.js";
 import type { Handler } from "./conformance.js";
-import type { Directive } from "./datadriven.js";
+import { flagOf } from "./interaction-args.js";
 
 const TYPES: Readonly<Record<string, ConfChangeType>> = {
   v: "ConfChangeAddNode",
@@ -28,11 +28,6 @@ export function parseChanges(text: string): ConfChangeSingle[] | string {
   return changes;
 }
 
-const isTrue = (directive: Directive, key: string): boolean => {
-  const argument = directive.args.find((one) => one.key === key);
-  return argument !== undefined && (argument.values.length === 0 || argument.values[0] === "true");
-};
-
 export function confChangeHandler(): Handler {
   const tracker = new ProgressTracker(10, Number.POSITIVE_INFINITY);
   let lastIndex = 0;
@@ -46,7 +41,7 @@ export function confChangeHandler(): Handler {
         result = simpleChange(tracker, index, changes);
         break;
       case "enter-joint":
-        result = enterJoint(tracker, index, isTrue(directive, "autoleave"), changes);
+        result = enterJoint(tracker, index, flagOf(directive, "autoleave") ?? false, changes);
         break;
       case "leave-joint":
         result =
