@@ -240,7 +240,9 @@ export class Peer {
   tick(nowMs: number): void {
     if (this.#removed || this.#snapshotPhase !== "none") return;
     this.#node.tick();
-    if (!this.isLeader && misbehaves(this.#host.env, "an election without need", 400)) this.#node.campaign();
+    // Never with a leader known: having answered it this peer owes it the time of its lease.
+    const mayCampaign = !this.isLeader && this.leaderId === 0;
+    if (mayCampaign && misbehaves(this.#host.env, "an election too early", 400)) this.#node.campaign();
     if (this.#leadTransferee !== 0 && this.#node.leadTransferee === 0) this.#leadTransferee = 0;
     if (this.isLeader && this.lease.inspect(nowMs) === "suspect" && this.#leadTransferee === 0) {
       // After a transfer that failed only an entry of our own makes the lease usable again.

@@ -52,7 +52,10 @@ function split({ store, peer }: Led, detail: number): void {
   store.store.splits.splitAt(peer, peer.region.epoch, [key], () => {});
 }
 
-/** A follower campaigns without need. */
+/**
+ * A follower campaigns before its time; only one that knows no leader: who has answered a leader owes it the time of its
+ * lease, and nothing in production breaks that.
+ */
 function campaign(cluster: SimCluster, { peer }: Led, detail: number): void {
   const follower = at(
     peer.region.peers.filter((meta) => meta.id !== peer.peerId),
@@ -60,7 +63,8 @@ function campaign(cluster: SimCluster, { peer }: Led, detail: number): void {
   );
   const other = cluster.stores.find(({ store }) => store?.id === follower?.storeId);
   if (other === undefined || !other.node.isUp || other.node.isPaused) return;
-  other.store?.peers.get(peer.regionId)?.campaign();
+  const candidate = other.store?.peers.get(peer.regionId);
+  if (candidate?.leaderId === 0) candidate.campaign();
 }
 
 function operator(cluster: SimCluster, name: string, { peer }: Led, detail: number): void {
