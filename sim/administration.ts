@@ -53,7 +53,8 @@ function split({ store, peer }: Led, detail: number): void {
 }
 
 /**
- * A follower campaigns before its time; only one that knows no leader. Who has answered a leader owes it the time of its
+ * A follower campaigns before its time; only one that knows no leader. Who has answered a leader owes
+ * it the time of its
  * lease, and nothing in production breaks that.
  */
 function campaign(cluster: SimCluster, { peer }: Led, detail: number): void {
