@@ -17,6 +17,17 @@ describe.each(SCRIPT_KINDS)("%s scripts", (kind) => {
   });
 });
 
+test("every script lies in the folder of its kind, and says at its top what it shows", () => {
+  const files = readdirSync(DATA, { recursive: true, encoding: "utf8" }).filter((name) =>
+    name.endsWith(".txt"),
+  );
+  expect(files.length).toBeGreaterThanOrEqual(26);
+  for (const file of files) {
+    expect(file).toMatch(/^(interaction|confchange|quorum)[\\/][a-z_]+\.txt$/);
+    expect(readFileSync(join(DATA, file), "utf8")).toMatch(/^# [A-Z]/);
+  }
+});
+
 test("a script whose expectation is wrong fails with its place", () => {
   const result = runScript(
     "interaction",
