@@ -64,6 +64,9 @@ export interface TraceEvent {
 
 export type TraceHook = (event: TraceEvent) => void;
 
+/** An event as a line of the file that the trace specification reads. */
+export const traceLine = (event: TraceEvent): string => JSON.stringify({ tag: "trace", event });
+
 const REQUESTS: Partial<Record<MessageType, readonly [TraceEventName, TraceEventName]>> = {
   MsgApp: ["SendAppendEntriesRequest", "ReceiveAppendEntriesRequest"],
   MsgHeartbeat: ["SendAppendEntriesRequest", "ReceiveAppendEntriesRequest"],
