@@ -5,6 +5,7 @@ import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { RaftwerkError, SILENT_LOGGER } from "../base/index.js";
 import { RawClient } from "../client/index.js";
+import { raftFigures } from "./raft.js";
 import { workload } from "./workload.js";
 import { runYcsb, type YcsbResult } from "./ycsb.js";
 
@@ -39,6 +40,30 @@ export function registerBench(program: Command): void {
     .option("--pd <addresses>", "PD's addresses, separated by commas", "127.0.0.1:2379")
     .option("--json", "print the result as JSON")
     .action((flags: YcsbFlags) => ycsb(flags));
+  bench
+    .command("raft")
+    .description("the Raft library alone, without I/O; needs node --expose-gc")
+    .option("--seconds <n>", "of each of the four loops", "5")
+    .option("--json", "print the figures as JSON")
+    .action((flags: RaftFlags) => raft(flags));
+}
+
+interface RaftFlags {
+  readonly seconds: string;
+  readonly json?: boolean;
+}
+
+function raft(flags: RaftFlags): void {
+  const figures = raftFigures(wholeNumber("--seconds", flags.seconds, 1));
+  if (flags.json === true) {
+    process.stdout.write(`${JSON.stringify(figures)}\n`);
+    return;
+  }
+  const table = new Table({ head: ["what", "measured", "unit", "mark"], style: { head: [] } });
+  for (const { name, value, unit, mark } of figures) {
+    table.push([name, value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(2), unit, mark]);
+  }
+  process.stdout.write(`${table.toString()}\n`);
 }
 
 function wholeNumber(name: string, text: string, minimum: number): number {

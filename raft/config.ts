@@ -6,6 +6,7 @@ import type { Logger, Random } from "../base/env.js";
 import { SILENT_LOGGER } from "../base/env.js";
 import { RaftwerkError } from "../base/errors.js";
 import type { TraceHook } from "./trace.js";
+import type { WindowLimits } from "./tracker/inflights.js";
 import type { NodeId, Storage } from "./types.js";
 
 export const NO_LIMIT: number = Number.POSITIVE_INFINITY;
@@ -100,6 +101,26 @@ export type ConfigInit = Pick<Config, "id" | "storage" | "random"> & Partial<Con
 
 export const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
 const isLimit = (value: number): boolean => value === NO_LIMIT || isCount(value);
+
+/** What nodes of one process have in common: all of the configuration that does not name a node. */
+export interface Settings
+  extends Omit<Config, "id" | "storage" | "random" | "applied" | "priority" | "traceHook"> {
+  readonly window: WindowLimits;
+}
+
+let shared: Settings | undefined;
+
+/** The settings of a configuration; those of the last one if they are the same, so that idle groups stay small. */
+export function settingsOf(config: Config): Settings {
+  const { id: _id, storage: _s, random: _r, applied: _a, priority: _p, traceHook: _t, ...settings } = config;
+  const last = shared;
+  const isSame =
+    last !== undefined &&
+    (Object.keys(settings) as (keyof typeof settings)[]).every((key) => Object.is(settings[key], last[key]));
+  const window = { countMax: config.maxInflightMessages, bytesMax: config.maxInflightBytes };
+  if (!isSame) shared = { ...settings, window };
+  return shared as Settings;
+}
 
 /** The first thing wrong with a configuration, as a sentence; undefined when it is sound. */
 function problem(config: Config): string | undefined {

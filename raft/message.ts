@@ -14,6 +14,7 @@ import type {
   Message,
   MessageType,
   NodeId,
+  ReadState,
   Snapshot,
 } from "./types.js";
 import { NONE } from "./types.js";
@@ -28,6 +29,7 @@ export type MessageInit = {
 
 export const NO_ENTRIES: readonly Entry[] = Object.freeze([]);
 export const NO_MESSAGES: readonly Message[] = Object.freeze([]);
+export const NO_READ_STATES: readonly ReadState[] = Object.freeze([]);
 export const EMPTY_CONF_STATE: ConfState = Object.freeze({
   voters: [],
   votersOutgoing: [],

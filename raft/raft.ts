@@ -11,9 +11,11 @@ import { assert } from "../base/assert.js";
 import type { Logger, Random } from "../base/env.js";
 import { randomBelow } from "../base/env.js";
 import type { LogIndex, Term } from "../base/ids.js";
-import type { Config } from "./config.js";
+import type { Config, Settings } from "./config.js";
+import { settingsOf } from "./config.js";
 import { RaftLog } from "./log.js";
 import type { MessageDraft } from "./message.js";
+import { NO_MESSAGES, NO_READ_STATES } from "./message.js";
 import type { ReadOnly } from "./read-only.js";
 import type { TraceHook } from "./trace.js";
 import { traceMessage } from "./trace.js";
@@ -26,7 +28,7 @@ export const TERM_MAX: number = Number.MAX_SAFE_INTEGER - 2 ** 32;
 
 export class Raft {
   readonly id: NodeId;
-  readonly config: Config;
+  readonly config: Settings;
   readonly logger: Logger;
   readonly random: Random;
   readonly traceHook: TraceHook | undefined;
@@ -41,9 +43,10 @@ export class Raft {
   isLearner = false;
   priority: number;
 
-  messages: Message[] = [];
-  messagesAfterAppend: Message[] = [];
-  readStates: ReadState[] = [];
+  // Queues are the shared empty array until the first push: thousands of groups have nothing to say.
+  messages: readonly Message[] = NO_MESSAGES;
+  messagesAfterAppend: readonly Message[] = NO_MESSAGES;
+  readStates: readonly ReadState[] = NO_READ_STATES;
 
   /** Target of a transfer of leadership under way; proposals are refused meanwhile. */
   leadTransferee: NodeId = NONE;
@@ -57,7 +60,7 @@ export class Raft {
   /** Reads that wait for the confirmation of leadership; undefined until the first. */
   readOnly: ReadOnly | undefined = undefined;
   /** Reads that came before the first commit of the term. */
-  pendingReads: Message[] = [];
+  pendingReads: readonly Message[] = NO_MESSAGES;
   /** As follower: ask the leader for a snapshot of at least this index; 0 = no. */
   pendingRequestSnapshot = 0;
 
@@ -72,7 +75,7 @@ export class Raft {
   /** `config` must have passed `validateConfig`. */
   constructor(config: Config) {
     this.id = config.id;
-    this.config = config;
+    this.config = settingsOf(config);
     this.logger = config.logger;
     this.random = config.random;
     this.traceHook = config.traceHook;
@@ -80,7 +83,7 @@ export class Raft {
     this.batchAppend = config.batchAppend;
     this.skipBroadcastCommit = config.skipBroadcastCommit;
     this.log = new RaftLog(config.storage, config.logger, config.maxCommittedSizePerReadyBytes, 0);
-    this.tracker = new ProgressTracker(config.maxInflightMessages, config.maxInflightBytes);
+    this.tracker = new ProgressTracker(this.config.window);
     this.tracker.groupCommit = config.groupCommit;
   }
 
@@ -115,13 +118,20 @@ export class Raft {
         draft.term = this.term as Term;
     }
     if (waitsForAppend(draft.type)) {
-      this.messagesAfterAppend.push(draft);
+      this.messagesAfterAppend = pushed(this.messagesAfterAppend, draft);
     } else {
       assert(draft.to !== this.id, () => `${draft.type} must not be sent to the node itself`);
-      this.messages.push(draft);
+      this.messages = pushed(this.messages, draft);
     }
     if (this.traceHook !== undefined) traceMessage(this, draft, true);
   }
+}
+
+/** The queue with one more: in place, unless it is the shared empty one. */
+export function pushed<T>(queue: readonly T[], item: T): readonly T[] {
+  if (queue.length === 0) return [item];
+  (queue as T[]).push(item);
+  return queue;
 }
 
 const waitsForAppend = (type: MessageType): boolean =>

@@ -24,9 +24,10 @@ import {
   makeEntry,
   makeMessage,
   NO_MESSAGES,
+  NO_READ_STATES,
 } from "./message.js";
 import { propose } from "./proposals.js";
-import { Raft, TERM_MAX } from "./raft.js";
+import { pushed, Raft, TERM_MAX } from "./raft.js";
 import { broadcastHeartbeat } from "./heartbeat.js";
 import { maybeCommit, maybeSendAppend, reduceUncommitted } from "./replication.js";
 import { becomeFollower } from "./roles.js";
@@ -47,7 +48,6 @@ import type {
   NodeId,
   ProposalDropped,
   ProposeResult,
-  ReadState,
   Ready,
   Snapshot,
   StateType,
@@ -69,7 +69,6 @@ const OK: StepResult = Object.freeze({ kind: "ok" });
 const LOCAL: StepResult = Object.freeze({ kind: "localMessage" });
 const PEER_NOT_FOUND: StepResult = Object.freeze({ kind: "peerNotFound" });
 const PROPOSED: ProposeResult = Object.freeze({ kind: "proposed" });
-const NO_READ_STATES: readonly ReadState[] = Object.freeze([]);
 
 const stepped = (dropped: ProposalDropped | undefined): StepResult =>
   dropped === undefined ? OK : { kind: "dropped", reason: dropped };
@@ -78,7 +77,6 @@ const proposed = (dropped: ProposalDropped | undefined): ProposeResult =>
 
 export class RawNode {
   readonly #raft: Raft;
-  readonly #async: boolean;
   // What the last Ready told, to tell only what changed.
   #toldLead: NodeId = NONE;
   #toldState: StateType = "StateFollower";
@@ -92,7 +90,6 @@ export class RawNode {
     const config: Config = validateConfig(init);
     const raft = new Raft(config);
     this.#raft = raft;
-    this.#async = config.asyncStorageWrites;
     const { hardState, confState } = config.storage.initialState();
     const restored = restoreConfig(raft.tracker, raft.log.lastIndex(), confState);
     assert(
@@ -262,7 +259,7 @@ export class RawNode {
       this.#hardStateChanged() ||
       log.unstable.hasNextEntries() ||
       log.unstable.nextSnapshot() !== undefined ||
-      log.hasNextCommitted(!this.#async)
+      log.hasNextCommitted(!this.#raft.config.asyncStorageWrites)
     );
   }
 
@@ -276,7 +273,7 @@ export class RawNode {
   ready(): Ready {
     const raft = this.#raft;
     assert(
-      this.#async ||
+      this.#raft.config.asyncStorageWrites ||
         (this.#appends === this.#appendsAcknowledged && this.#applies === this.#appliesAcknowledged),
       "ready() again before advance(): only one Ready may be under way without asyncStorageWrites",
     );
@@ -287,10 +284,9 @@ export class RawNode {
     }
     const apply = this.#takeApply();
     const append = this.#takeAppend();
-    const messages = raft.messages.length === 0 ? NO_MESSAGES : raft.messages;
-    if (raft.messages.length > 0) raft.messages = [];
-    const readStates = raft.readStates.length === 0 ? NO_READ_STATES : raft.readStates;
-    if (raft.readStates.length > 0) raft.readStates = [];
+    const { messages, readStates } = raft;
+    raft.messages = NO_MESSAGES;
+    raft.readStates = NO_READ_STATES;
     if (raft.traceHook !== undefined) traceState(raft, "Ready");
     return {
       softState: softStateChanged ? raft.softState() : undefined,
@@ -314,15 +310,16 @@ export class RawNode {
       entries.length > 0 || snapshot !== undefined || raft.term !== told.term || raft.vote !== told.vote;
     if (changed) this.#toldHardState = raft.hardState();
     unstable.acceptInProgress();
-    if (unstable.entries.length > 0 || snapshot !== undefined) waiting.push(this.#durableMark(snapshot));
-    raft.messagesAfterAppend = [];
+    const mark = unstable.entries.length > 0 || snapshot !== undefined;
+    const responses = mark ? pushed(waiting, this.#durableMark(snapshot)) : waiting;
+    raft.messagesAfterAppend = NO_MESSAGES;
     return {
       sequence: ++this.#appends,
       hardState: changed ? this.#toldHardState : undefined,
       entries,
       snapshot,
       mustSync,
-      responses: waiting,
+      responses,
     };
   }
 
@@ -345,10 +342,14 @@ export class RawNode {
 
   #takeApply(): Apply | undefined {
     const log = this.#raft.log;
-    const entries = log.nextCommitted(!this.#async);
+    const entries = log.nextCommitted(!this.#raft.config.asyncStorageWrites);
     if (entries.length === 0) return undefined;
     const size = entriesBytes(entries);
-    log.acceptApplying((entries[entries.length - 1] as Entry).index, size, !this.#async);
+    log.acceptApplying(
+      (entries[entries.length - 1] as Entry).index,
+      size,
+      !this.#raft.config.asyncStorageWrites,
+    );
     return { sequence: ++this.#applies, entries, size };
   }
 

@@ -4,8 +4,9 @@
  * check-quorum implies. A leader that has committed nothing in its term does not know the commit index yet.
  */
 import type { LogIndex } from "../base/ids.js";
-import { draftMessage } from "./message.js";
+import { draftMessage, NO_MESSAGES } from "./message.js";
 import type { Raft } from "./raft.js";
+import { pushed } from "./raft.js";
 import { ReadOnly } from "./read-only.js";
 import { broadcastHeartbeat } from "./heartbeat.js";
 import type { Message } from "./types.js";
@@ -16,7 +17,7 @@ export function handleReadIndex(raft: Raft, request: Message): boolean {
   const waiting = raft.pendingReads.length + (raft.readOnly?.pending ?? 0);
   if (!committedInTerm(raft)) {
     if (waiting >= raft.config.maxPendingReads) return false;
-    raft.pendingReads.push(request);
+    raft.pendingReads = pushed(raft.pendingReads, request);
     return true;
   }
   if (raft.tracker.isSingleton() && raft.tracker.isVoter(raft.id)) {
@@ -55,13 +56,14 @@ export function confirmReads(raft: Raft): void {
 export function releasePendingReads(raft: Raft): void {
   if (raft.pendingReads.length === 0 || !committedInTerm(raft)) return;
   const released = raft.pendingReads;
-  raft.pendingReads = [];
+  raft.pendingReads = NO_MESSAGES;
   for (const request of released) serve(raft, request, 0);
 }
 
 function respond(raft: Raft, request: Message, index: number): void {
   if (request.from === NONE || request.from === raft.id) {
-    raft.readStates.push({ index: index as LogIndex, requestContext: request.context });
+    const state = { index: index as LogIndex, requestContext: request.context };
+    raft.readStates = pushed(raft.readStates, state);
     return;
   }
   const draft = draftMessage("MsgReadIndexResp", request.from);

@@ -122,7 +122,7 @@ function mergeIntoQueued(raft: Raft, to: NodeId, entries: readonly Entry[]): boo
     const first = entries[0];
     if (first !== undefined && first.index !== end + 1) return false;
     const merged = first === undefined ? message.entries : message.entries.concat(entries);
-    raft.messages[i] = { ...message, entries: merged, commit: raft.log.committed as LogIndex };
+    (raft.messages as Message[])[i] = { ...message, entries: merged, commit: raft.log.committed as LogIndex };
     return true;
   }
   return false;

@@ -3,7 +3,7 @@
  * term and vote: asking costs nothing.
  */
 import { assert } from "../base/assert.js";
-import { makeEntry } from "./message.js";
+import { makeEntry, NO_MESSAGES } from "./message.js";
 import type { Raft } from "./raft.js";
 import { appendEntries } from "./replication.js";
 import { traceState } from "./trace.js";
@@ -28,7 +28,7 @@ function reset(raft: Raft, term: number): void {
   raft.uncommittedBytes = 0;
   raft.uncommittedSince = last;
   raft.readOnly = undefined;
-  if (raft.pendingReads.length > 0) raft.pendingReads = [];
+  raft.pendingReads = NO_MESSAGES;
 }
 
 export function abortTransfer(raft: Raft): void {

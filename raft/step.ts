@@ -11,6 +11,7 @@ import type { MessageDraft } from "./message.js";
 import { draftMessage } from "./message.js";
 import { propose } from "./proposals.js";
 import type { Raft } from "./raft.js";
+import { pushed } from "./raft.js";
 import { handleReadIndex } from "./reads.js";
 import { broadcastHeartbeat } from "./heartbeat.js";
 import {
@@ -224,7 +225,8 @@ function stepFollower(raft: Raft, message: Message): ProposalDropped | undefined
       hup(raft, "transfer");
       return undefined;
     case "MsgReadIndexResp":
-      raft.readStates.push({ index: message.index as LogIndex, requestContext: message.context });
+      const state = { index: message.index as LogIndex, requestContext: message.context };
+      raft.readStates = pushed(raft.readStates, state);
       return undefined;
     default:
       return undefined;

@@ -17,6 +17,8 @@ export type ChangeResult =
 
 const invalid = (reason: string): ChangeResult => ({ kind: "invalid", reason });
 const ascending = (left: number, right: number): number => left - right;
+const NO_IDS: readonly NodeId[] = Object.freeze([]);
+const sorted = (ids: Set<NodeId>): readonly NodeId[] => (ids.size === 0 ? NO_IDS : [...ids].sort(ascending));
 
 /** A configuration being edited. */
 class Draft {
@@ -113,10 +115,10 @@ class Draft {
     return {
       kind: "changed",
       config: {
-        voters: [...this.voters].sort(ascending),
-        votersOutgoing: [...this.outgoing].sort(ascending),
-        learners: [...this.learners].sort(ascending),
-        learnersNext: [...this.learnersNext].sort(ascending),
+        voters: sorted(this.voters),
+        votersOutgoing: sorted(this.outgoing),
+        learners: sorted(this.learners),
+        learnersNext: sorted(this.learnersNext),
         autoLeave: this.autoLeave,
       },
       members: [...this.members.values()].sort((left, right) => left.id - right.id),

@@ -14,7 +14,7 @@ const changesOf = (type: ConfChangeType, ids: readonly NodeId[]): ConfChangeSing
 
 /** Configuration and fresh progress for `confState`, with windows like those of `like`. */
 export function restoreConfig(like: ProgressTracker, lastIndex: number, confState: ConfState): ChangeResult {
-  const tracker = new ProgressTracker(like.inflightMessagesMax, like.inflightBytesMax);
+  const tracker = new ProgressTracker(like.limits);
   const incoming = [
     ...changesOf("ConfChangeRemoveNode", confState.votersOutgoing),
     ...changesOf("ConfChangeAddNode", confState.voters),

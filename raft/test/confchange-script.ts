@@ -29,7 +29,7 @@ export function parseChanges(text: string): ConfChangeSingle[] | string {
 }
 
 export function confChangeHandler(): Handler {
-  const tracker = new ProgressTracker(10, Number.POSITIVE_INFINITY);
+  const tracker = new ProgressTracker({ countMax: 10, bytesMax: Number.POSITIVE_INFINITY });
   let lastIndex = 0;
   return (directive) => {
     const index = lastIndex++;

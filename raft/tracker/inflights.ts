@@ -1,7 +1,8 @@
 /**
- * The window of appends sent to a peer and not yet acknowledged: a ring of (last index, bytes) pairs, allocated on
- * first use and grown by doubling, since most groups are idle. Bounded by count and, softly, by bytes: the message
- * that crosses the byte limit is admitted, else an entry above the limit could never be sent.
+ * The window of appends sent to a peer and not yet acknowledged: a ring of (last index, bytes) pairs. The ring is made
+ * on first use and grown by doubling, and the limits are shared, since most groups are idle. Bounded by count and,
+ * softly, by bytes: the message that crosses the byte limit is admitted, else an entry above the limit could never be
+ * sent.
  *
  * Invariant: indexes ascend from the oldest to the newest.
  */
@@ -9,96 +10,105 @@ import { assert } from "../../base/assert.js";
 
 const FIRST_CAPACITY = 4;
 
-export class Inflights {
-  #start = 0;
-  #count = 0;
-  #bytes = 0;
-  #countMax: number;
-  readonly #bytesMax: number;
-  #indexes: number[] | undefined;
-  #sizes: number[] | undefined;
+export interface WindowLimits {
+  /** 0 stops replication to the peer altogether. */
+  readonly countMax: number;
+  /** May be Infinity. */
+  readonly bytesMax: number;
+}
 
-  /** `countMax` 0 stops replication to the peer altogether; `bytesMax` may be Infinity. */
-  constructor(countMax: number, bytesMax: number) {
-    this.#countMax = countMax;
-    this.#bytesMax = bytesMax;
+interface Ring {
+  start: number;
+  count: number;
+  bytes: number;
+  indexes: number[];
+  sizes: number[];
+}
+
+export class Inflights {
+  #limits: WindowLimits;
+  #ring: Ring | undefined = undefined;
+
+  constructor(limits: WindowLimits) {
+    this.#limits = limits;
   }
 
   get count(): number {
-    return this.#count;
+    return this.#ring === undefined ? 0 : this.#ring.count;
   }
 
   get bytes(): number {
-    return this.#bytes;
+    return this.#ring === undefined ? 0 : this.#ring.bytes;
   }
 
   get countMax(): number {
-    return this.#countMax;
+    return this.#limits.countMax;
   }
 
   get bytesMax(): number {
-    return this.#bytesMax;
+    return this.#limits.bytesMax;
   }
 
   full(): boolean {
-    return this.#count >= this.#countMax || this.#bytes >= this.#bytesMax;
+    const { countMax, bytesMax } = this.#limits;
+    return this.#ring === undefined
+      ? countMax === 0
+      : this.#ring.count >= countMax || this.#ring.bytes >= bytesMax;
   }
 
   /** A smaller window than what is in flight drains as acknowledgements come in. */
   setCountMax(countMax: number): void {
-    this.#countMax = countMax;
+    this.#limits = { countMax, bytesMax: this.#limits.bytesMax };
   }
 
   /** The window must not be full. */
   add(index: number, bytes: number): void {
     assert(!this.full(), "cannot add to a full window of in-flight appends");
-    if (this.#indexes === undefined || this.#count === this.#indexes.length) this.#grow();
-    const at = (this.#start + this.#count) % (this.#indexes as number[]).length;
-    (this.#indexes as number[])[at] = index;
-    (this.#sizes as number[])[at] = bytes;
-    this.#count++;
-    this.#bytes += bytes;
+    const ring = (this.#ring ??= { start: 0, count: 0, bytes: 0, indexes: [], sizes: [] });
+    if (ring.count === ring.indexes.length) this.#grow(ring);
+    const at = (ring.start + ring.count) % ring.indexes.length;
+    ring.indexes[at] = index;
+    ring.sizes[at] = bytes;
+    ring.count++;
+    ring.bytes += bytes;
   }
 
   /** Frees everything up to and including `index`. */
   freeTo(index: number): void {
-    const indexes = this.#indexes;
-    const sizes = this.#sizes;
-    if (indexes === undefined || sizes === undefined) return;
-    while (this.#count > 0 && (indexes[this.#start] as number) <= index) {
-      this.#bytes -= sizes[this.#start] as number;
-      this.#start = this.#start + 1 === indexes.length ? 0 : this.#start + 1;
-      this.#count--;
+    const ring = this.#ring;
+    if (ring === undefined) return;
+    while (ring.count > 0 && (ring.indexes[ring.start] as number) <= index) {
+      ring.bytes -= ring.sizes[ring.start] as number;
+      ring.start = ring.start + 1 === ring.indexes.length ? 0 : ring.start + 1;
+      ring.count--;
     }
-    if (this.#count === 0) this.#start = 0;
+    if (ring.count === 0) ring.start = 0;
   }
 
   reset(): void {
-    this.#start = 0;
-    this.#count = 0;
-    this.#bytes = 0;
+    const ring = this.#ring;
+    if (ring === undefined) return;
+    ring.start = 0;
+    ring.count = 0;
+    ring.bytes = 0;
   }
 
   /** Gives the buffers back; for groups that go idle. Only when nothing is in flight. */
   releaseBuffers(): void {
-    if (this.#count !== 0) return;
-    this.#indexes = undefined;
-    this.#sizes = undefined;
+    if (this.#ring?.count === 0) this.#ring = undefined;
   }
 
-  #grow(): void {
-    const old = this.#indexes;
-    const oldSizes = this.#sizes;
-    const capacity = old === undefined ? FIRST_CAPACITY : old.length * 2;
-    const indexes = new Array<number>(Math.min(capacity, Math.max(this.#countMax, FIRST_CAPACITY))).fill(0);
-    const sizes = new Array<number>(indexes.length).fill(0);
-    for (let i = 0; i < this.#count; i++) {
-      const at = (this.#start + i) % (old as number[]).length;
-      indexes[i] = (old as number[])[at] as number;
-      sizes[i] = (oldSizes as number[])[at] as number;
+  #grow(ring: Ring): void {
+    const { indexes, sizes } = ring;
+    const doubled = Math.max(FIRST_CAPACITY, indexes.length * 2);
+    const capacity = Math.min(doubled, Math.max(this.#limits.countMax, FIRST_CAPACITY));
+    ring.indexes = new Array<number>(capacity).fill(0);
+    ring.sizes = new Array<number>(capacity).fill(0);
+    for (let i = 0; i < ring.count; i++) {
+      const at = (ring.start + i) % indexes.length;
+      ring.indexes[i] = indexes[at] as number;
+      ring.sizes[i] = sizes[at] as number;
     }
-    this.#start = 0;
-    this.#indexes = indexes;
-    this.#sizes = sizes;
+    ring.start = 0;
   }
 }

@@ -8,6 +8,7 @@ import { jointCommitted, jointGroupCommitted, jointVote } from "../quorum/joint.
 import type { GroupCommit, VoteResult } from "../quorum/majority.js";
 import { EMPTY_QUORUM_INDEX, majorityCommitted, majorityVote } from "../quorum/majority.js";
 import type { ConfState, NodeId } from "../types.js";
+import type { WindowLimits } from "./inflights.js";
 import { Inflights } from "./inflights.js";
 import type { Progress } from "./progress.js";
 import { describeProgress } from "./progress.js";
@@ -36,8 +37,8 @@ export const isJoint = (config: TrackerConfig): boolean => config.votersOutgoing
 const scratch: number[] = [];
 
 export class ProgressTracker {
-  readonly inflightMessagesMax: number;
-  readonly inflightBytesMax: number;
+  /** Of the windows of new members. */
+  readonly limits: WindowLimits;
   config: TrackerConfig = EMPTY_CONFIG;
   /** All members ascending by id. */
   members: readonly Progress[] = [];
@@ -45,24 +46,20 @@ export class ProgressTracker {
   #outgoing: readonly Progress[] = [];
   groupCommit = false;
 
-  constructor(inflightMessagesMax: number, inflightBytesMax: number) {
-    this.inflightMessagesMax = inflightMessagesMax;
-    this.inflightBytesMax = inflightBytesMax;
+  constructor(limits: WindowLimits) {
+    this.limits = limits;
   }
 
   /** Installs a configuration; `members` must hold exactly its members, ascending by id. */
   install(config: TrackerConfig, members: readonly Progress[]): void {
     this.config = config;
     this.members = members;
-    this.#incoming = members.filter((member) => config.voters.includes(member.id));
-    this.#outgoing =
-      config.votersOutgoing.length === 0
-        ? NO_MEMBERS
-        : members.filter((member) => config.votersOutgoing.includes(member.id));
+    this.#incoming = among(members, config.voters);
+    this.#outgoing = among(members, config.votersOutgoing);
   }
 
   newInflights(): Inflights {
-    return new Inflights(this.inflightMessagesMax, this.inflightBytesMax);
+    return new Inflights(this.limits);
   }
 
   progress(id: NodeId): Progress | undefined {
@@ -126,6 +123,11 @@ export class ProgressTracker {
 }
 
 const NO_MEMBERS: readonly Progress[] = Object.freeze([]);
+/** Those of the ids; the array itself when it is all, since most groups are idle and small. */
+const among = (members: readonly Progress[], ids: readonly NodeId[]): readonly Progress[] => {
+  if (ids.length === 0) return NO_MEMBERS;
+  return ids.length === members.length ? members : members.filter((member) => ids.includes(member.id));
+};
 const grouped = (member: Progress) => ({ index: member.match, group: member.commitGroup });
 
 function committedOf(voters: readonly Progress[]): number {
