@@ -207,7 +207,7 @@ export class PlacementDriver {
       keys,
       metaStore: this.#metaStore,
       leadership,
-      ids: new IdAllocator(this.#metaStore, keys, leadership),
+      ids: new IdAllocator(env, this.#metaStore, keys, leadership),
       config: this.#config,
       metrics: this.metrics,
     };

@@ -225,8 +225,10 @@ function stepFollower(raft: Raft, message: Message): ProposalDropped | undefined
       hup(raft, "transfer");
       return undefined;
     case "MsgReadIndexResp":
-      const state = { index: message.index as LogIndex, requestContext: message.context };
-      raft.readStates = pushed(raft.readStates, state);
+      raft.readStates = pushed(raft.readStates, {
+        index: message.index as LogIndex,
+        requestContext: message.context,
+      });
       return undefined;
     default:
       return undefined;

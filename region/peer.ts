@@ -278,7 +278,7 @@ export class Peer {
     }
     if (request.epoch.version !== this.region.epoch.version) return refuse(this.epochError(request.epoch));
     if (misbehaves(this.#host.env, "a write is refused", 8)) return refuse(serverIsBusy("mischief", 20));
-    if (this.#splitInFlight > 0) {
+    if (this.#splitInFlight > 0 && !misbehaves(this.#host.env, "a write is proposed behind a split", 2)) {
       this.#parkedWrites.push(request.done);
       return;
     }

@@ -115,9 +115,10 @@ export class SimDisk {
       world.probe("a crash kept a write nobody was told of");
     for (let i = this.writes.length - 1; i >= kept; i--) {
       const { undo, range } = this.writes[i] as DiskWrite;
-      // Its memory goes back to what was there, newest first; of a deleted range any rows may come back.
-      if (undo !== undefined)
-        this.#put(undo.filter(() => range === undefined || random.u32() % 2 === 0).reverse());
+      // Its memory goes back to what was there, newest first. Of a deleted range any rows may be gone, but only when
+      // everything before it is durable.
+      const isPartial = range !== undefined && i === kept;
+      if (undo !== undefined) this.#put(undo.filter(() => !isPartial || random.u32() % 2 === 0).reverse());
     }
     for (const write of this.writes.slice(0, kept)) {
       if (write.undo === undefined) this.apply(write);
