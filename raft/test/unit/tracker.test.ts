@@ -1,0 +1,259 @@
+/** What a leader knows of its peers: the window of appends in flight, and the progress built on it. */
+import { describe, expect, it } from "vitest";
+import { Inflights } from "../../tracker/inflights.js";
+import { describeProgress, Progress, type ProgressState } from "../../tracker/progress.js";
+
+const NO_LIMIT = Number.POSITIVE_INFINITY;
+const window = (countMax: number, bytesMax = NO_LIMIT): Inflights => new Inflights({ countMax, bytesMax });
+function progress(match: number, next: number, countMax = 256): Progress {
+  return new Progress(1, match, next, window(countMax), false, false);
+}
+function inState(state: ProgressState, match: number, next: number): Progress {
+  const made = progress(match, next);
+  made.state = state;
+  return made;
+}
+
+describe("the window", () => {
+  it("adds and counts bytes, also where its ring wraps around", () => {
+    const made = window(10);
+    for (let i = 0; i < 5; i++) made.add(i, 100 + i);
+    expect([made.count, made.bytes]).toEqual([5, 510]);
+    for (let i = 5; i < 10; i++) made.add(i, 100 + i);
+    expect([made.count, made.bytes, made.full()]).toEqual([10, 1045, true]);
+    made.freeTo(4);
+    for (let i = 10; i < 15; i++) made.add(i, 100 + i);
+    expect([made.count, made.bytes, made.full()]).toEqual([10, 1095, true]);
+    expect(() => made.add(15, 1)).toThrow(/full window/);
+  });
+
+  it("frees up to an index, also where its ring wraps around", () => {
+    const made = window(10);
+    for (let i = 0; i < 10; i++) made.add(i, 100 + i);
+    const table: [number, number, number][] = [
+      [0, 9, 945],
+      [4, 5, 535],
+      [8, 1, 109],
+    ];
+    for (const [index, count, bytes] of table) {
+      made.freeTo(index);
+      expect([made.count, made.bytes]).toEqual([count, bytes]);
+    }
+    for (let i = 10; i < 15; i++) made.add(i, 100 + i);
+    made.freeTo(12);
+    expect([made.count, made.bytes]).toEqual([2, 227]);
+    made.freeTo(14);
+    expect([made.count, made.bytes]).toEqual([0, 0]);
+    made.freeTo(20);
+    expect(made.count).toBe(0);
+  });
+
+  it("is full by count or by bytes, and the message that crosses the bytes is admitted", () => {
+    const table: [number, number, [number, number][], boolean][] = [
+      [
+        3,
+        NO_LIMIT,
+        [
+          [1, 1],
+          [2, 1],
+        ],
+        false,
+      ],
+      [
+        3,
+        NO_LIMIT,
+        [
+          [1, 1],
+          [2, 1],
+          [3, 1],
+        ],
+        true,
+      ],
+      [10, 10, [[1, 9]], false],
+      [
+        10,
+        10,
+        [
+          [1, 9],
+          [2, 100],
+        ],
+        true,
+      ],
+      [10, 10, [[1, 10]], true],
+      [
+        2,
+        10,
+        [
+          [1, 5],
+          [2, 5],
+        ],
+        true,
+      ],
+    ];
+    for (const [countMax, bytesMax, added, full] of table) {
+      const made = window(countMax, bytesMax);
+      for (const [index, bytes] of added) made.add(index, bytes);
+      expect(made.full()).toBe(full);
+      made.freeTo(1);
+      if (added.length > 1) expect(made.full()).toBe(made.bytes >= bytesMax || made.count >= countMax);
+    }
+  });
+
+  it("forgets count and bytes when it is reset", () => {
+    const made = window(10, 1000);
+    for (let i = 1; i <= 10; i++) made.add(i, 100);
+    expect(made.full()).toBe(true);
+    made.reset();
+    expect([made.count, made.bytes, made.full()]).toEqual([0, 0, false]);
+    made.add(11, 1);
+    made.freeTo(11);
+    expect([made.count, made.bytes]).toEqual([0, 0]);
+  });
+
+  it("changes its size at run time: a smaller one drains, zero admits nothing, a larger one keeps what is in it", () => {
+    const made = window(8);
+    for (let i = 1; i <= 6; i++) made.add(i, 10);
+    made.setCountMax(4);
+    expect([made.full(), made.count]).toEqual([true, 6]);
+    made.freeTo(2);
+    expect(made.full()).toBe(true);
+    made.freeTo(3);
+    expect(made.full()).toBe(false);
+    made.add(7, 10);
+    made.setCountMax(100);
+    for (let i = 8; i <= 60; i++) made.add(i, 10);
+    expect([made.count, made.bytes]).toEqual([57, 570]);
+    made.freeTo(60);
+    expect(made.count).toBe(0);
+    made.setCountMax(0);
+    expect(made.full()).toBe(true);
+  });
+
+  it("holds no buffers before its first use, and gives them back only when nothing is in flight", () => {
+    const made = window(8);
+    made.releaseBuffers();
+    made.freeTo(5);
+    made.reset();
+    made.add(1, 10);
+    made.releaseBuffers();
+    expect([made.count, made.bytes]).toEqual([1, 10]);
+    made.freeTo(1);
+    made.releaseBuffers();
+    made.add(2, 20);
+    expect([made.count, made.bytes]).toEqual([1, 20]);
+  });
+});
+
+describe("progress", () => {
+  it("prints as etcd does", () => {
+    const made = new Progress(1, 1, 2, window(1), true, true);
+    made.becomeSnapshot(5);
+    made.recentActive = false;
+    made.inflights.add(7, 100);
+    expect(describeProgress(made)).toBe(
+      "StateSnapshot match=1 next=6 learner paused pendingSnap=5 inactive inflight=1[full]",
+    );
+    expect(describeProgress(new Progress(2, 0, 1, window(4), false, true))).toBe("StateProbe match=0 next=1");
+  });
+
+  it("is paused by its flag, and always while a snapshot is under way", () => {
+    for (const [state, flag, expected] of [
+      ["StateProbe", false, false],
+      ["StateProbe", true, true],
+      ["StateReplicate", false, false],
+      ["StateReplicate", true, true],
+      ["StateSnapshot", false, true],
+      ["StateSnapshot", true, true],
+    ] as const) {
+      const made = inState(state, 0, 1);
+      made.paused = flag;
+      expect(made.isPaused()).toBe(expected);
+    }
+  });
+
+  it("goes on after a rejection and after an acknowledgement that says something new", () => {
+    const made = progress(0, 2);
+    made.paused = true;
+    expect(made.maybeDecrease(1, 1)).toBe(true);
+    expect(made.paused).toBe(false);
+    made.paused = true;
+    expect(made.maybeUpdate(2)).toBe(true);
+    expect(made.paused).toBe(false);
+  });
+
+  it("probes from behind its match, or from behind the snapshot that was pending", () => {
+    const replicating = inState("StateReplicate", 1, 5);
+    replicating.becomeProbe();
+    expect([replicating.state, replicating.next]).toEqual(["StateProbe", 2]);
+    const finished = progress(1, 5);
+    finished.becomeSnapshot(10);
+    finished.becomeProbe();
+    expect([finished.state, finished.match, finished.next]).toEqual(["StateProbe", 1, 11]);
+    const failed = progress(1, 5);
+    failed.becomeSnapshot(10);
+    failed.pendingSnapshot = 0;
+    failed.becomeProbe();
+    expect([failed.match, failed.next]).toEqual([1, 2]);
+  });
+
+  it("replicates from behind its match", () => {
+    const made = progress(1, 5);
+    made.becomeReplicate();
+    expect([made.state, made.match, made.next]).toEqual(["StateReplicate", 1, 2]);
+  });
+
+  it("continues behind the snapshot that it gets", () => {
+    const made = progress(1, 5);
+    made.becomeSnapshot(10);
+    expect([made.state, made.match, made.pendingSnapshot, made.next]).toEqual(["StateSnapshot", 1, 10, 11]);
+    expect(() => progress(20, 21).becomeSnapshot(10)).toThrow(/older than match/);
+  });
+
+  it("takes acknowledgements forward only, and keeps match below next", () => {
+    for (const [index, match, next, isNew] of [
+      [2, 3, 5, false],
+      [3, 3, 5, false],
+      [4, 4, 5, true],
+      [5, 5, 6, true],
+    ] as const) {
+      const made = progress(3, 5);
+      expect(made.maybeUpdate(index)).toBe(isNew);
+      expect([made.match, made.next]).toEqual([match, next]);
+    }
+  });
+
+  it("takes rejections unless they are stale, and keeps match below next", () => {
+    const table: [ProgressState, number, number, number, number, boolean, number][] = [
+      // Replicating: stale unless above what is known to match; then from there.
+      ["StateReplicate", 5, 10, 5, 5, false, 10],
+      ["StateReplicate", 5, 10, 4, 4, false, 10],
+      ["StateReplicate", 5, 10, 9, 9, true, 6],
+      // Probing: stale unless it answers the one append that is out.
+      ["StateProbe", 0, 0, 0, 0, false, 0],
+      ["StateProbe", 0, 10, 5, 5, false, 10],
+      ["StateProbe", 0, 10, 9, 9, true, 9],
+      ["StateProbe", 0, 2, 1, 1, true, 1],
+      ["StateProbe", 0, 1, 0, 0, true, 1],
+      ["StateProbe", 0, 10, 9, 2, true, 3],
+      ["StateProbe", 0, 10, 9, 0, true, 1],
+      ["StateProbe", 1, 8, 7, 0, true, 2],
+    ];
+    for (const [state, match, next, rejected, hint, isTaken, after] of table) {
+      const made = inState(state, match, next);
+      expect(made.maybeDecrease(rejected, hint)).toBe(isTaken);
+      expect([made.match, made.next]).toEqual([match, after]);
+    }
+  });
+
+  it("sends optimistically while it replicates, one at a time while it probes, and nothing during a snapshot", () => {
+    const replicating = inState("StateReplicate", 3, 4);
+    replicating.sentEntries(2, 10);
+    expect([replicating.next, replicating.inflights.count, replicating.paused]).toEqual([6, 1, false]);
+    const probing = inState("StateProbe", 3, 4);
+    probing.sentEntries(0, 0);
+    expect(probing.paused).toBe(false);
+    probing.sentEntries(2, 10);
+    expect([probing.next, probing.paused]).toEqual([4, true]);
+    expect(() => inState("StateSnapshot", 3, 4).sentEntries(1, 1)).toThrow(/StateSnapshot/);
+  });
+});
