@@ -13,10 +13,13 @@ import { raft_serverpb } from "../../proto/index.js";
 import { readU64 } from "../../region/keys.js";
 import { isInitialized, type Region } from "../../region/region.js";
 import { Violation } from "../world.js";
+import { type AppliedStep, checkEffects } from "./effects.js";
 
 export interface RegionLedger {
   /** Fingerprints by index. */
   readonly entries: Map<number, number>;
+  /** Bytes of the entries that are not applied yet. */
+  readonly unapplied: Map<number, Uint8Array>;
   term: number;
   vote: number;
   applied: number;
@@ -50,6 +53,7 @@ export class StoreLedger {
     if (region === undefined) {
       region = {
         entries: new Map(),
+        unapplied: new Map(),
         term: 0,
         vote: 0,
         applied: 0,
@@ -72,14 +76,41 @@ export class StoreLedger {
       }
       if (key.length < 11) continue;
       if (key[1] === 2 && key[10] === SUFFIX_LOG) {
-        const { entries } = this.region(readU64(key, 2));
+        const { entries, unapplied, applied } = this.region(readU64(key, 2));
         const index = readU64(key, 11);
-        if (value === undefined) entries.delete(index);
-        else entries.set(index, fingerprint(value));
+        if (value === undefined) {
+          entries.delete(index);
+          unapplied.delete(index);
+        } else {
+          entries.set(index, fingerprint(value));
+          if (index > applied) unapplied.set(index, value);
+        }
       } else records.push(operation);
     }
+    const steps = records.filter(({ key }) => key[1] === 2 && key[10] === SUFFIX_APPLY_STATE);
+    const versions = steps.map(({ key }) => this.#version(key));
     for (const each of records) if (each.key[1] === 3) this.#regionState(each);
+    checkEffects(
+      this.name,
+      steps.flatMap((step, at) => this.#step(step, versions[at] as number)),
+      operations,
+    );
     for (const each of records) if (each.key[1] === 2) this.#raftRecord(each);
+  }
+
+  #version(key: Uint8Array): number {
+    return this.regions.get(readU64(key, 2))?.region?.epoch.version ?? 0;
+  }
+
+  /** The step of a region whose apply state is written and not deleted. */
+  #step({ key, value }: DiskOperation, versionBefore: number): AppliedStep[] {
+    if (value === undefined) return [];
+    const region = readU64(key, 2);
+    const ledger = this.regions.get(region);
+    if (ledger === undefined || ledger.isTombstone) return [];
+    const entryAt = (index: number): Uint8Array | undefined => ledger.unapplied.get(index);
+    const to = decodeApplyState(value).appliedIndex;
+    return [{ region, from: ledger.applied, to, versionBefore, versionAfter: this.#version(key), entryAt }];
   }
 
   #regionState({ key, value }: DiskOperation): void {
@@ -96,6 +127,7 @@ export class StoreLedger {
       ledger.vote = 0;
       ledger.applied = 0;
       ledger.entries.clear();
+      ledger.unapplied.clear();
     }
     ledger.isTombstone = isTombstone;
     ledger.region = region;
@@ -119,6 +151,7 @@ export class StoreLedger {
         );
       }
       ledger.applied = appliedIndex;
+      for (let index = from + 1; index <= appliedIndex; index++) ledger.unapplied.delete(index);
       if (appliedIndex > from) this.onApplied(this, id, from, appliedIndex);
     }
   }
