@@ -58,8 +58,9 @@ export function elect(member: Member, ...by: NodeId[]): Message[] {
     const request = ofType(sent, "MsgVote", "MsgPreVote")[0];
     if (request === undefined) break;
     const type = request.type === "MsgVote" ? "MsgVoteResp" : "MsgPreVoteResp";
+    const { state } = member.raw.basicStatus();
     for (const from of by) {
-      if (member.raw.basicStatus().state === "StateLeader") break;
+      if (member.raw.basicStatus().state !== state) break;
       sent = say(member, { type, from, term: request.term });
     }
   }
