@@ -19,7 +19,7 @@ export interface RegionLedger {
   /** Fingerprints by index. */
   readonly entries: Map<number, number>;
   /** Bytes of the entries that are not applied yet. */
-  readonly unapplied: Map<number, Uint8Array>;
+  unapplied: Map<number, Uint8Array>;
   term: number;
   vote: number;
   applied: number;
@@ -31,6 +31,7 @@ export interface RegionLedger {
 export type AppliedListener = (ledger: StoreLedger, region: number, from: number, to: number) => void;
 export type RegionListener = (ledger: StoreLedger, region: Region, isTombstone: boolean) => void;
 
+const NO_ENTRIES: ReadonlyMap<number, Uint8Array> = new Map();
 const SUFFIX_LOG = 1;
 const SUFFIX_RAFT_STATE = 2;
 const SUFFIX_APPLY_STATE = 3;
@@ -87,30 +88,26 @@ export class StoreLedger {
         }
       } else records.push(operation);
     }
-    const steps = records.filter(({ key }) => key[1] === 2 && key[10] === SUFFIX_APPLY_STATE);
-    const versions = steps.map(({ key }) => this.#version(key));
+    const steps = records.flatMap((each) => this.#step(each));
     for (const each of records) if (each.key[1] === 3) this.#regionState(each);
-    checkEffects(
-      this.name,
-      steps.flatMap((step, at) => this.#step(step, versions[at] as number)),
-      operations,
-    );
+    const after = steps.map((step) => ({ ...step, versionAfter: this.#version(step.region) }));
+    checkEffects(this.name, after, operations);
     for (const each of records) if (each.key[1] === 2) this.#raftRecord(each);
   }
 
-  #version(key: Uint8Array): number {
-    return this.regions.get(readU64(key, 2))?.region?.epoch.version ?? 0;
+  #version(region: number): number {
+    return this.regions.get(region)?.region?.epoch.version ?? 0;
   }
 
-  /** The step of a region whose apply state is written and not deleted. */
-  #step({ key, value }: DiskOperation, versionBefore: number): AppliedStep[] {
-    if (value === undefined) return [];
+  /** What a batch applies to a region, before the batch counts. A peer that is destroyed by it applies up to there. */
+  #step({ key, value }: DiskOperation): Omit<AppliedStep, "versionAfter">[] {
+    if (value === undefined || key[1] !== 2 || key[10] !== SUFFIX_APPLY_STATE) return [];
     const region = readU64(key, 2);
     const ledger = this.regions.get(region);
-    if (ledger === undefined || ledger.isTombstone) return [];
-    const entryAt = (index: number): Uint8Array | undefined => ledger.unapplied.get(index);
+    const { unapplied, applied: from } = ledger ?? { unapplied: NO_ENTRIES, applied: INIT_LOG_INDEX };
     const to = decodeApplyState(value).appliedIndex;
-    return [{ region, from: ledger.applied, to, versionBefore, versionAfter: this.#version(key), entryAt }];
+    const entryAt = (index: number): Uint8Array | undefined => unapplied.get(index);
+    return [{ region, from, to, versionBefore: this.#version(region), entryAt }];
   }
 
   #regionState({ key, value }: DiskOperation): void {
@@ -127,7 +124,7 @@ export class StoreLedger {
       ledger.vote = 0;
       ledger.applied = 0;
       ledger.entries.clear();
-      ledger.unapplied.clear();
+      ledger.unapplied = new Map();
     }
     ledger.isTombstone = isTombstone;
     ledger.region = region;
