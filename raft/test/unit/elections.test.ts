@@ -374,7 +374,7 @@ describe("the election timeout", () => {
       while (ofType(tick(follower, 1), "MsgVote").length === 0) ticks++;
       seen.add(ticks);
     }
-    expect([...seen].sort()).toEqual([15, 16, 17]);
+    expect([...seen].sort((left, right) => left - right)).toEqual([15, 16, 17]);
     for (const [minElectionTicks, maxElectionTicks] of [
       [5, 20],
       [20, 20],

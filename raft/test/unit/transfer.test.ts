@@ -27,35 +27,34 @@ function pending(): Network {
   return network;
 }
 
-function leads(network: Network, id: NodeId): void {
-  expect(network.leaders()).toEqual([id]);
-  expect(network.raw(id).leadTransferee).toBe(0);
-}
+/** Who leads, and to whom it is handing over: 0 when to nobody. */
+const leading = (network: Network): NodeId[] =>
+  network.leaders().flatMap((id) => [id, network.raw(id).leadTransferee]);
 
 describe("a transfer", () => {
   it("to a member that is up to date succeeds at once, and back again after a proposal", () => {
     const network = led();
     transfer(network, 2);
-    leads(network, 2);
+    expect(leading(network)).toEqual([2, 0]);
     network.propose(2);
     transfer(network, 1, 2);
-    leads(network, 1);
+    expect(leading(network)).toEqual([1, 0]);
   });
 
   it("may be asked for at a follower", () => {
     const network = led();
     transfer(network, 2, 2);
-    leads(network, 2);
+    expect(leading(network)).toEqual([2, 0]);
     network.propose(2);
     transfer(network, 1, 1);
-    leads(network, 1);
+    expect(leading(network)).toEqual([1, 0]);
   });
 
   it("works within the lease of the leader, since the campaign says who ordered it", () => {
     const network = led({ checkQuorum: true });
     network.tick(1, 1);
     transfer(network, 2);
-    leads(network, 2);
+    expect(leading(network)).toEqual([2, 0]);
   });
 
   it("to a slow member first brings it up to date", () => {
@@ -65,7 +64,7 @@ describe("a transfer", () => {
     network.recover();
     expect(network.raw(1).status().progress[2]?.match).toBe(1);
     transfer(network, 3);
-    leads(network, 3);
+    expect(leading(network)).toEqual([3, 0]);
   });
 
   it("to a member that needs a snapshot succeeds after that is applied", () => {
@@ -81,7 +80,7 @@ describe("a transfer", () => {
     network.recover();
     network.tick(1, 2);
     transfer(network, 3);
-    leads(network, 3);
+    expect(leading(network)).toEqual([3, 0]);
     expect(network.member(3).storage.firstIndex()).toBeGreaterThan(1);
   });
 
@@ -91,7 +90,7 @@ describe("a transfer", () => {
   ] as [string, NodeId][])("to %s is ignored", (_, to) => {
     const network = led();
     transfer(network, to);
-    leads(network, 1);
+    expect(leading(network)).toEqual([1, 0]);
     expect(network.propose(1)).toBe("proposed");
   });
 
@@ -103,7 +102,7 @@ describe("a transfer", () => {
     ]);
     network.campaign(1);
     transfer(network, 2);
-    leads(network, 1);
+    expect(leading(network)).toEqual([1, 0]);
   });
 
   it("is given up after one election timeout, and the leader goes on", () => {
@@ -111,7 +110,7 @@ describe("a transfer", () => {
     network.tick(1, 9);
     expect(network.raw(1).leadTransferee).toBe(3);
     network.tick(1, 1);
-    leads(network, 1);
+    expect(leading(network)).toEqual([1, 0]);
     expect(network.propose(1)).toBe("proposed");
   });
 
@@ -126,7 +125,7 @@ describe("a transfer", () => {
   it("ends with a vote of a higher term", () => {
     const network = pending();
     network.campaign(2);
-    leads(network, 2);
+    expect(leading(network)).toEqual([2, 0]);
     expect(termOf(network.member(1))).toBe(2);
   });
 
@@ -134,7 +133,7 @@ describe("a transfer", () => {
     const network = pending();
     const change = makeConfChange([{ type: "ConfChangeRemoveNode", nodeId: 3 }]);
     network.raw(1).applyConfChange(change);
-    leads(network, 1);
+    expect(leading(network)).toEqual([1, 0]);
   });
 
   it("ends when its target is demoted, in a joint change as soon as that is applied", () => {
@@ -148,20 +147,20 @@ describe("a transfer", () => {
         ),
       );
     network.raw(1).applyConfChange(makeConfChange([]));
-    leads(network, 1);
+    expect(leading(network)).toEqual([1, 0]);
   });
 
   it("to the leader itself takes an earlier one back", () => {
     const network = pending();
     transfer(network, 1);
-    leads(network, 1);
+    expect(leading(network)).toEqual([1, 0]);
     expect(network.propose(1)).toBe("proposed");
   });
 
   it("to another replaces an earlier one", () => {
     const network = pending();
     transfer(network, 2);
-    leads(network, 2);
+    expect(leading(network)).toEqual([2, 0]);
   });
 
   it("to the same again does not make it last longer", () => {
@@ -169,13 +168,13 @@ describe("a transfer", () => {
     network.tick(1, 5);
     transfer(network, 3);
     network.tick(1, 5);
-    leads(network, 1);
+    expect(leading(network)).toEqual([1, 0]);
   });
 
   it("never leads to two leaders: the old one steps down for the vote", () => {
     const network = led({ checkQuorum: true, preVote: true });
     transfer(network, 3);
-    leads(network, 3);
+    expect(leading(network)).toEqual([3, 0]);
     expect(network.state(1)).toBe("StateFollower 2 3");
   });
 });
