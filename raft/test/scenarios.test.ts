@@ -1,6 +1,6 @@
 /**
- * The map of scenarios: every unit scenario of etcd's raft and of raft-rs, and every known bug of Raft libraries, with the
- * test of ours that covers it or the reason why none can. Titles are those of the sources, `%s` included.
+ * The map of scenarios: every unit scenario of etcd's raft and of raft-rs, and every known bug of Raft libraries, with
+ * the test of ours that covers it or the reason why none can. Titles are those of the sources, `%s` included.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-/** Check-quorum, leases and pre-vote: leaders that step down, followers that refuse, and nodes that must not be stuck. */
+/** Check-quorum, leases and pre-vote: leaders that step down, followers that refuse, nodes that must not be stuck. */
 import { describe, expect, it } from "vitest";
 import { makeConfChange } from "../../confchange-codec.js";
 import { MemStorage } from "../../storage.js";

@@ -1,4 +1,4 @@
-/** Short forms for scenarios of one node: a member over a given log, what it says to a message, what it knows of a peer. */
+/** Short forms for scenarios of one node: a member over a given log, its answers, what it knows of a peer. */
 import { must } from "../../../base/assert.js";
 import { utf8 } from "../../../base/bytes.js";
 import type { MessageInit } from "../../message.js";
