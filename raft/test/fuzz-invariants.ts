@@ -21,6 +21,7 @@ export class Invariants {
   readonly #leaders = new Map<number, NodeId>();
   readonly #votes = new Map<string, NodeId>();
   readonly #committed = new Map<number, Committed>();
+  readonly #written = new Map<string, { readonly hash: number; previousTerm: number | undefined }>();
   readonly #durableTerms = new Map<NodeId, number>();
   /** The highest index that anybody knows to be committed. */
   committedIndex = 0;
@@ -31,6 +32,47 @@ export class Invariants {
     if (known !== undefined && known !== id)
       fail(`election safety: ${known} and ${id} both lead term ${term}`);
     this.#leaders.set(term, id);
+  }
+
+  /** Log matching: whoever writes entry `term/index` writes the same one, behind an entry of the same term. */
+  writes(id: NodeId, index: number, term: number, hash: number, previousTerm: number | undefined): void {
+    const key = `${term}/${index}`;
+    const known = this.#written.get(key);
+    if (known === undefined) {
+      this.#written.set(key, { hash, previousTerm });
+      return;
+    }
+    if (known.hash !== hash) fail(`log matching: ${id} writes another entry ${key} than was written before`);
+    if (previousTerm === undefined) return;
+    if (known.previousTerm !== undefined && known.previousTerm !== previousTerm) {
+      fail(
+        `log matching: ${id} writes ${key} behind term ${previousTerm}, others behind ${known.previousTerm}`,
+      );
+    }
+    known.previousTerm = previousTerm;
+  }
+
+  /** The commit rule: a leader commits by an entry of its own term that is durable on a quorum. */
+  leaderCommits(
+    id: NodeId,
+    index: number,
+    term: number,
+    entryTerm: number | undefined,
+    isDurable: boolean,
+  ): void {
+    if (entryTerm !== undefined && entryTerm !== term) {
+      fail(`commit rule: ${id} leads term ${term} and commits up to ${entryTerm}/${index}`);
+    }
+    if (!isDurable) fail(`commit rule: ${id} commits ${term}/${index}, which is not durable on a quorum`);
+  }
+
+  /** One configuration change at a time: none is appended by a leader that has another one to apply. */
+  appendsConfChange(id: NodeId, index: number, pendingIndex: number | undefined): void {
+    if (pendingIndex !== undefined) {
+      fail(
+        `one change at a time: ${id} appends a change at ${index} with one at ${pendingIndex} not applied`,
+      );
+    }
   }
 
   /** One vote a term, over crashes too. Told when the vote leaves. */

@@ -161,8 +161,9 @@ export class FuzzWorld {
     else if (at < 60) this.#ready(this.#anyNode());
     else if (at < 70) this.#writeOne(this.#anyNode());
     else if (at < 78) this.#applyOne(this.#anyNode());
-    else if (at < 88) this.#tick(this.#anyNode());
-    else if (at < 94) this.#propose(this.#anyNode());
+    else if (at < 87) this.#tick(this.#anyNode());
+    else if (at < 92) this.#propose(this.#anyNode());
+    else if (at < 94) this.#readIndex(this.#anyNode());
     else this.#rare();
     this.#check();
   }
@@ -367,6 +368,7 @@ export class FuzzWorld {
     if (raw === undefined || !raw.hasReady()) return;
     if (!this.#options.isAsync && (node.appends.length > 0 || node.applies.length > 0)) return;
     const ready = raw.ready();
+    if (ready.append !== undefined) this.#checkAppended(node, raw, ready.append);
     for (const { index, requestContext } of ready.readStates) {
       const number =
         ((requestContext[0] ?? 0) << 16) | ((requestContext[1] ?? 0) << 8) | (requestContext[2] ?? 0);
@@ -377,12 +379,41 @@ export class FuzzWorld {
     if (ready.apply !== undefined) node.applies.push(ready.apply);
   }
 
+  #checkAppended(node: Node, raw: RawNode, append: Append): void {
+    const { state, term } = raw.basicStatus();
+    const changes = append.entries.filter(({ type }) => type !== "EntryNormal");
+    if (state !== "StateLeader" || changes.length === 0) return;
+    const logged = [
+      ...node.appends.flatMap(({ entries }) => entries),
+      ...node.storage.tail(node.storage.firstIndex()),
+    ];
+    for (const change of changes) {
+      if (change.term !== term) continue;
+      const isPending = (entry: Entry): boolean =>
+        entry.type !== "EntryNormal" && entry.index > node.applied && entry.index < change.index;
+      const pending = logged.find(isPending) ?? changes.find(isPending);
+      this.invariants.appendsConfChange(node.id, change.index, pending?.index);
+    }
+  }
+
+  /** Of entries that this write puts on the disk. */
+  #checkWritten(node: Node, entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      let hash = mix(HASH_START, entry.type.length);
+      for (const byte of entry.data) hash = mix(hash, byte);
+      const previous = node.storage.term((entry.index - 1) as LogIndex);
+      const previousTerm = typeof previous === "number" ? previous : undefined;
+      this.invariants.writes(node.id, entry.index, entry.term, hash, previousTerm);
+    }
+  }
+
   #writeOne(node: Node): void {
     const append = node.appends.shift();
     if (append === undefined || node.raw === undefined) return;
     const { snapshot } = append;
     const error = node.storage.write(append);
     if (error !== undefined && error !== "snapshotOutOfDate") throw new Error(`the write failed: ${error}`);
+    this.#checkWritten(node, append.entries);
     // A write that was handed out before a snapshot was made still names the older commit index.
     this.#raiseCommit(node, node.storage.stored().metadata.index);
     if (append.hardState !== undefined) this.invariants.persistsTerm(node.id, append.hardState.term);
@@ -465,6 +496,9 @@ export class FuzzWorld {
       if (raw === undefined) continue;
       const status = raw.basicStatus();
       this.invariants.commits(node.id, node.commit, status.commit, status.lastIndex);
+      // While healing many steps lie between two checks, over which members may change.
+      const hasCommitted = status.state === "StateLeader" && status.commit > node.commit;
+      if (hasCommitted && !this.#isHealed) this.#checkCommit(node, raw);
       node.commit = status.commit;
       if (status.state !== "StateLeader") continue;
       this.invariants.leads(node.id, status.term);
@@ -474,6 +508,23 @@ export class FuzzWorld {
     }
     if (this.#network.length > 400 && !this.#isHealed)
       this.#network.splice(0, 200).forEach((each) => this.#lose(each));
+  }
+
+  /** Disks are asked, not claims. What a node has compacted it had; a node that is down keeps its disk. */
+  #checkCommit(node: Node, raw: RawNode): void {
+    const { commit, term, config } = raw.status();
+    const holds = (id: NodeId): boolean => {
+      const storage = this.#nodes[id - 1]?.storage;
+      if (storage === undefined) return false;
+      const found = storage.term(commit as LogIndex);
+      return found === "compacted" || found === term;
+    };
+    const isQuorum = (voters: readonly NodeId[]): boolean =>
+      voters.length === 0 || voters.filter(holds).length * 2 > voters.length;
+    const own = node.storage.term(commit as LogIndex);
+    const entryTerm = typeof own === "number" ? own : undefined;
+    const isDurable = isQuorum(config.voters) && isQuorum(config.votersOutgoing);
+    this.invariants.leaderCommits(node.id, commit, term, entryTerm, isDurable);
   }
 
   /** Entries that the new leader has not on disk yet are those of its unstable tail: looked up by what it sends. */
