@@ -1,4 +1,4 @@
-/** What a node takes from its peers and what it does not: proposals, contradictions, lists of entries; shapes. */
+/** What a node takes from its peers and what not: proposals, lists of entries; a quota after a partition; shapes. */
 import { describe, expect, it } from "vitest";
 import { fromUtf8, utf8 } from "../../../base/bytes.js";
 import type { Logger } from "../../../base/env.js";
@@ -55,7 +55,7 @@ describe("a peer's proposal", () => {
 });
 
 describe("an append", () => {
-  it("from below the commit index is answered with that, and what it says of committed entries is not looked at", () => {
+  it("from below the commit index is answered with that, and committed entries stay as they are", () => {
     const errors: string[] = [];
     const member = memberWith(
       1,
