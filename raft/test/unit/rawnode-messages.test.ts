@@ -1,4 +1,4 @@
-/** What a node takes from its peers and what not: proposals, lists of entries; a quota after a partition; shapes. */
+/** What a node takes from its peers: proposals, lists of entries; a quota after a partition; shapes. */
 import { describe, expect, it } from "vitest";
 import { fromUtf8, utf8 } from "../../../base/bytes.js";
 import type { Logger } from "../../../base/env.js";
