@@ -109,7 +109,7 @@ describe("what is handed out", () => {
     expect(indexes(log.nextCommitted(true))).toEqual([2, 3]);
   });
 
-  it("goes beyond the durable log by as many entries as configured, and never beyond the commit index", () => {
+  it("goes beyond the durable log by as many entries as configured, never beyond the commit", () => {
     const handedOut = (unpersistedMax: number): number[] => {
       const log = new RaftLog(new MemStorage(), SILENT_LOGGER, ALL, unpersistedMax);
       log.append(entriesFrom(1, 1, 1, 1, 1));

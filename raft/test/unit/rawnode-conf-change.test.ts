@@ -1,4 +1,4 @@
-/** A configuration change from its proposal to its last step: what the log holds, and each configuration on the way. */
+/** A configuration change from proposal to last step: what the log holds, each configuration on the way. */
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../../../base/bytes.js";
 import { decodeConfChange, makeConfChange } from "../../confchange-codec.js";

@@ -1,4 +1,4 @@
-/** `Unstable` while only a part of it is being written: what is in progress, what is not, and what is overwritten. */
+/** `Unstable` while only a part of it is being written, and then acknowledged or overwritten. */
 import { describe, expect, it } from "vitest";
 import { SILENT_LOGGER } from "../../../base/env.js";
 import { makeEntry, makeSnapshot } from "../../message.js";
@@ -92,7 +92,7 @@ describe("an overwrite", () => {
 });
 
 describe("a snapshot", () => {
-  it("that replaces another which is being written is handed out itself, and the first one's end changes nothing", () => {
+  it("that replaces one being written is handed out too, and the first one's end changes nothing", () => {
     const made = new Unstable(5, SILENT_LOGGER);
     made.restore(makeSnapshot(8, 1));
     made.acceptInProgress();
@@ -105,7 +105,7 @@ describe("a snapshot", () => {
     expect([made.snapshot, made.snapshotInProgress, made.offset]).toEqual([undefined, false, 13]);
   });
 
-  it("drops entries that were handed out: their acknowledgement finds nothing, nor does a slice of them", () => {
+  it("drops entries that were handed out: neither acknowledgement nor slice finds them", () => {
     const made = partly([1, 1, 1], 7);
     expect(made.slice(7, 8).map(({ term }) => term)).toEqual([1]);
     made.restore(makeSnapshot(6, 3));
