@@ -29,12 +29,14 @@ describe("a new peer", () => {
   it("is probed, and nothing is known of it", () => {
     const inflights = new Inflights({ countMax: 3, bytesMax: 100 });
     const made = new Progress(7, 2, 9, inflights, true, true);
-    expect({ ...made, inflights: undefined }).toEqual({
+    const fields = new Map<string, unknown>(Object.entries(made));
+    expect(fields.get("inflights")).toBe(inflights);
+    fields.delete("inflights");
+    expect(Object.fromEntries(fields)).toEqual({
       ...{ id: 7, match: 2, next: 9, state: "StateProbe", sentCommit: 0, pendingSnapshot: 0 },
-      ...{ recentActive: true, paused: false, isLearner: true, inflights: undefined, vote: "none" },
+      ...{ recentActive: true, paused: false, isLearner: true, vote: "none" },
       ...{ readAck: 0, committed: 0, commitGroup: 0, requestedSnapshot: 0 },
     });
-    expect(made.inflights).toBe(inflights);
   });
 
   it.each(STATES)("is what a reset makes of one in %s, except who it is and its group", (state) => {
