@@ -21,9 +21,10 @@ export const ARROWS: Readonly<Record<string, readonly string[]>> = {
   pd: ["proto", "base"],
   "pd-client": ["proto", "base"],
   client: ["pd-client", "proto", "base"],
-  adapters: ["base", "proto", "store", "pd", "pd-client", "client", "engine"],
+  group: ["raft", "base"],
+  adapters: ["base", "proto", "store", "pd", "pd-client", "client", "engine", "group"],
   embed: ["adapters", "base", "client", "engine", "pd", "pd-client", "proto", "raft", "region", "store"],
-  sim: ["base", "client", "engine", "pd", "pd-client", "proto", "raft", "region", "store"],
+  sim: ["base", "client", "engine", "group", "pd", "pd-client", "proto", "raft", "region", "store"],
 };
 
 /** Folders whose code runs anywhere: on a machine, in a test, in a simulator. */
@@ -37,6 +38,7 @@ export const PORTABLE: readonly string[] = [
   "pd-client",
   "client",
   "sim",
+  "group",
 ];
 
 export const FILE_LINES_MAX = 800;
