@@ -21,11 +21,12 @@ interface Direction {
   /** No frame arrives before the one that was sent before it. */
   lastUs: number;
   pendingBytes: number;
-  /** Waiting for a blocked link. */
+  /** Waiting for a blocked link, or for a script. */
   readonly held: (() => void)[];
+  isStopped: boolean;
 }
 
-const direction = (): Direction => ({ lastUs: 0, pendingBytes: 0, held: [] });
+const direction = (): Direction => ({ lastUs: 0, pendingBytes: 0, held: [], isStopped: false });
 
 export class SimCall implements ClientCall<unknown> {
   readonly #network: SimNetwork;
@@ -96,7 +97,8 @@ export class SimCall implements ClientCall<unknown> {
     this.#network.observer?.(sent);
     const verdict = this.#network.filter?.(sent);
     if (verdict === "drop") return;
-    const frame = verdict === undefined || verdict === "pass" ? bytes : verdict;
+    if (verdict === "hold") this.#up.isStopped = true;
+    const frame = verdict instanceof Uint8Array ? verdict : bytes;
     if (!this.#isRaft) return this.#frameUp(frame);
     const { raftDropPerMillion, raftRepeatPerMillion, raftReorderPerMillion } = this.#network.knobs;
     if (this.#network.chance(raftDropPerMillion)) return;
@@ -205,6 +207,12 @@ export class SimCall implements ClientCall<unknown> {
     if (from === this.#server && to === this.#client) for (const go of this.#down.held.splice(0)) go();
   }
 
+  letGo(): void {
+    if (!this.#up.isStopped) return;
+    this.#up.isStopped = false;
+    for (const go of this.#up.held.splice(0)) go();
+  }
+
   #tellServer(): void {
     if (this.#serverDone || this.#server === undefined) return;
     this.#toServer(() => {
@@ -244,7 +252,7 @@ export class SimCall implements ClientCall<unknown> {
   #carry(from: SimNode, to: SimNode, incarnation: number, lane: Direction, run: () => void): void {
     const { world } = this.#network;
     const go = (): void => {
-      if (this.#network.isBlocked(from, to)) {
+      if (lane.isStopped || this.#network.isBlocked(from, to)) {
         lane.held.push(go);
         return;
       }

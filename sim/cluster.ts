@@ -26,6 +26,8 @@ export interface ClusterShape {
   readonly pdConfig: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly network: NetworkKnobs;
   readonly disk: DiskKnobs;
+  /** Of the first region, before the cluster counts as started. Default: three, or as many as there are stores. */
+  readonly replicas?: number;
   /** How long a client tries an operation. */
   readonly clientTimeoutMs: number;
 }
@@ -170,7 +172,7 @@ export class SimCluster {
     for (const { client } of this.clients) {
       client.connect().catch((error: Error) => this.world.fail(error));
     }
-    const replicas = Math.min(3, this.shape.stores);
+    const replicas = this.shape.replicas ?? Math.min(3, this.shape.stores);
     await this.world.run(this.world.nowUs + 60_000 * MS, () => this.#isReplicated(replicas));
     if (!this.#isReplicated(replicas)) throw new Violation("liveness", "the cluster did not come up in 60 s");
   }

@@ -79,6 +79,11 @@ export class SimDisk {
   /** Not durable yet, in order. */
   readonly writes: DiskWrite[] = [];
   lastDoneUs = 0;
+  /** What a crash keeps of writes that are not sure: chance decides, or a script. */
+  crashKeeps: "any" | "none" | "all" = "any";
+  /** For scripts: a write for which this is true is not done before `release`, nor is any that follows it. */
+  holdsFrom: ((operations: readonly DiskOperation[]) => boolean) | undefined;
+  #held: (() => void)[] = [];
 
   constructor(node: SimNode, knobs: DiskKnobs = QUIET_DISK) {
     this.node = node;
@@ -88,6 +93,22 @@ export class SimDisk {
   /** What a new process finds. */
   open(): SimEngine {
     return new SimEngine(this);
+  }
+
+  get heldWrites(): number {
+    return this.#held.length;
+  }
+
+  /** A write is done, unless a script holds it. */
+  done(write: DiskWrite, run: () => void): void {
+    if (this.#held.length === 0 && this.holdsFrom?.(write.operations) !== true) return run();
+    this.#held.push(run);
+  }
+
+  /** What was held is done now, in order. */
+  release(): void {
+    this.holdsFrom = undefined;
+    for (const run of this.#held.splice(0)) this.node.after(0, "disk", run);
   }
 
   apply(write: DiskWrite): void {
@@ -109,7 +130,9 @@ export class SimDisk {
   crash(isPowerLoss: boolean): void {
     const { random, world } = this.node;
     const sure = isPowerLoss ? 0 : this.writes.findLastIndex((write) => write.isDone) + 1;
-    const kept = sure + (random.u32() % (this.writes.length - sure + 1));
+    const unsure = this.writes.length - sure;
+    const drawn = random.u32() % (unsure + 1);
+    const kept = sure + (this.crashKeeps === "any" ? drawn : this.crashKeeps === "all" ? unsure : 0);
     if (kept < this.writes.length) world.probe("a crash lost writes that were not synced");
     if (this.writes.slice(0, kept).some(({ isDone }) => !isDone))
       world.probe("a crash kept a write nobody was told of");
@@ -126,6 +149,7 @@ export class SimDisk {
     }
     this.writes.length = 0;
     this.lastDoneUs = 0;
+    this.#held = [];
     this.failure = undefined;
     this.hasFailed = false;
   }
@@ -254,14 +278,23 @@ export class SimEngine implements Engine {
     if (knobs.isVisibleEarly && failure === undefined) disk.apply(write);
     disk.lastDoneUs = Math.max(disk.lastDoneUs, node.world.nowUs + this.#takesUs(isSync));
     node.world.schedule(disk.lastDoneUs, "disk", node.index, node.incarnation, () => {
-      this.#underWay--;
-      if (failure !== undefined) return callback(failure);
-      if (write.undo === undefined) disk.apply(write);
-      write.isDone = true;
-      if (isSync) disk.durable(write);
-      callback(undefined);
-      if (this.#underWay === 0) this.#closing?.(undefined);
+      disk.done(write, () => this.#done(write, failure, callback));
     });
+  }
+
+  #done(
+    write: DiskWrite,
+    failure: RaftwerkError | undefined,
+    callback: (error: Error | undefined) => void,
+  ): void {
+    const disk = this.#disk;
+    this.#underWay--;
+    if (failure !== undefined) return callback(failure);
+    if (write.undo === undefined) disk.apply(write);
+    write.isDone = true;
+    if (write.isSync) disk.durable(write);
+    callback(undefined);
+    if (this.#underWay === 0) this.#closing?.(undefined);
   }
 
   #takesUs(isSync: boolean): number {

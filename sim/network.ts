@@ -56,8 +56,11 @@ export interface Frame {
   readonly isRaft: boolean;
 }
 
-/** What becomes of a frame: it passes, is lost, or goes on as other bytes. */
-export type FrameVerdict = "pass" | "drop" | Uint8Array;
+/**
+ * What becomes of a frame: it passes, is lost, goes on as other bytes, or waits, with all that follows it on its
+ * stream, until `letGo`.
+ */
+export type FrameVerdict = "pass" | "drop" | "hold" | Uint8Array;
 
 interface Listener {
   readonly node: SimNode;
@@ -156,6 +159,11 @@ export class SimNetwork {
     if (from === to || this.#blocked.has(link(from, to))) return;
     this.#blocked.add(link(from, to));
     for (const call of this.#calls) if (call.isBetween(from, to)) this.#breakLater(call);
+  }
+
+  /** Streams that a filter holds go on. */
+  letGo(): void {
+    for (const call of [...this.#calls]) call.letGo();
   }
 
   slow(from: SimNode, to: SimNode, extraUs: number): void {

@@ -96,7 +96,7 @@ export class SimNode {
         },
       },
       random: this.random,
-      mischief: (site, oneIn) => world.misbehaves(site, oneIn),
+      mischief: (site, oneIn) => world.misbehaves(site, oneIn, this),
       log: this.#logger(),
     };
   }

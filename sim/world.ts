@@ -34,6 +34,8 @@ export class World {
   readonly probes = new Map<string, number>();
   /** Of a million passes of an active site of mischief, how many misbehave. */
   mischiefPerMillion = 0;
+  /** For scripts: whether a site misbehaves now on a node. */
+  mischiefScript: ((site: string, node: SimNode) => boolean) | undefined;
   nowUs = 0;
   events = 0;
   readonly #drain: Drain;
@@ -71,7 +73,8 @@ export class World {
   }
 
   /** A site is active in a run or it is not: a seed sees a consistently odd world. (one in four, as FoundationDB) */
-  misbehaves(site: string, oneIn: number): boolean {
+  misbehaves(site: string, oneIn: number, node: SimNode): boolean {
+    if (this.mischiefScript?.(site, node) === true) return true;
     if (this.mischiefPerMillion === 0) return false;
     let isActive = this.#sites.get(site);
     if (isActive === undefined) {
