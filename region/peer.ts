@@ -137,6 +137,7 @@ export class Peer {
   keysWritten = 0;
   bytesRead = 0;
   keysRead = 0;
+  /** Bytes of the log that is not cut yet, estimated, on leaders and followers alike. */
   logBytesSinceGc = 0;
 
   constructor(host: PeerHost, region: Region, peerId: PeerId) {
@@ -642,6 +643,11 @@ export class Peer {
         this.#peerCache.set(meta.id, meta);
         if (!this.#heardMs.has(meta.id)) this.#heardMs.set(meta.id, nowMs);
       }
+    }
+    if (effect.kind === "compactLog") {
+      const last = this.storage.lastIndex() as number;
+      const kept = Math.max(0, last - effect.toIndex) / Math.max(1, last - effect.fromIndex + 1);
+      this.logBytesSinceGc = Math.floor(this.logBytesSinceGc * kept);
     }
     // The parts of a split may elect leaders of their own from now on.
     if (effect.kind === "split") this.lease.expire();

@@ -16,7 +16,11 @@ import {
 import type { Peer } from "../region/peer.js";
 
 export interface CommandContext {
-  check(context: kvrpcpb.IContext | null | undefined): { readonly peer: Peer } | RegionError;
+  /** `anyReplica`: the command may be served by a follower though the context does not say so. */
+  check(
+    context: kvrpcpb.IContext | null | undefined,
+    anyReplica?: boolean,
+  ): { readonly peer: Peer } | RegionError;
   epochOf(context: kvrpcpb.IContext | null | undefined): RegionEpoch;
 }
 
@@ -33,7 +37,10 @@ export class ContextChecker implements CommandContext {
     return epochFromProto(context?.regionEpoch);
   }
 
-  check(context: kvrpcpb.IContext | null | undefined): { readonly peer: Peer } | RegionError {
+  check(
+    context: kvrpcpb.IContext | null | undefined,
+    anyReplica = context?.replicaRead ?? false,
+  ): { readonly peer: Peer } | RegionError {
     const storeId = context?.peer?.storeId ?? 0;
     if (storeId !== this.#storeId()) return storeNotMatch(storeId, this.#storeId());
     const regionId = context?.regionId ?? 0;
@@ -41,7 +48,7 @@ export class ContextChecker implements CommandContext {
     if (peer === undefined || peer.isRemoved) return regionNotFound(regionId);
     const peerId = context?.peer?.id ?? 0;
     if (peerId !== peer.peerId) return mismatchPeerId(peerId, peer.peerId);
-    if (!peer.isLeader && !context?.replicaRead) return peer.notLeaderError();
+    if (!peer.isLeader && !anyReplica) return peer.notLeaderError();
     if (!peer.isInitialized) return regionNotInitialized(regionId);
     if (peer.isApplyingSnapshot) return serverIsBusy(`region ${regionId} is loading a snapshot`, 100);
     const term = context?.term ?? 0;

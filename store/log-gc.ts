@@ -81,7 +81,6 @@ export class LogGc {
     this.#skips.delete(peer.regionId);
     const targetTerm = storage.term(logIndex(target));
     if (typeof targetTerm !== "number") return;
-    peer.logBytesSinceGc = 0;
     const command = { kind: "compactLog", index: logIndex(target), term: term(targetTerm) } as const;
     peer.admin(peer.region.epoch, command, () => {});
   }

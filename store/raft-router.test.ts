@@ -87,6 +87,11 @@ class Fixture {
       message: message === undefined ? null : messageToProto(message),
       ...more,
     };
+    // The envelope and what is in it name the same peers.
+    if (full.message != null) {
+      full.message.from = full.fromPeer?.id ?? 0;
+      full.message.to = full.toPeer?.id ?? 0;
+    }
     return raft_serverpb.RaftMessage.decode(new Uint8Array(raft_serverpb.RaftMessage.encode(full).finish()));
   }
 

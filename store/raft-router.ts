@@ -70,6 +70,10 @@ export class RaftRouter {
       this.droppedMessages++;
       return true;
     }
+    if (message !== undefined && !isCredible(message, raw)) {
+      this.droppedMessages++;
+      return true;
+    }
     const incoming: Incoming = {
       raw,
       message: message as Message,
@@ -196,6 +200,13 @@ export class RaftRouter {
     });
   }
 }
+
+/**
+ * What a peer may say to a peer. Proposals are not forwarded between raftwerk's peers, and what is inside must name the
+ * peers on the envelope: those are checked, and answers go to them.
+ */
+const isCredible = (message: Message, raw: raft_serverpb.RaftMessage): boolean =>
+  message.type !== "MsgProp" && message.from === raw.fromPeer?.id && message.to === raw.toPeer?.id;
 
 const isVoteRequest = (message: Message): boolean =>
   message.type === "MsgVote" || message.type === "MsgPreVote";

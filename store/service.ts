@@ -53,7 +53,7 @@ function readIndex(
   request: kvrpcpb.IReadIndexRequest,
   reply: Reply<kvrpcpb.IReadIndexResponse>,
 ): void {
-  const found = store.context.check(request.context);
+  const found = store.context.check(request.context, true);
   if (!("peer" in found)) return reply({ regionError: found });
   const { peer } = found;
   peer.queueRead(
@@ -61,7 +61,7 @@ function readIndex(
       run: () => reply({ readIndex: peer.storage.applyState.appliedIndex }),
       fail: (error) => reply({ regionError: error }),
     },
-    false,
+    true,
   );
 }
 
@@ -148,9 +148,9 @@ export function storeMethods(store: Store): BoundMethod[] {
     serve(store, t.SplitRegion, (request, reply) => splitRegion(store, request, reply)),
     serve(store, t.ReadIndex, (request, reply) => readIndex(store, request, reply)),
     bindMethod(t.BatchCommands, store.batches.handler),
-    bindMethod(t.Raft, store.raftHandler),
-    bindMethod(t.BatchRaft, store.batchRaftHandler),
-    bindMethod(t.Snapshot, store.snapshotHandler),
+    bindMethod(t.Raft, store.streams.raft),
+    bindMethod(t.BatchRaft, store.streams.batchRaft),
+    bindMethod(t.Snapshot, store.streams.snapshot),
     bindMethod(
       t.GetStoreSafeTS,
       unaryHandler((_request, reply) => reply({ safeTs: 0n })),

@@ -4,7 +4,7 @@
  */
 import { DATA_KEY_SPACES, type Engine, type EngineSnapshot, type Env, misbehaves } from "../base/index.js";
 import { type raft_serverpb, TikvService } from "../proto/index.js";
-import { type ClientCall, RPC_CODE, type RpcNetwork } from "../proto/rpc.js";
+import { type ClientCall, RPC_CODE, type RpcMetadata, type RpcNetwork } from "../proto/rpc.js";
 import { dataEndKey, dataKey } from "../region/keys.js";
 import type { Region } from "../region/region.js";
 import type { StoreConfig } from "./config.js";
@@ -27,12 +27,14 @@ export class SnapshotSender {
   readonly #env: Env;
   readonly #network: RpcNetwork;
   readonly #config: StoreConfig;
+  readonly #metadata: () => RpcMetadata;
   sending = 0;
 
-  constructor(env: Env, network: RpcNetwork, config: StoreConfig) {
+  constructor(env: Env, network: RpcNetwork, config: StoreConfig, metadata: () => RpcMetadata) {
     this.#env = env;
     this.#network = network;
     this.#config = config;
+    this.#metadata = metadata;
   }
 
   get hasRoom(): boolean {
@@ -49,7 +51,7 @@ export class SnapshotSender {
     const stream = new SnapshotStream(this.#env, this.#config, task, () => {
       this.sending--;
     });
-    stream.start(this.#network);
+    stream.start(this.#network, this.#metadata());
   }
 }
 
@@ -73,7 +75,7 @@ class SnapshotStream {
     this.#end = dataEndKey(task.region.endKey);
   }
 
-  start(network: RpcNetwork): void {
+  start(network: RpcNetwork, metadata: RpcMetadata): void {
     // A connection of its own: megabytes of snapshot must not stand before heartbeats.
     this.#call = network.channel(this.#task.address, SNAPSHOT_LANE).open(
       TikvService.Snapshot,
@@ -81,7 +83,7 @@ class SnapshotStream {
         onMessage() {},
         onEnd: (status) => this.#finish(status.code === RPC_CODE.ok, status.message),
       },
-      { timeoutMs: this.#config.snapshotTimeoutMs },
+      { timeoutMs: this.#config.snapshotTimeoutMs, metadata },
     );
     this.#call.send({ message: this.#task.message });
     this.#pump();

@@ -17,7 +17,6 @@ import {
   type kvrpcpb,
   type metapb,
   RPC_CODE,
-  type RpcHandler,
   type RpcNetwork,
   type RpcStatus,
   type raft_serverpb,
@@ -40,6 +39,7 @@ import { PdReporter } from "./pd-reporter.js";
 import { PeerRegistry } from "./peers.js";
 import { messageToProto } from "./raft-message.js";
 import { isInitialMessage, RaftRouter, type RouterHost } from "./raft-router.js";
+import { clusterMetadata, RaftStreams } from "./raft-streams.js";
 import { RawCommands } from "./raw-commands.js";
 import { ReadBatcher } from "./reads.js";
 import { clearChunks, type LoadedRegion, loadRegions } from "./recovery.js";
@@ -88,6 +88,7 @@ export class Store {
   readonly splits: SplitCoordinator;
   readonly transport: RaftTransport;
   readonly snapshots: SnapshotSender;
+  readonly streams: RaftStreams;
   readonly requestCounts = new Map<string, number>();
   readonly #pd: PdPort;
   readonly #dependencies: StoreDependencies;
@@ -150,8 +151,16 @@ export class Store {
     this.transport = new RaftTransport(env, dependencies.network, {
       resolve: (id, callback) => this.#resolve(id, callback),
       unreachable: (id) => this.#unreachable(id),
+      metadata: () => clusterMetadata(this.#pd.clusterId),
     });
-    this.snapshots = new SnapshotSender(env, dependencies.network, options.config);
+    this.snapshots = new SnapshotSender(env, dependencies.network, options.config, () =>
+      clusterMetadata(this.#pd.clusterId),
+    );
+    this.streams = new RaftStreams(this.#pd, () =>
+      this.#isServing && this.#router !== undefined && this.#receiver !== undefined
+        ? { storeId: this.#id, router: this.#router, receiver: this.#receiver }
+        : undefined,
+    );
     this.#logGc = new LogGc(options.config);
     this.#stalePeers = new StalePeers({
       pd: this.#pd,
@@ -255,20 +264,6 @@ export class Store {
 
   // ---- services
 
-  get raftHandler(): RpcHandler<raft_serverpb.RaftMessage, raft_serverpb.IDone> {
-    return this.#raftStream((message: raft_serverpb.RaftMessage) => [message]);
-  }
-  get batchRaftHandler(): RpcHandler<tikvpb.BatchRaftMessage, raft_serverpb.IDone> {
-    return this.#raftStream((message: tikvpb.BatchRaftMessage) => message.msgs);
-  }
-  get snapshotHandler(): RpcHandler<raft_serverpb.SnapshotChunk, raft_serverpb.IDone> {
-    return (call) => {
-      if (this.#receiver !== undefined) return this.#receiver.handler(call);
-      call.end({ code: RPC_CODE.unavailable, message: "the store is starting" });
-      return { onMessage() {}, onHalfClose() {}, onCancel() {} };
-    };
-  }
-
   wrongCluster(clusterId: bigint): RpcStatus | undefined {
     if (clusterId === 0n || clusterId === this.#pd.clusterId) return undefined;
     const message = "the cluster id of the request does not match the TiKV cluster";
@@ -296,33 +291,6 @@ export class Store {
     if (wrong !== undefined) return wrong;
     dispatchBatch(this, request, reply);
     return undefined;
-  }
-
-  #raftStream<T>(
-    messagesOf: (message: T) => readonly raft_serverpb.RaftMessage[],
-  ): RpcHandler<T, raft_serverpb.IDone> {
-    return (call) => {
-      let ended = false;
-      return {
-        onMessage: (message) => {
-          if (ended) return;
-          if (!this.#isServing) {
-            ended = true;
-            return call.end({ code: RPC_CODE.unavailable, message: "the store is starting" });
-          }
-          for (const raft of messagesOf(message)) {
-            if (this.#router?.route(raft)) continue;
-            ended = true;
-            const text = `this is store ${this.#id}, not store ${raft.toPeer?.storeId}: ask PD for its address`;
-            return call.end({ code: RPC_CODE.invalidArgument, message: text });
-          }
-        },
-        onHalfClose: () => {
-          if (!ended) call.end();
-        },
-        onCancel() {},
-      };
-    };
   }
 
   // ---- start
@@ -491,6 +459,11 @@ export class Store {
     };
     if (!this.snapshots.hasRoom) return failed("too many snapshots are being sent");
     if (misbehaves(this.env, "a snapshot is not sent")) return failed("mischief");
+    // Entries applied since Raft asked would be in the data and not in the snapshot's index: applied twice over there.
+    const index = message.message?.snapshot?.metadata?.index;
+    if (index !== peer.appliedIndex || peer.storage.appliesUnderWay > 0) {
+      return failed(`its index ${index} is behind what is applied, ${peer.appliedIndex}`);
+    }
     // Taken here and now: applied state and data agree only within this turn.
     const snapshot = SnapshotSender.open(this.engine);
     const { region } = peer;

@@ -64,6 +64,7 @@ describe("the transport", () => {
         callback(addresses.get(id));
       },
       unreachable: (id) => unreachable.push(id),
+      metadata: () => ({}),
     });
   });
   const send = (to: number, ...regions: number[]): void => {

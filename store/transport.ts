@@ -5,13 +5,15 @@
  */
 import { type Env, misbehaves } from "../base/index.js";
 import { type raft_serverpb, TikvService, type tikvpb } from "../proto/index.js";
-import type { ClientCall, RpcNetwork } from "../proto/rpc.js";
+import type { ClientCall, ClientCallListener, RpcMetadata, RpcNetwork } from "../proto/rpc.js";
 
 export interface TransportHost {
   /** Looks up a store's address at PD. */
   resolve(storeId: number, callback: (address: string | undefined) => void): void;
   /** Messages to this store are being lost. */
   unreachable(storeId: number): void;
+  /** What each stream says of its sender. */
+  metadata(): RpcMetadata;
 }
 
 interface Connection {
@@ -134,7 +136,7 @@ export class RaftTransport {
 
   #open(connection: Connection, address: string): void {
     const openedAtMs = this.#env.clock.monotonicMs();
-    const stream = this.#network.channel(address).open(TikvService.BatchRaft, {
+    const listener: ClientCallListener<raft_serverpb.Done> = {
       onMessage() {},
       onEnd: (status) => {
         if (connection.stream !== stream || this.#stopped) return;
@@ -150,7 +152,9 @@ export class RaftTransport {
         });
         this.#host.unreachable(connection.storeId);
       },
-    });
+    };
+    const options = { metadata: this.#host.metadata() };
+    const stream = this.#network.channel(address).open(TikvService.BatchRaft, listener, options);
     connection.stream = stream;
   }
 
