@@ -20,6 +20,11 @@ import { asBuffer } from "./grpc-common.js";
 /** A caller that lets this many bytes of answers wait is not read from until they are taken. */
 const PAUSE_BYTES = 32 << 20;
 
+/** Counts bytes that callers have not taken yet, over all calls of a port; negative when they have. */
+export interface PendingBytes {
+  add(bytes: number): void;
+}
+
 type Stream = ServerDuplexStream<Buffer, Buffer>;
 
 export function grpcHandler(
@@ -27,9 +32,10 @@ export function grpcHandler(
   handler: RpcHandler<unknown, unknown>,
   log: Logger,
   onFatal: (error: Error) => void,
+  answers: PendingBytes,
 ): handleBidiStreamingCall<Buffer, Buffer> {
   return (stream) => {
-    const call = new GrpcServerCall(stream, definition);
+    const call = new GrpcServerCall(stream, definition, answers);
     const guarded = (run: () => void): void => {
       try {
         run();
@@ -69,6 +75,7 @@ export function grpcHandler(
       });
     });
     stream.on("cancelled", () => {
+      call.dropPending();
       if (call.hasEnded) return;
       call.markEnded();
       guarded(() => serve.onCancel());
@@ -111,14 +118,17 @@ function failed(
 class GrpcServerCall implements ServerCall<unknown> {
   readonly #stream: Stream;
   readonly #definition: MethodDefinition<unknown, unknown>;
+  readonly #answers: PendingBytes;
   #pendingBytes = 0;
   #isPaused = false;
   #hasEnded = false;
+  #isGone = false;
   #metadata: RpcMetadata | undefined;
 
-  constructor(stream: Stream, definition: MethodDefinition<unknown, unknown>) {
+  constructor(stream: Stream, definition: MethodDefinition<unknown, unknown>, answers: PendingBytes) {
     this.#stream = stream;
     this.#definition = definition;
+    this.#answers = answers;
   }
 
   get metadata(): RpcMetadata {
@@ -147,16 +157,28 @@ class GrpcServerCall implements ServerCall<unknown> {
     this.#hasEnded = true;
   }
 
+  /** The caller is gone: nothing waits for it any more. */
+  dropPending(): void {
+    this.#isGone = true;
+    this.#count(-this.#pendingBytes);
+  }
+
+  #count(bytes: number): void {
+    this.#pendingBytes += bytes;
+    this.#answers.add(bytes);
+  }
+
   send(message: unknown): void {
     if (this.#hasEnded) return;
     const bytes = asBuffer(this.#definition.response.encode(message));
-    this.#pendingBytes += bytes.length;
+    this.#count(bytes.length);
     if (this.#pendingBytes > PAUSE_BYTES && !this.#isPaused) {
       this.#isPaused = true;
       this.#stream.pause();
     }
     this.#stream.write(bytes, () => {
-      this.#pendingBytes -= bytes.length;
+      if (this.#isGone) return;
+      this.#count(-bytes.length);
       if (this.#isPaused && this.#pendingBytes <= PAUSE_BYTES / 2) {
         this.#isPaused = false;
         this.#stream.resume();

@@ -1,6 +1,7 @@
+import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import { afterEach, expect, test } from "vitest";
-import { RaftwerkError, SILENT_LOGGER, utf8 } from "../base/index.js";
+import { ByteBudget, RaftwerkError, SILENT_LOGGER, utf8 } from "../base/index.js";
 import {
   type BoundMethod,
   bindMethod,
@@ -202,4 +203,56 @@ test("a port in use is refused with the address", async () => {
   expect(refused).toBeInstanceOf(RaftwerkError);
   expect((refused as RaftwerkError).code).toBe("portInUse");
   expect((refused as RaftwerkError).message).toContain(`127.0.0.1:${port}`);
+});
+
+test("a caller who asks on and reads nothing is stopped, and what waits for it is counted until it is gone", async () => {
+  const answers = new ByteBudget(1);
+  let asked = 0;
+  const methods = [
+    bindMethod(ECHO, (call) => ({
+      onMessage: (text) => {
+        asked++;
+        call.send(text);
+      },
+      onHalfClose: () => call.end(),
+      onCancel() {},
+    })),
+  ];
+  const onFatal = (error: Error): void => void fatal.push(error);
+  const server = await PortServer.listen({
+    host: "127.0.0.1",
+    port: 0,
+    log: SILENT_LOGGER,
+    methods,
+    answers,
+    onFatal,
+  });
+  servers.push(server);
+  const session = connectHttp2(`http://127.0.0.1:${server.port}`, { maxSessionMemory: 1_000 });
+  session.on("error", () => {});
+  const headers = {
+    ":method": "POST",
+    ":path": ECHO.path,
+    "content-type": "application/grpc",
+    te: "trailers",
+  };
+  const request = session.request(headers);
+  request.on("error", () => {});
+  const frame = Buffer.alloc(5 + (1 << 20), 97);
+  frame.writeUInt8(0, 0);
+  frame.writeUInt32BE(1 << 20, 1);
+  for (let i = 0; i < 100; i++) request.write(frame);
+  // Until nothing more is asked for a while.
+  for (let last = 0, quiet = 0; quiet < 4; last = asked) {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    quiet = asked > 0 && asked === last ? quiet + 1 : 0;
+  }
+  expect(asked).toBeLessThan(50);
+  expect(answers.bytes).toBeGreaterThan(16 << 20);
+  expect(answers.bytes).toBeLessThan(48 << 20);
+  session.destroy();
+  for (let tries = 0; tries < 100 && answers.bytes !== 0; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  expect([answers.bytes, fatal]).toEqual([0, []]);
 });

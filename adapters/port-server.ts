@@ -8,7 +8,7 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { type Logger, RaftwerkError } from "../base/index.js";
 import type { BoundMethod } from "../proto/rpc.js";
 import { MESSAGE_BYTES_MAX } from "./grpc-common.js";
-import { grpcHandler } from "./grpc-server-call.js";
+import { grpcHandler, type PendingBytes } from "./grpc-server-call.js";
 
 export interface PortServerOptions {
   /** Address to bind; `0.0.0.0` for all. */
@@ -21,6 +21,8 @@ export interface PortServerOptions {
   readonly http?: (request: IncomingMessage, response: ServerResponse) => void;
   /** More connections than this are closed at once. Default 10,000. */
   readonly connectionsMax?: number;
+  /** Told of answers that wait for their callers. */
+  readonly answers?: PendingBytes;
   /** An invariant broke while serving: the process must end. */
   readonly onFatal: (error: Error) => void;
 }
@@ -48,7 +50,13 @@ export class PortServer {
     });
     for (const { definition, handler } of options.methods) {
       const identity = (bytes: Buffer): Buffer => bytes;
-      const serve = grpcHandler(definition, handler, options.log, options.onFatal);
+      const serve = grpcHandler(
+        definition,
+        handler,
+        options.log,
+        options.onFatal,
+        options.answers ?? { add() {} },
+      );
       this.#grpc.register(definition.path, serve, identity, identity, "bidi");
     }
     const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());

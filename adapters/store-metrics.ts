@@ -62,9 +62,34 @@ export function storeRegistry(store: Store): Registry {
       }
     },
   });
+  admissionMetrics(registry, store);
   registry.setDefaultLabels({ store: String(store.id) });
   void requests;
   return registry;
+}
+
+/** What is held against bounds, and what was refused because of them. */
+function admissionMetrics(registry: Registry, store: Store): void {
+  gauge(registry, "raftwerk_store_held_bytes", "Bytes held against a bound of the store", ["type"], (set) => {
+    const { budgets, scans, answers } = store.admission;
+    set({ type: "writes" }, budgets.proposals.bytes);
+    set({ type: "entry_cache" }, budgets.entryCache.bytes);
+    set({ type: "scans" }, scans.bytes);
+    set({ type: "answers" }, answers.bytes);
+  });
+  const refusals = new Counter({
+    name: "raftwerk_store_refused_total",
+    help: "What was not taken on, by reason",
+    labelNames: ["reason"],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [reason, count] of store.admission.refusals) this.inc({ reason }, count);
+      this.inc({ reason: "client streams cut off" }, store.batches.streamsCutOff);
+      this.inc({ reason: "streams of another cluster" }, store.streams.strangers);
+    },
+  });
+  void refusals;
 }
 
 type SetGauge = (labels: Record<string, string>, value: number) => void;

@@ -1,5 +1,6 @@
 /** The base: ids, bytes, errors, assertions, and the doors to the world (`Env`, `Engine`) as interfaces. */
 export { assert, AssertionError, must, unreachable } from "./assert.js";
+export * from "./byte-budget.js";
 export * from "./bytes.js";
 export * from "./engine.js";
 export { misbehaves, randomBelow, SILENT_LOGGER } from "./env.js";

@@ -189,7 +189,13 @@ async function serve(
     },
   );
   // The ports first: a port in use should be told before anything else is waited for.
-  const port = await PortServer.listen({ ...options.listen, log, methods: store.methods(), onFatal: fatal });
+  const port = await PortServer.listen({
+    ...options.listen,
+    log,
+    methods: store.methods(),
+    answers: store.admission.answers,
+    onFatal: fatal,
+  });
   const status = await StatusServer.listen({
     ...parseAddress("--status-addr", options.statusAddr),
     source: {

@@ -18,6 +18,8 @@ export interface RegionConfig {
   readonly proposalBytesMax: number;
   /** Proposed and not yet applied bytes of a region; beyond it writers are told ServerIsBusy. */
   readonly uncommittedBytesMax: number;
+  /** Reads of one region that wait for a quorum or for the applied index; beyond it readers are told ServerIsBusy. */
+  readonly readsWaitingMax: number;
   /** Entries kept for followers that lag by less. */
   readonly logGcThreshold: number;
   /** Beyond this many applied entries, or bytes, lagging followers are left to a snapshot. */
@@ -38,6 +40,7 @@ export const DEFAULT_REGION_CONFIG: RegionConfig = Object.freeze({
   raftEntryBytesMax: 8 << 20,
   proposalBytesMax: 1 << 20,
   uncommittedBytesMax: 64 << 20,
+  readsWaitingMax: 16_384,
   logGcThreshold: 50,
   logGcCountLimit: 73_728,
   logGcBytesLimit: 72 << 20,

@@ -1,21 +1,24 @@
 /**
  * Recent log entries in memory, contiguous, bounded in bytes. Invariant: entries[i].index = entries[0].index + i.
- * Only entries known to be durable are offered here, so dropping any prefix loses nothing.
+ * Only entries known to be durable are offered here, so dropping any prefix loses nothing. Each cache has a bound of
+ * its own, and all caches of a store share one: when that is spent a cache keeps only the newest entry.
  */
-import { assert, type LogIndex } from "../base/index.js";
+import { assert, ByteBudget, type LogIndex } from "../base/index.js";
 import type { Entry } from "../raft/types.js";
 
 const ENTRY_OVERHEAD_BYTES = 96;
 
 export class EntryCache {
   readonly #bytesMax: number;
+  readonly #budget: ByteBudget;
   #entries: Entry[] = [];
   /** Entries before this position are dropped; compacted now and then so that trimming costs nothing per entry. */
   #head = 0;
   #bytes = 0;
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, budget: ByteBudget = new ByteBudget(Number.POSITIVE_INFINITY)) {
     this.#bytesMax = bytesMax;
+    this.#budget = budget;
   }
 
   get bytes(): number {
@@ -40,9 +43,9 @@ export class EntryCache {
     }
     for (const entry of entries) {
       this.#entries.push(entry);
-      this.#bytes += entry.data.length + ENTRY_OVERHEAD_BYTES;
+      this.#count(entry.data.length + ENTRY_OVERHEAD_BYTES);
     }
-    while (this.#bytes > this.#bytesMax && this.length > 1) this.#dropFirst();
+    while ((this.#bytes > this.#bytesMax || this.#budget.isSpent) && this.length > 1) this.#dropFirst();
     this.#compact();
   }
 
@@ -76,7 +79,12 @@ export class EntryCache {
   clear(): void {
     this.#entries = [];
     this.#head = 0;
-    this.#bytes = 0;
+    this.#count(-this.#bytes);
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#budget.add(bytes);
   }
 
   #truncateFrom(index: LogIndex): void {
@@ -84,14 +92,14 @@ export class EntryCache {
       const last = this.#entries[this.#entries.length - 1] as Entry;
       if (last.index < index) return;
       this.#entries.pop();
-      this.#bytes -= last.data.length + ENTRY_OVERHEAD_BYTES;
+      this.#count(-(last.data.length + ENTRY_OVERHEAD_BYTES));
     }
     this.clear();
   }
 
   #dropFirst(): void {
     const entry = this.#entries[this.#head] as Entry;
-    this.#bytes -= entry.data.length + ENTRY_OVERHEAD_BYTES;
+    this.#count(-(entry.data.length + ENTRY_OVERHEAD_BYTES));
     this.#entries[this.#head] = undefined as unknown as Entry;
     this.#head++;
   }

@@ -66,9 +66,9 @@ export const readIndexNotReady = (region: number, reason: string): RegionError =
   readIndexNotReady: { reason, regionId: region },
 });
 
-export const diskFull = (store: number): RegionError => ({
-  message: `store ${store} is out of disk space: free some or add a store; reads and deletes go on`,
-  diskFull: { storeId: [store], reason: "disk is full" },
+export const diskFull = (stores: readonly number[]): RegionError => ({
+  message: `disk full on store ${stores.join(", ")}: free some space or add a store; reads and deletes go on`,
+  diskFull: { storeId: [...stores], reason: "disk full" },
 });
 
 /** For faults that fit no variant; clients show the text. */

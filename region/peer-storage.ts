@@ -5,7 +5,15 @@
  * been written (`appendWritten`, `applyWritten`); until then the library serves those entries from its own memory.
  * Invariants: truncatedIndex <= appliedIndex; truncatedIndex <= lastIndex; firstIndex = truncatedIndex + 1.
  */
-import { assert, type Engine, type EngineBatch, type LogIndex, logIndex, type Term } from "../base/index.js";
+import {
+  assert,
+  type ByteBudget,
+  type Engine,
+  type EngineBatch,
+  type LogIndex,
+  logIndex,
+  type Term,
+} from "../base/index.js";
 import { raft_serverpb } from "../proto/index.js";
 import type { Append, ConfState, Entry, HardState, Snapshot, Storage, StorageError } from "../raft/types.js";
 import { EntryCache } from "./entry-cache.js";
@@ -37,11 +45,11 @@ export class PeerStorage implements Storage {
   /** Apply batches staged and not yet written: a snapshot cannot be taken between. */
   #appliesUnderWay = 0;
 
-  constructor(engine: Engine, region: Region, entryCacheBytesMax: number) {
+  constructor(engine: Engine, region: Region, entryCacheBytesMax: number, budget?: ByteBudget) {
     this.#engine = engine;
     this.#regionId = region.id;
     this.#region = region;
-    this.#cache = new EntryCache(entryCacheBytesMax);
+    this.#cache = new EntryCache(entryCacheBytesMax, budget);
     this.#applyState = readApplyState(engine, region);
     const raftState = this.#startRaftState(region);
     this.#hardState = raftState.hardState;
@@ -202,6 +210,11 @@ export class PeerStorage implements Storage {
   /** Entries kept only for followers that no longer need them. */
   trimCache(index: LogIndex): void {
     this.#cache.trimTo(index);
+  }
+
+  /** The peer is gone: nothing of it stays in memory. */
+  dropCache(): void {
+    this.#cache.clear();
   }
 
   #stageRaftState(batch: EngineBatch): void {

@@ -9,6 +9,7 @@
  */
 import {
   assert,
+  type ByteBudget,
   type Engine,
   type EngineBatch,
   type Env,
@@ -64,6 +65,10 @@ export interface PeerHost extends Omit<ApplyHost, "decodeConfChange"> {
   readonly env: Env;
   readonly engine: Engine;
   readonly config: RegionConfig;
+  /** What all peers of the store hold together. */
+  readonly budgets: PeerBudgets;
+  /** Counts something that was not taken on because of a bound. */
+  refused(reason: string): void;
   /** Puts a message into the outbox of this turn. */
   send(peer: Peer, message: Message): void;
   /** The peer has something to do: visit it in this turn, or the next. */
@@ -75,6 +80,12 @@ export interface PeerHost extends Omit<ApplyHost, "decodeConfChange"> {
   loadSnapshot(peer: Peer, snapshot: Snapshot, previous: Region): void;
   /** Other regions known here, for EpochNotMatch: the parts that a split of this one left behind. */
   siblings(peer: Peer, requestedVersion: number): readonly Region[];
+}
+
+export interface PeerBudgets {
+  /** Proposed and not applied. */
+  readonly proposals: ByteBudget;
+  readonly entryCache: ByteBudget;
 }
 
 /** One peer's part of a batch under way. */
@@ -105,7 +116,7 @@ export class Peer {
   readonly #host: PeerHost;
   readonly #node: RawNode;
   readonly #applier: Applier;
-  readonly #proposals = new ProposalQueue();
+  readonly #proposals: ProposalQueue;
   readonly #reads: ReadQueue;
   readonly #gatherer = new WriteGatherer();
   /** Addresses of peers heard from, also such as the region does not list yet or any more. */
@@ -145,7 +156,8 @@ export class Peer {
     this.regionId = region.id;
     this.peerId = peerId;
     const { config, env } = host;
-    this.storage = new PeerStorage(host.engine, region, config.entryCacheBytesMax);
+    this.storage = new PeerStorage(host.engine, region, config.entryCacheBytesMax, host.budgets.entryCache);
+    this.#proposals = new ProposalQueue(host.budgets.proposals);
     this.lease = new Lease(config.leaseMs);
     this.#reads = new ReadQueue(peerId, env.random.u32() * 2 ** 16);
     const applyHost: ApplyHost = {
@@ -275,6 +287,7 @@ export class Peer {
     if (this.#removed) return refuse(regionNotFound(this.regionId));
     if (!this.isLeader || this.#leadTransferee !== 0) return refuse(this.notLeaderError());
     if (request.bytes > config.raftEntryBytesMax) {
+      this.#host.refused("raft entry too large");
       return refuse(raftEntryTooLarge(this.regionId, request.bytes, config.raftEntryBytesMax));
     }
     if (request.epoch.version !== this.region.epoch.version) return refuse(this.epochError(request.epoch));
@@ -284,7 +297,12 @@ export class Peer {
       return;
     }
     if (this.#proposals.bytes + this.#gatherer.bytes > config.uncommittedBytesMax) {
+      this.#host.refused("region has too many writes");
       return refuse(serverIsBusy(`region ${this.regionId} has too many writes under way`, 200));
+    }
+    if (this.#host.budgets.proposals.isSpent) {
+      this.#host.refused("store has too many writes");
+      return refuse(serverIsBusy("the store has too many writes under way", 200));
     }
     if (!this.#gatherer.isEmpty && this.#gatherer.bytes + request.bytes > config.proposalBytesMax)
       this.flushWrites();
@@ -386,6 +404,10 @@ export class Peer {
     if (!this.isLeader) {
       if (!isReplicaRead) return request.fail(this.notLeaderError());
       if (this.#softState.lead === 0) return request.fail(notLeader(this.regionId, undefined));
+    }
+    if (this.#reads.waiting >= this.#host.config.readsWaitingMax) {
+      this.#host.refused("region has too many reads");
+      return request.fail(serverIsBusy(`region ${this.regionId} has too many reads waiting`, 200));
     }
     if (this.#committedSplit > 0)
       return request.fail(readIndexNotReady(this.regionId, "the region is being split"));
@@ -503,6 +525,7 @@ export class Peer {
   /** Ends the peer: everybody waiting learns that the region is not here. */
   destroy(): void {
     this.#removed = true;
+    this.storage.dropCache();
     const gone = regionNotFound(this.regionId);
     this.lease.expire();
     this.#reads.fail(gone, "all");

@@ -2,6 +2,7 @@
  * Writers waiting for their entries. Keyed by (term, index), never by index alone: one peer may propose the same index
  * in two terms. Invariant: (term, index) increases along the queue. (raftstore rules 3.11)
  */
+import { ByteBudget } from "../base/index.js";
 import type { CompareAndSwapOutcome, EntryOutcome } from "./applier.js";
 import { type RegionError, staleCommand } from "./errors.js";
 
@@ -27,6 +28,12 @@ export class ProposalQueue {
   #queue: Proposal[] = [];
   #head = 0;
   #bytes = 0;
+  /** Shared by all peers of a store. */
+  readonly #budget: ByteBudget;
+
+  constructor(budget: ByteBudget = new ByteBudget(Number.POSITIVE_INFINITY)) {
+    this.#budget = budget;
+  }
 
   /** Proposed and not yet answered. */
   get bytes(): number {
@@ -40,6 +47,7 @@ export class ProposalQueue {
   push(proposal: Proposal): void {
     this.#queue.push(proposal);
     this.#bytes += proposal.bytes;
+    this.#budget.add(proposal.bytes);
   }
 
   /** When the newest of our proposals up to (term, index) was created; undefined when there is none in that term. */
@@ -78,6 +86,7 @@ export class ProposalQueue {
     this.#queue[this.#head] = undefined as unknown as Proposal;
     this.#head++;
     this.#bytes -= proposal.bytes;
+    this.#budget.add(-proposal.bytes);
     if (this.#head > 512 && this.#head * 2 > this.#queue.length) {
       this.#queue = this.#queue.slice(this.#head);
       this.#head = 0;

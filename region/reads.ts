@@ -27,6 +27,8 @@ export class ReadQueue {
   #nextId: number;
   /** Reads of this turn that no request has been sent for. */
   #unsent: ReadRequest[] = [];
+  /** Requests in `#unsent` and `#pending`. */
+  #waiting = 0;
   /** In the order asked; ids increase. */
   #pending: PendingRead[] = [];
 
@@ -43,17 +45,24 @@ export class ReadQueue {
     return this.#unsent.length + this.#pending.length;
   }
 
+  /** Requests that wait. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
   get hasUnsent(): boolean {
     return this.#unsent.length > 0;
   }
 
   add(request: ReadRequest): void {
     this.#unsent.push(request);
+    this.#waiting++;
   }
 
   /** A read whose index is known already (lease read that must wait for apply). */
   addConfirmed(request: ReadRequest, index: number, nowMs: number): void {
     this.#pending.push({ id: 0, createdMs: nowMs, requests: [request], index });
+    this.#waiting++;
   }
 
   /** Takes all unsent reads into one request and returns its context. */
@@ -88,6 +97,7 @@ export class ReadQueue {
       else waiting.push(read);
     }
     this.#pending = waiting;
+    this.#waiting -= ready.length;
     return ready;
   }
 
@@ -97,6 +107,7 @@ export class ReadQueue {
     this.#pending = this.#pending.filter((read) => what !== "all" && read.index !== undefined);
     const unsent = this.#unsent;
     this.#unsent = [];
+    this.#waiting -= failed.reduce((sum, read) => sum + read.requests.length, unsent.length);
     for (const read of failed) for (const request of read.requests) request.fail(error);
     for (const request of unsent) request.fail(error);
   }

@@ -83,6 +83,7 @@ export class BatchStream {
 
   #end(status: RpcStatus): void {
     this.#ended = true;
+    if (status.code !== RPC_CODE.ok) this.#batches.streamsCutOff++;
     this.#call.end(status);
   }
 }
@@ -95,6 +96,8 @@ export class BatchCommandsServer {
   readonly #dirtySet = new Set<BatchStream>();
   requests = 0;
   messages = 0;
+  /** Streams ended because of what their clients did. */
+  streamsCutOff = 0;
 
   constructor(dispatch: BatchDispatch, pendingBytesMax: number, wake: () => void) {
     this.dispatch = dispatch;

@@ -14,6 +14,16 @@ export interface StoreConfig extends RegionConfig {
   readonly peerDownMs: number;
   /** A peer without a leader for this long asks PD whether it still exists. */
   readonly leaderMissingMs: number;
+  /** Of all regions together, proposed and not applied; beyond it writers are told ServerIsBusy. */
+  readonly writesUnderWayBytesMax: number;
+  /** Of all regions together: recent log entries in memory. */
+  readonly entryCacheTotalBytesMax: number;
+  /** Rows gathered by scans under way; beyond it further scans are told ServerIsBusy. */
+  readonly scansUnderWayBytesMax: number;
+  /** Answers that clients have not taken yet; beyond it readers are told ServerIsBusy. */
+  readonly answersPendingBytesMax: number;
+  /** Disk kept free: min of this and a twentieth of the capacity. 0: no rule. (see DiskGuard) */
+  readonly reserveSpaceBytes: number;
   readonly snapshotChunkBytesMax: number;
   readonly snapshotSendsMax: number;
   readonly snapshotReceivesMax: number;
@@ -39,6 +49,11 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
   pdStoreHeartbeatTickMs: 3_000,
   peerDownMs: 60_000,
   leaderMissingMs: 60_000,
+  writesUnderWayBytesMax: 256 << 20,
+  entryCacheTotalBytesMax: 128 << 20,
+  scansUnderWayBytesMax: 256 << 20,
+  answersPendingBytesMax: 256 << 20,
+  reserveSpaceBytes: 5 * 2 ** 30,
   snapshotChunkBytesMax: 1 << 20,
   snapshotSendsMax: 8,
   snapshotReceivesMax: 8,
@@ -46,7 +61,7 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
   keyBytesMax: 8 << 10,
   scanRowsMax: 10_240 * 16,
   scanBytesMax: 16 << 20,
-  scanAnswerBytesMax: 512 << 20,
+  scanAnswerBytesMax: 256 << 20,
   streamPendingBytesMax: 128 << 20,
 });
 

@@ -7,6 +7,8 @@ import type { RegionConfig } from "../region/config.js";
 import type { Peer } from "../region/peer.js";
 
 const SKIPS_MAX = 6;
+/** A peer that is silent for longer holds no entries in memory. */
+const SILENT_MS_MAX = 10_000;
 
 export interface LogGcInput {
   readonly firstIndex: number;
@@ -41,9 +43,9 @@ export class LogGc {
     this.#config = config;
   }
 
-  tick(peers: Iterable<Peer>): void {
+  tick(peers: Iterable<Peer>, nowMs: number): void {
     for (const peer of peers) {
-      if (peer.isLeader) this.#visit(peer);
+      if (peer.isLeader) this.#visit(peer, nowMs);
       // A follower needs no entry in memory that it has applied.
       else peer.storage.trimCache(logIndex(peer.storage.applyState.appliedIndex + 1));
     }
@@ -53,13 +55,18 @@ export class LogGc {
     this.#skips.delete(peer.regionId);
   }
 
-  #visit(peer: Peer): void {
+  #visit(peer: Peer, nowMs: number): void {
     const { storage } = peer;
     let replicatedIndex = storage.lastIndex() as number;
+    let heardIndex = replicatedIndex;
     peer.node.withProgress((id, progress) => {
-      if (id !== peer.peerId) replicatedIndex = Math.min(replicatedIndex, progress.match);
+      if (id === peer.peerId) return;
+      replicatedIndex = Math.min(replicatedIndex, progress.match);
+      // Entries stay in memory for those who take them; whoever is away for long reads them from the disk later.
+      if ((peer.silentMs(id, nowMs) ?? SILENT_MS_MAX) < SILENT_MS_MAX)
+        heardIndex = Math.min(heardIndex, progress.match);
     });
-    storage.trimCache(logIndex(Math.min(replicatedIndex, storage.applyState.appliedIndex) + 1));
+    storage.trimCache(logIndex(Math.min(heardIndex, storage.applyState.appliedIndex) + 1));
     const firstIndex = storage.firstIndex();
     const skips = this.#skips.get(peer.regionId) ?? 0;
     const target = logGcTarget(

@@ -3,7 +3,7 @@
  * of the rule (raftstore rules 2) and TiKV's name of the scenario.
  */
 import { beforeEach, describe, expect, test } from "vitest";
-import { utf8 } from "../base/index.js";
+import { SILENT_LOGGER, utf8 } from "../base/index.js";
 import { raft_serverpb } from "../proto/index.js";
 import { makeMessage } from "../raft/index.js";
 import type { Message } from "../raft/types.js";
@@ -13,6 +13,7 @@ import type { Peer } from "../region/peer.js";
 import { type PeerMeta, peerToProto, type Region, regionToProto } from "../region/region.js";
 import { entryOf, peerOf, regionOf } from "../region/test/fixtures.js";
 import { Group, Node } from "../region/test/group.js";
+import { DiskGuard } from "./disk-guard.js";
 import { PeerRegistry } from "./peers.js";
 import { messageToProto } from "./raft-message.js";
 import { RaftRouter, type RouterHost } from "./raft-router.js";
@@ -31,6 +32,12 @@ class Fixture {
   readonly pendingSnapshots = new Map<number, Region>();
   readonly peers = new PeerRegistry();
   readonly router: RaftRouter;
+  readonly disk = new DiskGuard({
+    storeId: () => 1,
+    log: SILENT_LOGGER,
+    reserveSpaceBytes: 0,
+    figures: () => undefined,
+  });
   votesFromMs = 0;
 
   constructor() {
@@ -46,6 +53,7 @@ class Fixture {
       transport: {
         send: (_to: number, message: raft_serverpb.IRaftMessage) => this.sent.push(message),
       } as never,
+      disk: this.disk,
       get votesFromMs() {
         return fixture.votesFromMs;
       },

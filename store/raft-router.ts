@@ -21,6 +21,7 @@ import {
   type RegionEpoch,
   regionFromProto,
 } from "../region/region.js";
+import type { DiskGuard, DiskUsage } from "./disk-guard.js";
 import type { PeerRegistry } from "./peers.js";
 import { messageFromProto } from "./raft-message.js";
 import type { RaftTransport } from "./transport.js";
@@ -31,6 +32,7 @@ export interface RouterHost {
   readonly storeId: number;
   readonly peers: PeerRegistry;
   readonly transport: RaftTransport;
+  readonly disk: DiskGuard;
   /** Votes are refused before this time: a vote could break a lease we acknowledged before a restart. (rule 1.2.14) */
   readonly votesFromMs: number;
   createUninitialized(regionId: number, peerId: number): Peer;
@@ -71,6 +73,12 @@ export class RaftRouter {
       return true;
     }
     if (message !== undefined && !isCredible(message, raw)) {
+      this.droppedMessages++;
+      return true;
+    }
+    const { disk } = this.#host;
+    disk.note(raw.fromPeer.storeId, raw.diskUsage);
+    if (disk.usage !== "normal" && message !== undefined && needsRoom(message, disk.usage)) {
       this.droppedMessages++;
       return true;
     }
@@ -207,6 +215,10 @@ export class RaftRouter {
  */
 const isCredible = (message: Message, raw: raft_serverpb.RaftMessage): boolean =>
   message.type !== "MsgProp" && message.from === raw.fromPeer?.id && message.to === raw.toPeer?.id;
+
+/** Whoever is to lead must have room, and so must a follower for entries: the leader sends them again later. */
+const needsRoom = (message: Message, usage: DiskUsage): boolean =>
+  message.type === "MsgTimeoutNow" || (usage === "alreadyFull" && message.entries.length > 0);
 
 const isVoteRequest = (message: Message): boolean =>
   message.type === "MsgVote" || message.type === "MsgPreVote";

@@ -12,8 +12,10 @@ import type { Peer } from "../region/peer.js";
 import { expiryOf, liveValue, rawTrailer } from "../region/raw-value.js";
 import { containsKey, type Region } from "../region/region.js";
 import { wrongApiVersion, wrongApiVersionPairs } from "./api-version.js";
+import type { Admission } from "./admission.js";
 import type { StoreConfig } from "./config.js";
 import type { CommandContext } from "./context.js";
+import type { WriteKind } from "./disk-guard.js";
 import { type RawScan, RawScanner } from "./raw-scan.js";
 import type { ReadBatcher } from "./reads.js";
 
@@ -24,20 +26,23 @@ export class RawCommands {
   readonly #reads: ReadBatcher;
   readonly #scanner: RawScanner;
   readonly #config: StoreConfig;
+  readonly #admission: Admission;
   readonly #wallMs: () => number;
 
   constructor(
     context: CommandContext,
     reads: ReadBatcher,
     config: StoreConfig,
+    admission: Admission,
     wallMs: () => number,
     nextTurn: (run: () => void) => void,
   ) {
     this.#context = context;
     this.#reads = reads;
     this.#config = config;
+    this.#admission = admission;
     this.#wallMs = wallMs;
-    this.#scanner = new RawScanner(reads, config, () => this.#nowSeconds(), nextTurn);
+    this.#scanner = new RawScanner(reads, config, admission, () => this.#nowSeconds(), nextTurn);
   }
 
   get(request: kvrpcpb.IRawGetRequest, reply: Reply<kvrpcpb.IRawGetResponse>): void {
@@ -103,6 +108,7 @@ export class RawCommands {
     this.#write(
       found.peer,
       request.context,
+      "write",
       putBytes(key, value),
       (encoder) => encoder.put("default", key, value, trailer),
       (error) => reply(error === undefined ? {} : { regionError: error }),
@@ -137,6 +143,7 @@ export class RawCommands {
     this.#write(
       found.peer,
       request.context,
+      "write",
       bytes,
       (encoder) => {
         for (let i = 0; i < pairs.length; i++) {
@@ -182,6 +189,7 @@ export class RawCommands {
     this.#write(
       found.peer,
       request.context,
+      "delete",
       start.length + end.length + 64,
       (encoder) => encoder.deleteRange("default", start, end),
       (error) => reply(error === undefined ? {} : { regionError: error }),
@@ -199,6 +207,8 @@ export class RawCommands {
     if (wrong !== undefined) return reply({ error: wrong });
     const expected = request.previousNotExist ? undefined : (request.previousValue ?? EMPTY_BYTES);
     const trailer = this.#trailer(request.ttl);
+    const refusal = this.#admission.write(found.peer, "write");
+    if (refusal !== undefined) return reply({ regionError: refusal });
     const nowSeconds = this.#nowSeconds();
     found.peer.write({
       epoch: this.#context.epochOf(request.context),
@@ -311,6 +321,7 @@ export class RawCommands {
     this.#write(
       found.peer,
       context,
+      "delete",
       bytes,
       (encoder) => {
         for (const key of keys) encoder.delete("default", key);
@@ -322,10 +333,13 @@ export class RawCommands {
   #write(
     peer: Peer,
     context: kvrpcpb.IContext | null | undefined,
+    kind: WriteKind,
     bytes: number,
     fill: (encoder: WriteBatchEncoder) => void,
     done: (error: RegionError | undefined) => void,
   ): void {
+    const refusal = this.#admission.write(peer, kind);
+    if (refusal !== undefined) return done(refusal);
     peer.write({ epoch: this.#context.epochOf(context), bytes, isSwap: false, fill, done });
   }
 
@@ -335,6 +349,8 @@ export class RawCommands {
     keys: readonly Uint8Array[],
     done: (error: RegionError | undefined, values: readonly (Uint8Array | undefined)[]) => void,
   ): void {
+    const refusal = this.#admission.read();
+    if (refusal !== undefined) return done(refusal, []);
     this.#reads.add({
       kind: "points",
       peer,
@@ -361,6 +377,7 @@ export class RawCommands {
   #wrongWrite(key: Uint8Array, cf: string | null | undefined): string | undefined {
     if (key.length === 0) return "an empty key cannot be written";
     if (key.length > this.#config.keyBytesMax) {
+      this.#admission.refused("key too long");
       return `key of ${key.length} bytes is longer than ${this.#config.keyBytesMax}`;
     }
     if (cf != null && cf !== "" && cf !== "default")

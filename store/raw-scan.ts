@@ -9,6 +9,7 @@ import { plainError, type RegionError } from "../region/errors.js";
 import { dataEndKey, dataKey, userKey } from "../region/keys.js";
 import type { Peer } from "../region/peer.js";
 import { liveValue } from "../region/raw-value.js";
+import type { Admission } from "./admission.js";
 import type { StoreConfig } from "./config.js";
 import type { ReadBatcher } from "./reads.js";
 
@@ -30,17 +31,22 @@ type Done = (error: RegionError | undefined) => void;
 export class RawScanner {
   readonly #reads: ReadBatcher;
   readonly #config: StoreConfig;
+  readonly #admission: Admission;
+  /** Scans that gather rows. */
+  #gathering = 0;
   readonly #nowSeconds: () => number;
   readonly #nextTurn: (run: () => void) => void;
 
   constructor(
     reads: ReadBatcher,
     config: StoreConfig,
+    admission: Admission,
     nowSeconds: () => number,
     nextTurn: (run: () => void) => void,
   ) {
     this.#reads = reads;
     this.#config = config;
+    this.#admission = admission;
     this.#nowSeconds = nowSeconds;
     this.#nextTurn = nextTurn;
   }
@@ -51,19 +57,35 @@ export class RawScanner {
     bytesBefore: number,
     done: (error: RegionError | undefined, pairs: Pairs, bytes: number) => void,
   ): void {
+    const busy = this.#admission.scan();
+    if (busy !== undefined) return done(busy, [], bytesBefore);
+    const { scans } = this.#admission;
     const all: kvrpcpb.IKvPair[] = [];
     const bytesMax = this.#config.scanAnswerBytesMax;
     let bytes = bytesBefore;
+    scans.add(bytes);
     const onPairs = (pairs: Pairs): RegionError | undefined => {
+      const before = bytes;
       for (const pair of pairs) {
         bytes += (pair.key?.length ?? 0) + (pair.value?.length ?? 0);
         all.push(pair);
       }
-      return bytes > bytesMax
-        ? plainError(`the scan would answer more than ${bytesMax} bytes: ask for a smaller limit or range`)
-        : undefined;
+      scans.add(bytes - before);
+      if (bytes > bytesMax) {
+        this.#admission.refused("scan answer too large");
+        return plainError(
+          `the scan would answer more than ${bytesMax} bytes: ask for a smaller limit or range`,
+        );
+      }
+      // One scan alone may go on: its own bound holds it.
+      return this.#gathering > 1 ? this.#admission.scan() : undefined;
     };
-    this.walk(scan, onPairs, (error) => done(error, error === undefined ? all : [], bytes));
+    this.#gathering++;
+    this.walk(scan, onPairs, (error) => {
+      this.#gathering--;
+      scans.add(-bytes);
+      done(error, error === undefined ? all : [], bytes);
+    });
   }
 
   /** Hands out the rows page by page; `onPairs` may end the scan with an error. */

@@ -28,6 +28,7 @@ import { dataEndKey, dataKey, snapshotRegionRange } from "../region/keys.js";
 import { readRegionState } from "../region/local-state.js";
 import { Peer, type PeerHost } from "../region/peer.js";
 import { epochToProto, type PeerMeta, peerToProto, type Region, regionToProto } from "../region/region.js";
+import { Admission } from "./admission.js";
 import { BatchCommandsServer } from "./batch-commands.js";
 import { ClusterBootstrap, ensureIdent } from "./bootstrap.js";
 import { type StoreConfig, validateStoreConfig } from "./config.js";
@@ -89,6 +90,7 @@ export class Store {
   readonly transport: RaftTransport;
   readonly snapshots: SnapshotSender;
   readonly streams: RaftStreams;
+  readonly admission: Admission;
   readonly requestCounts = new Map<string, number>();
   readonly #pd: PdPort;
   readonly #dependencies: StoreDependencies;
@@ -119,6 +121,12 @@ export class Store {
     this.#pd = dependencies.pd;
     this.#startSeconds = Math.floor(env.clock.wallMs() / 1000);
     this.#feedbackSequence = Math.floor(env.clock.wallMs());
+    this.admission = new Admission({
+      config: options.config,
+      log: env.log,
+      storeId: () => this.#id,
+      diskFigures: () => this.capacity(),
+    });
     const nowMs = (): number => env.clock.monotonicMs();
     const schedule = (): void => this.turn.schedule();
     this.turn = new TurnLoop(env, this.engine, {
@@ -139,6 +147,7 @@ export class Store {
       this.context,
       this.reads,
       options.config,
+      this.admission,
       () => env.clock.wallMs(),
       (run) => env.timers.nextTurn(run),
     );
@@ -343,13 +352,17 @@ export class Store {
       else if (region.peers.length === 1) peer.campaign();
     }
     this.#clearGaps();
+    this.admission.disk.look();
     this.#isServing = true;
     this.#reporter.start();
     this.#lastTickMs = nowMs;
     this.#every(options.config.raftBaseTickMs, () => this.#tick());
-    this.#every(options.config.logGcTickMs, () => this.#logGc.tick(this.peers.all()));
+    this.#every(options.config.logGcTickMs, () =>
+      this.#logGc.tick(this.peers.all(), env.clock.monotonicMs()),
+    );
     this.#every(options.config.splitCheckTickMs, () => this.splits.tick(this.peers.all()));
     this.#every(1_000, () => {
+      this.admission.disk.look();
       this.#reporter?.tick(env.clock.monotonicMs());
       this.#stalePeers.tick(this.peers.all(), env.clock.monotonicMs());
     });
@@ -398,6 +411,8 @@ export class Store {
       env: this.env,
       engine: this.engine,
       config: this.options.config,
+      budgets: this.admission.budgets,
+      refused: (reason) => this.admission.refused(reason),
       get ownStoreId() {
         return store.#id;
       },
@@ -420,6 +435,7 @@ export class Store {
       storeId: this.#id,
       peers: this.peers,
       transport: this.transport,
+      disk: this.admission.disk,
       votesFromMs,
       splitReservations: this.#splitReservations,
       pendingSnapshots: this.#pendingSnapshots,
@@ -446,6 +462,7 @@ export class Store {
       toPeer: peerToProto(to),
       message: messageToProto(message),
       regionEpoch: epochToProto(region.epoch),
+      diskUsage: this.admission.disk.onWire,
       // Only messages that may create a peer tell the range that it would own.
       startKey: creates ? region.startKey : null,
       endKey: creates ? region.endKey : null,
@@ -614,6 +631,7 @@ export class Store {
     if (misbehaves(this.env, "a snapshot is refused")) return "mischief";
     if (this.#pendingSnapshots.has(message.regionId))
       return "another snapshot of this region waits to be applied";
+    if (this.admission.disk.usage !== "normal") return "the disk of the receiver is full";
     return peer?.isApplyingSnapshot ? "the region is loading a snapshot" : undefined;
   }
 

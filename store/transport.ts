@@ -21,6 +21,8 @@ interface Connection {
   address: string | undefined;
   stream: ClientCall<tikvpb.IBatchRaftMessage> | undefined;
   queue: raft_serverpb.IRaftMessage[];
+  /** Bytes of entries in `queue`. */
+  queuedBytes: number;
   resolving: boolean;
   /** No new attempt before this time. */
   retryAtMs: number;
@@ -33,6 +35,7 @@ const BACKOFF_MS_MAX = 1_000;
 const STREAM_PENDING_BYTES_MAX = 64 << 20;
 /** Messages that wait for an address or a stream. */
 const QUEUE_MAX = 4_096;
+const QUEUE_BYTES_MAX = 64 << 20;
 
 export class RaftTransport {
   readonly #env: Env;
@@ -58,16 +61,18 @@ export class RaftTransport {
         address: undefined,
         stream: undefined,
         queue: [],
+        queuedBytes: 0,
         resolving: false,
         retryAtMs: 0,
         backoffMs: BACKOFF_MS_MIN,
       };
       this.#connections.set(storeId, connection);
     }
-    if (connection.queue.length >= QUEUE_MAX) {
+    if (connection.queue.length >= QUEUE_MAX || connection.queuedBytes >= QUEUE_BYTES_MAX) {
       this.droppedMessages++;
       return;
     }
+    for (const entry of message.message?.entries ?? []) connection.queuedBytes += entry.data?.length ?? 0;
     connection.queue.push(message);
     this.#dirty.add(connection);
   }
@@ -94,6 +99,7 @@ export class RaftTransport {
     if (stream === undefined) return;
     const msgs = connection.queue;
     connection.queue = [];
+    connection.queuedBytes = 0;
     const isLost = misbehaves(this.#env, "a store loses what a turn sends", 4);
     if (stream.pendingBytes > STREAM_PENDING_BYTES_MAX || isLost) {
       this.droppedMessages += msgs.length;
@@ -166,5 +172,6 @@ export class RaftTransport {
   #drop(connection: Connection): void {
     this.droppedMessages += connection.queue.length;
     connection.queue = [];
+    connection.queuedBytes = 0;
   }
 }

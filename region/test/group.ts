@@ -2,7 +2,15 @@
  * A region's peers, each with a host, an engine in memory and a turn of its own, joined by a network that loses nothing
  * unless told. Time is manual: `tick` lets one Raft tick pass for all.
  */
-import { type Engine, type Env, peerId, regionId, type StoreId, storeId } from "../../base/index.js";
+import {
+  ByteBudget,
+  type Engine,
+  type Env,
+  peerId,
+  regionId,
+  type StoreId,
+  storeId,
+} from "../../base/index.js";
 import { ManualEnv } from "../../base/test/manual-env.js";
 import { MemoryEngine } from "../../engine/memory.js";
 import type { Message, Snapshot } from "../../raft/types.js";
@@ -27,6 +35,8 @@ export class Node implements PeerHost {
   readonly engine: Engine = new MemoryEngine();
   readonly config: RegionConfig;
   readonly ownStoreId: StoreId;
+  readonly budgets = { proposals: new ByteBudget(1 << 30), entryCache: new ByteBudget(1 << 30) };
+  readonly refusals: string[] = [];
   readonly effects: ApplyEffect[] = [];
   readonly outbox: Message[] = [];
   snapshot: Snapshot | undefined;
@@ -49,6 +59,9 @@ export class Node implements PeerHost {
 
   send(_peer: Peer, message: Message): void {
     this.outbox.push(message);
+  }
+  refused(reason: string): void {
+    this.refusals.push(reason);
   }
   wake(): void {}
   roleChanged(): void {}

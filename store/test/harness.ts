@@ -76,12 +76,16 @@ export class TablePd implements PdPort {
   }
 }
 
+const DISK = { capacity: 1_000, used: 0 };
+
 export interface Member {
   readonly id: number;
   readonly engine: Engine;
   store: Store;
   disconnect: () => void;
   fatal: Error | undefined;
+  /** Of a disk of 1,000 bytes; undefined when nobody knows. */
+  availableBytes?: number;
   pause: Pause;
 }
 
@@ -150,6 +154,8 @@ export class Stores {
       },
       {
         engine,
+        capacity: () =>
+          member.availableBytes === undefined ? undefined : { ...DISK, available: member.availableBytes },
         network: this.links.network(this.network, addressOf(id)),
         pd: this.pd,
         onFatal: (error) => {
