@@ -1,0 +1,274 @@
+/**
+ * The stage of a script: a small cluster under the invariants' eyes, its time, its network, its processes and disks. It
+ * begins with one region whose peers are on the first stores; store 1 leads it. PD arranges nothing of its own accord,
+ * unless asked to.
+ */
+import type { RaftwerkError } from "../../base/index.js";
+import { raft_serverpb, tikvpb } from "../../proto/index.js";
+import type { RpcStatus } from "../../proto/rpc.js";
+import type { StoreConfig } from "../../store/index.js";
+import { Logs } from "../checkers/logs.js";
+import { Peers } from "../checkers/peers.js";
+import { type ClusterShape, QUIET_SHAPE, SimCluster, type SimStore } from "../cluster.js";
+import { type DiskKnobs, type DiskOperation, QUIET_DISK } from "../engine.js";
+import { type Frame, type FrameVerdict, type NetworkKnobs, QUIET_NETWORK } from "../network.js";
+import type { SimNode } from "../node.js";
+import { type Drain, MS, World } from "../world.js";
+import { type Filter, FilterBoard, messages } from "./filter.js";
+
+export interface ScriptOptions {
+  readonly stores?: number;
+  /** Voters of the first region, on stores 1, 2... */
+  readonly replicas?: number;
+  readonly config?: Partial<StoreConfig>;
+  readonly pdConfig?: ClusterShape["pdConfig"];
+  /** PD repairs and balances as in production. */
+  readonly schedules?: boolean;
+  readonly clients?: number;
+  readonly disk?: Partial<DiskKnobs>;
+  readonly network?: Partial<NetworkKnobs>;
+  readonly seed?: number;
+}
+
+export interface CrashOptions {
+  /** The machine lost power: what was not synced may go. */
+  readonly power?: boolean;
+  /** What survives of writes that are not sure. */
+  readonly keeps?: "any" | "none" | "all";
+}
+
+/** Times are short, so that a script need not wait long for them. */
+const SCRIPT_CONFIG: Partial<StoreConfig> = {
+  pdHeartbeatTickMs: 1_000,
+  pdStoreHeartbeatTickMs: 1_000,
+  peerDownMs: 4_000,
+  leaderMissingMs: 4_000,
+};
+
+export class Stage {
+  readonly world: World;
+  readonly cluster: SimCluster;
+  readonly filters: FilterBoard;
+  readonly options: ScriptOptions;
+  /** Frames of any path, asked before the filters. */
+  frames: ((frame: Frame) => FrameVerdict) | undefined;
+  readonly #mischief = new Map<string, number>();
+
+  constructor(options: ScriptOptions, drain: Drain) {
+    this.options = options;
+    this.world = new World(options.seed ?? 1, drain);
+    this.cluster = new SimCluster(this.world, shapeOf(options));
+    Logs.watch(this.cluster);
+    Peers.watch(this.cluster);
+    this.filters = new FilterBoard({
+      world: this.world,
+      numberOf: (node) => this.numberOf(node),
+      inject: (to, raw) => this.inject(to, raw),
+      letGo: () => this.cluster.network.letGo(),
+    });
+    this.cluster.network.filter = (frame) => {
+      const verdict = this.frames?.(frame) ?? "pass";
+      return verdict === "pass" ? this.filters.judge(frame) : verdict;
+    };
+    this.world.mischiefScript = (site) => this.#misbehaves(site);
+  }
+
+  /** All processes serve; the first region is on store 1 alone. */
+  async open(): Promise<void> {
+    await this.cluster.start();
+    const count = this.options.stores ?? 3;
+    for (let number = 2; number <= count; number++) this.cluster.addStore().start();
+    await this.until("all stores serve", () => this.cluster.stores.every(({ store }) => store?.isServing));
+  }
+
+  // ---- time
+
+  async pass(ms: number): Promise<void> {
+    await this.world.run(this.world.nowUs + ms * MS);
+  }
+
+  /** Runs until it is so; fails when it is not within the time. */
+  async until(what: string, isSo: () => boolean | undefined, withinMs = 10_000): Promise<void> {
+    await this.world.run(this.world.nowUs + withinMs * MS, () => isSo() === true);
+    if (isSo() !== true) throw new Error(`not within ${withinMs} virtual ms: ${what}\n${this.lastLines()}`);
+  }
+
+  /** It is so all the time. */
+  async always(what: string, isSo: () => boolean, forMs: number): Promise<void> {
+    let isBroken = false;
+    await this.world.run(this.world.nowUs + forMs * MS, () => {
+      isBroken ||= !isSo();
+      return isBroken;
+    });
+    if (isBroken) throw new Error(`not so any more: ${what}\n${this.lastLines()}`);
+  }
+
+  async settled<T>(promise: Promise<T>, withinMs = 15_000): Promise<T> {
+    let isSettled = false;
+    const watched = promise.finally(() => {
+      isSettled = true;
+    });
+    watched.catch(() => {});
+    await this.until("an operation of the client ends", () => isSettled, withinMs);
+    return watched;
+  }
+
+  lastLines(): string {
+    const lines = this.world.nodes
+      .flatMap((node) => node.lines)
+      .sort((left, right) => left.atUs - right.atUs);
+    return lines
+      .slice(-15)
+      .map(({ atUs, node, text }) => `  ${(atUs / 1e6).toFixed(4)} ${node} ${text}`)
+      .join("\n");
+  }
+
+  // ---- stores
+
+  at(number: number): SimStore {
+    const store = this.cluster.stores[number - 1];
+    if (store === undefined) throw new Error(`there is no store ${number}`);
+    return store;
+  }
+
+  numberOf(node: SimNode): number {
+    return this.cluster.stores.findIndex((store) => store.node === node) + 1;
+  }
+
+  /** PD's id of the store. */
+  storeId(number: number): number {
+    return this.running(number).id;
+  }
+
+  running(number: number): NonNullable<SimStore["store"]> {
+    const { store } = this.at(number);
+    if (store === undefined) throw new Error(`store ${number} does not run`);
+    return store;
+  }
+
+  crash(number: number, { power = false, keeps = "any" }: CrashOptions = {}): void {
+    const victim = this.at(number);
+    victim.isHeldDown = true;
+    victim.disk.crashKeeps = keeps;
+    this.cluster.crash(victim, power);
+    victim.disk.crashKeeps = "any";
+    victim.disk.holdsFrom = undefined;
+  }
+
+  async restart(number: number): Promise<void> {
+    const victim = this.at(number);
+    victim.isHeldDown = false;
+    this.cluster.restart(victim);
+    await this.until(`store ${number} serves again`, () => victim.store?.isServing);
+  }
+
+  /** The process stands still; its clock does not. */
+  pause(number: number): void {
+    this.at(number).node.pause();
+  }
+  resume(number: number): void {
+    this.at(number).node.resume();
+  }
+
+  // ---- disks
+
+  /** No write that this is true of, and none behind it, is done before `release`. */
+  holdWrites(number: number, from: (operations: readonly DiskOperation[]) => boolean = () => true): void {
+    this.at(number).disk.holdsFrom = from;
+  }
+  releaseWrites(number: number): void {
+    this.at(number).disk.release();
+  }
+  failDisk(number: number, error: RaftwerkError): void {
+    this.at(number).disk.failure = error;
+  }
+
+  // ---- network
+
+  filter(filter: Filter): Filter {
+    return this.filters.add(filter);
+  }
+  unfilter(filter: Filter): void {
+    this.filters.remove(filter);
+  }
+  release(filter: Filter): void {
+    this.filters.release(filter);
+  }
+  /** Everything passes again. */
+  heal(): void {
+    this.frames = undefined;
+    this.filters.clear();
+    this.cluster.network.healAll();
+  }
+
+  /** All Raft messages between the two sides are lost. Clients and PD reach both. */
+  partition(left: readonly number[], right: readonly number[]): Filter {
+    return this.filter(messages().between(left, right).drop());
+  }
+  /** All Raft messages from and to the store are lost. */
+  isolate(number: number): Filter {
+    const others = this.cluster.stores.map((_, i) => i + 1).filter((other) => other !== number);
+    return this.partition([number], others);
+  }
+  /** Nothing passes between the store and anybody, PD and clients included. */
+  cutOff(number: number): void {
+    const { node } = this.at(number);
+    for (const other of this.world.nodes) {
+      this.cluster.network.block(node, other);
+      this.cluster.network.block(other, node);
+    }
+  }
+
+  /** A Raft message arrives at the store's door. */
+  inject(to: number, raw: raft_serverpb.RaftMessage): void {
+    const { node, store } = this.at(to);
+    if (!node.isUp) return;
+    const bytes = tikvpb.BatchRaftMessage.encode({ msgs: [raw] }).finish();
+    node.after(0, "inject", () => {
+      const listener = store?.batchRaftHandler({
+        metadata: {},
+        peer: "script",
+        pendingBytes: 0,
+        send() {},
+        end(_status?: RpcStatus) {},
+      });
+      listener?.onMessage(tikvpb.BatchRaftMessage.decode(bytes));
+    });
+  }
+
+  /** A site of mischief in the code misbehaves, so many times. */
+  misbehave(site: string, times = 1): void {
+    this.#mischief.set(site, times);
+  }
+  behave(): void {
+    this.#mischief.clear();
+  }
+
+  #misbehaves(site: string): boolean {
+    const left = this.#mischief.get(site) ?? 0;
+    if (left <= 0) return false;
+    this.#mischief.set(site, left - 1);
+    return true;
+  }
+}
+
+function shapeOf(options: ScriptOptions): ClusterShape {
+  const replicas = options.replicas ?? Math.min(3, options.stores ?? 3);
+  return {
+    ...QUIET_SHAPE,
+    stores: 1,
+    replicas: 1,
+    clients: options.clients ?? 1,
+    storeConfig: { ...SCRIPT_CONFIG, ...options.config },
+    pdConfig: {
+      schedule: {
+        "halt-scheduling": options.schedules !== true,
+        "patrol-region-interval": "100ms",
+        ...options.pdConfig?.schedule,
+      },
+      replication: { "max-replicas": replicas, ...options.pdConfig?.replication },
+    },
+    network: { ...QUIET_NETWORK, ...options.network },
+    disk: { ...QUIET_DISK, ...options.disk },
+  };
+}

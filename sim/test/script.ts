@@ -1,0 +1,9 @@
+/** Scripts in Node: `const s = await script({ stores: 4 })`. */
+import { Script } from "../scripts/script.js";
+import type { ScriptOptions } from "../scripts/stage.js";
+import { drain } from "./worker.js";
+
+export { messages, region } from "../scripts/filter.js";
+export type { Script } from "../scripts/script.js";
+
+export const script = (options: ScriptOptions = {}): Promise<Script> => Script.start(options, drain);
