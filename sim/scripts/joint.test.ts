@@ -192,6 +192,7 @@ describe("a joint configuration", () => {
       await s.removePeer(2);
       await s.removePeer(3);
       await s.mustSettle(3);
+      expect(s.valueOn(5, "k")).toBe("2");
     },
   );
 });

@@ -79,6 +79,7 @@ describe("three stores", () => {
     await writeAll(s, "v");
     await readAll(s, "v");
     await s.mustSettle();
+    for (const store of [1, 2, 3]) expect(s.valueOn(store, "k11")).toBe("k11 v");
   });
 
   it("serve over links that lose every fifth message [test_multi_node_drop_packet]", async () => {
@@ -87,6 +88,7 @@ describe("three stores", () => {
     await readAll(s, "v");
     s.cluster.network.knobs.raftDropPerMillion = 0;
     await s.mustSettle();
+    for (const store of [1, 2, 3]) expect(s.valueOn(store, "k11")).toBe("k11 v");
   });
 
   it("go on without a leader that crashed, which catches up when it is back [test_multi_node_leader_crash]", async () => {

@@ -21,8 +21,12 @@ import { type ScriptOptions, Stage } from "./stage.js";
 /** An answer that comes later, or never. */
 export class Pending<T> {
   answer: T | undefined;
+
   get isDone(): boolean {
     return this.answer !== undefined;
+  }
+  settle(answer: T): void {
+    this.answer = answer;
   }
 }
 
@@ -178,7 +182,7 @@ export class Script extends Stage {
     const peer = this.leaderPeer(region);
     const pending = new Pending<Outcome>();
     peer.admin(peer.region.epoch, command, (error) => {
-      pending.answer = { error };
+      pending.settle({ error });
     });
     return pending;
   }
@@ -263,7 +267,7 @@ export class Script extends Stage {
     const peer = this.leaderPeer(region);
     const pending = new Pending<Outcome>();
     store.splits.splitAt(peer, peer.region.epoch, keys.map(utf8), (error) => {
-      pending.answer = { error };
+      pending.settle({ error });
     });
     return pending;
   }
@@ -335,7 +339,7 @@ export class Script extends Stage {
     const { node, store: running } = this.at(store);
     node.after(0, "command", () => {
       const reply = (response: RawResponse<N>): void => {
-        pending.answer = response;
+        pending.settle(response);
       };
       running?.raw[name](full as never, reply as never);
     });
@@ -394,7 +398,7 @@ export class Script extends Stage {
     const body = utf8(JSON.stringify({ name, region_id: region, ...fields }));
     const request = { method: "POST", path: "/pd/api/v1/operators", query: {}, headers: {}, body };
     this.pd.handleHttp(request, (status, answer) => {
-      pending.answer = { status, text: JSON.stringify(answer) ?? "" };
+      pending.settle({ status, text: JSON.stringify(answer) ?? "" });
     });
     return this.answerTo(pending);
   }

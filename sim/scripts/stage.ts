@@ -4,7 +4,7 @@
  * unless asked to.
  */
 import type { RaftwerkError } from "../../base/index.js";
-import { raft_serverpb, tikvpb } from "../../proto/index.js";
+import { type raft_serverpb, tikvpb } from "../../proto/index.js";
 import type { RpcStatus } from "../../proto/rpc.js";
 import type { StoreConfig } from "../../store/index.js";
 import { Logs } from "../checkers/logs.js";
@@ -225,7 +225,8 @@ export class Stage {
     if (!node.isUp) return;
     const bytes = tikvpb.BatchRaftMessage.encode({ msgs: [raw] }).finish();
     node.after(0, "inject", () => {
-      const listener = store?.batchRaftHandler({
+      const door = store?.methods().find(({ definition }) => definition.path.endsWith("/BatchRaft"));
+      const listener = door?.handler({
         metadata: {},
         peer: "script",
         pendingBytes: 0,
