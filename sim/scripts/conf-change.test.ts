@@ -1,4 +1,4 @@
-/** Peers that come and go, one at a time: by hand, by PD, across partitions and crashes. Names in brackets are TiKV's. */
+/** Peers that come and go, one at a time: by hand, by PD, across partitions and crashes. */
 import { describe, expect, it } from "vitest";
 import { logIndex } from "../../base/index.js";
 import { messages, region, type Script, script } from "../test/script.js";

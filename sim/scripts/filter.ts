@@ -1,6 +1,7 @@
 /**
- * Filters over Raft messages between stores, as TiKV's test cluster has them: `region(2).type("append").from(1).to(2)
- * .drop().times(4)`. Stores are named by their number, 1 for the first. The first filter that matches a message decides.
+ * Filters over Raft messages between stores, as TiKV's test cluster has them:
+ * `region(2).type("append").from(1).to(2).drop().times(4)`. Stores are named by their number, 1 for the first. The
+ * first filter that matches a message decides.
  */
 import { raft_serverpb, tikvpb } from "../../proto/index.js";
 import type { Frame, FrameVerdict } from "../network.js";

@@ -286,7 +286,7 @@ export class Script extends Stage {
     return born;
   }
 
-  /** A split command of the script's own, with ids it chooses: for `rightDerive: false`, or to be proposed and not awaited. */
+  /** A split command with ids that the script chooses; also with `rightDerive: false`. */
   splitCommand(key: string, region = this.first, rightDerive = true): AdminCommand & { kind: "split" } {
     const newPeerIds = this.region(region).peers.map(() => peerId(this.newId()));
     const newRegionId = regionId(this.newId());

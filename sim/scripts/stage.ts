@@ -3,10 +3,12 @@
  * begins with one region whose peers are on the first stores; store 1 leads it. PD arranges nothing of its own accord,
  * unless asked to.
  */
-import type { RaftwerkError } from "../../base/index.js";
+import type { Engine, RaftwerkError } from "../../base/index.js";
 import { type raft_serverpb, tikvpb } from "../../proto/index.js";
 import type { RpcStatus } from "../../proto/rpc.js";
+import { readIdent } from "../../store/bootstrap.js";
 import type { StoreConfig } from "../../store/index.js";
+import { clusterMetadata } from "../../store/raft-streams.js";
 import { Logs } from "../checkers/logs.js";
 import { Peers } from "../checkers/peers.js";
 import { type ClusterShape, QUIET_SHAPE, SimCluster, type SimStore } from "../cluster.js";
@@ -221,13 +223,14 @@ export class Stage {
 
   /** A Raft message arrives at the store's door. */
   inject(to: number, raw: raft_serverpb.RaftMessage): void {
-    const { node, store } = this.at(to);
+    const { node, store, disk } = this.at(to);
     if (!node.isUp) return;
     const bytes = tikvpb.BatchRaftMessage.encode({ msgs: [raw] }).finish();
+    const clusterId = readIdent(disk.memory as Engine)?.clusterId ?? 0n;
     node.after(0, "inject", () => {
       const door = store?.methods().find(({ definition }) => definition.path.endsWith("/BatchRaft"));
       const listener = door?.handler({
-        metadata: {},
+        metadata: clusterMetadata(clusterId),
         peer: "script",
         pendingBytes: 0,
         send() {},
