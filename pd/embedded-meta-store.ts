@@ -131,7 +131,15 @@ export class EmbeddedMetaStore implements MetaStore {
     this.#enqueue(
       () => {
         const succeeded = transaction.compares.every((compare) => this.#holds(compare));
-        this.#apply(succeeded ? transaction.onSuccess : (transaction.onFailure ?? []));
+        const operations = succeeded ? transaction.onSuccess : (transaction.onFailure ?? []);
+        const gone = operations.find((operation) => this.#leaseIsGone(operation));
+        if (gone !== undefined) {
+          const refused = new RaftwerkError("invalidArgument", "the lease of a put is gone", {
+            retry: "never",
+          });
+          return () => callback(refused, { succeeded: false, revision: this.#revision, entries: [] });
+        }
+        this.#apply(operations);
         const entries = (transaction.reads ?? []).map((key) => this.#read(key));
         const result = { succeeded, revision: this.#revision, entries };
         return () => callback(undefined, result);
@@ -303,6 +311,11 @@ export class EmbeddedMetaStore implements MetaStore {
     if (this.#overlay.has(name)) return this.#overlay.get(name);
     const row = this.#engine.get(SPACE, concatBytes(ENTRY_PREFIX, key));
     return row === undefined ? undefined : decodeEntry(copyBytes(key), row);
+  }
+
+  #leaseIsGone(operation: MetaOperation): boolean {
+    const leaseId = operation.kind === "put" ? (operation.leaseId ?? 0) : 0;
+    return leaseId !== 0 && !this.#leases.has(leaseId);
   }
 
   #holds(compare: MetaCompare): boolean {

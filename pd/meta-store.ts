@@ -6,7 +6,10 @@
  * - Each transaction that changes something gets the next revision; a `put` or `delete` is a transaction of one.
  * - A callback without error means durable (synced) and visible to every later call.
  * - Calls of one caller take effect in the order they were made.
- * - An error means unknown: the change may have happened. Callers must read before they go on.
+ * - A transaction names each key at most once in a branch; a put with a lease that is gone is refused as a whole.
+ * - An error with the retry class `unknown` means that the change may have happened, or may still happen later: who
+ *   goes
+ *   on must read first and fence (`Leadership.guard`).
  * - Values handed out and taken in may be kept by either side and are never changed.
  */
 import { utf8 } from "../base/index.js";
@@ -72,7 +75,8 @@ export type MetaEvent =
       readonly kind: "delete";
       readonly key: Uint8Array;
       readonly revision: number;
-      readonly previous: MetaEntry;
+      /** Undefined when the store no longer has it. */
+      readonly previous: MetaEntry | undefined;
     };
 
 export interface MetaWatch {
@@ -99,7 +103,10 @@ export interface MetaStore {
   /** Answers the time to live in seconds; 0 when the lease is gone. */
   keepAliveLease(leaseId: number, callback: MetaCallback<number>): void;
   revokeLease(leaseId: number, callback: MetaCallback<void>): void;
-  /** Changes in [start, end) from `fromRevision` on; 0 means from now. */
+  /**
+   * Changes in [start, end) from `fromRevision` on; 0 means from now: of everything this caller does after the call
+   * nothing is missed, of what it saw finished before nothing is told.
+   */
   watch(
     start: Uint8Array,
     end: Uint8Array | undefined,

@@ -1,0 +1,315 @@
+/**
+ * PD's meta store on a real etcd. Writes go one at a time and reads wait for the writes before them, so that calls of
+ * this process take effect in the order they were made, as the contract says. A write whose answer is lost ends
+ * with the retry class `unknown`; lease renewals ask a second node when the first is slow, because a lease does not
+ * wait.
+ */
+import { randomInt } from "node:crypto";
+import type { IRangeRequest, IRequestOp, IResponseOp, ITxnRequest } from "etcd3";
+import type { Env } from "../base/index.js";
+import { RaftwerkError } from "../base/index.js";
+import type {
+  MetaCallback,
+  MetaCompare,
+  MetaEntry,
+  MetaOperation,
+  MetaRange,
+  MetaRangeResult,
+  MetaStore,
+  MetaTransaction,
+  MetaTransactionResult,
+  MetaWatch,
+  MetaWatchListener,
+} from "../pd/index.js";
+import { EtcdClient, type EtcdNode, type EtcdOptions } from "./etcd-client.js";
+import { entryOf } from "./etcd-rows.js";
+import { EtcdWatch } from "./etcd-watch.js";
+
+const ALL_FOLLOWING = Buffer.from([0]);
+const KEEP_ALIVE_HEDGE_MS = 250;
+const KEEP_ALIVE_TIMEOUT_MS = 1_000;
+const LEASE_ID_MAX = 2 ** 47;
+
+interface Task {
+  readonly kind: "read" | "write";
+  readonly run: () => Promise<void>;
+}
+
+export class EtcdMetaStore implements MetaStore {
+  readonly #env: Env;
+  readonly #etcd: EtcdClient;
+  readonly #tasks: Task[] = [];
+  #reading = 0;
+  #writing = false;
+  /** The newest revision any answer told. */
+  #revision = 0;
+  readonly #watches = new Set<EtcdWatch>();
+
+  constructor(env: Env, options: EtcdOptions) {
+    this.#env = env;
+    this.#etcd = new EtcdClient(env, options);
+  }
+
+  get(key: Uint8Array, callback: MetaCallback<MetaEntry | undefined>): void {
+    this.#read(
+      async () => {
+        const answer = await this.#etcd.read(({ kv }, options) =>
+          kv.range({ key: Buffer.from(key) }, options),
+        );
+        this.#saw(answer.header.revision);
+        const [found] = answer.kvs;
+        return found === undefined ? undefined : entryOf(found);
+      },
+      undefined,
+      callback,
+    );
+  }
+
+  range(range: MetaRange, callback: MetaCallback<MetaRangeResult>): void {
+    const request: IRangeRequest = {
+      key: range.start.length === 0 ? ALL_FOLLOWING : Buffer.from(range.start),
+      range_end: range.end === undefined ? ALL_FOLLOWING : Buffer.from(range.end),
+      limit: range.limit,
+      sort_target: "Key",
+      sort_order: range.reverse === true ? "Descend" : "Ascend",
+      keys_only: range.keysOnly === true,
+    };
+    const empty: MetaRangeResult = { entries: [], more: false, revision: this.#revision };
+    this.#read(
+      async () => {
+        const answer = await this.#etcd.read(({ kv }, options) => kv.range(request, options));
+        this.#saw(answer.header.revision);
+        return {
+          entries: answer.kvs.map(entryOf),
+          more: answer.more,
+          revision: Number(answer.header.revision),
+        };
+      },
+      empty,
+      callback,
+    );
+  }
+
+  put(key: Uint8Array, value: Uint8Array, callback: MetaCallback<number>): void {
+    this.transact({ compares: [], onSuccess: [{ kind: "put", key, value }] }, (error, result) =>
+      callback(error, result.revision),
+    );
+  }
+
+  delete(key: Uint8Array, callback: MetaCallback<number>): void {
+    this.transact({ compares: [], onSuccess: [{ kind: "delete", key }] }, (error, result) =>
+      callback(error, result.revision),
+    );
+  }
+
+  transact(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void {
+    const reads: IRequestOp[] = (transaction.reads ?? []).map((key) => ({
+      request_range: { key: Buffer.from(key) },
+    }));
+    const request: ITxnRequest = {
+      compare: transaction.compares.map(compareOf),
+      success: [...transaction.onSuccess.map(operationOf), ...reads],
+      failure: [...(transaction.onFailure ?? []).map(operationOf), ...reads],
+    };
+    const failed: MetaTransactionResult = { succeeded: false, revision: 0, entries: [] };
+    this.#write(
+      async () => {
+        const answer = await this.#etcd.write(({ kv }, options) => kv.txn(request, options));
+        this.#saw(answer.header.revision);
+        const read = reads.length === 0 ? [] : answer.responses.slice(-reads.length);
+        const result: MetaTransactionResult = {
+          succeeded: answer.succeeded,
+          revision: Number(answer.header.revision),
+          entries: read.map(readEntry),
+        };
+        return result;
+      },
+      failed,
+      callback,
+    );
+  }
+
+  grantLease(timeToLiveSeconds: number, callback: MetaCallback<number>): void {
+    // The id is ours to choose: etcd's own are beyond what a number holds.
+    const leaseId = randomInt(1, LEASE_ID_MAX);
+    settle(
+      this.#etcd.write(({ leaseClient }, options) =>
+        leaseClient.leaseGrant({ TTL: timeToLiveSeconds, ID: leaseId }, options),
+      ),
+      (error, answer) => callback(error, answer === undefined ? 0 : Number(answer.ID)),
+    );
+  }
+
+  /** Asks the current node and, while nobody has answered, one more every quarter of a second. */
+  keepAliveLease(leaseId: number, callback: MetaCallback<number>): void {
+    const { nodes, current } = this.#etcd;
+    const order = [current, ...nodes.filter((node) => node !== current)];
+    let answered = false;
+    let failures = 0;
+    const done = (error: Error | undefined, seconds: number): void => {
+      if (answered) return;
+      answered = true;
+      callback(error, seconds);
+    };
+    const ask = (at: number): void => {
+      const node = order[at];
+      if (node === undefined || answered || this.#etcd.isClosed) return;
+      let hedged = false;
+      const next = (): void => {
+        if (hedged) return;
+        hedged = true;
+        ask(at + 1);
+      };
+      this.#env.timers.set(KEEP_ALIVE_HEDGE_MS, next);
+      this.#keepAliveOn(node, leaseId).then(
+        (seconds) => done(undefined, seconds),
+        (error: Error) => {
+          failures += 1;
+          if (failures === order.length) {
+            done(
+              new RaftwerkError("pdUnavailable", `no etcd node renewed the lease: ${error.message}`, {
+                retry: "safe",
+                cause: error,
+              }),
+              0,
+            );
+          }
+          next();
+        },
+      );
+    };
+    ask(0);
+  }
+
+  revokeLease(leaseId: number, callback: MetaCallback<void>): void {
+    settle(
+      this.#etcd.read(({ leaseClient }, options) => leaseClient.leaseRevoke({ ID: leaseId }, options)),
+      (error) => {
+        // Gone already: what was asked for holds.
+        const gone = error !== undefined && /lease not found/.test(error.message);
+        callback(gone ? undefined : error);
+      },
+    );
+  }
+
+  watch(
+    start: Uint8Array,
+    end: Uint8Array | undefined,
+    fromRevision: number,
+    listener: MetaWatchListener,
+  ): MetaWatch {
+    const from = fromRevision > 0 ? fromRevision : this.#revision === 0 ? 0 : this.#revision + 1;
+    const watch = new EtcdWatch(this.#env, this.#etcd, start, end ?? ALL_FOLLOWING, from, listener);
+    this.#watches.add(watch);
+    return {
+      cancel: () => {
+        watch.cancel();
+        this.#watches.delete(watch);
+      },
+    };
+  }
+
+  close(callback: (error: Error | undefined) => void): void {
+    for (const watch of this.#watches) watch.cancel();
+    this.#watches.clear();
+    this.#etcd.close();
+    callback(undefined);
+  }
+
+  async #keepAliveOn(node: EtcdNode, leaseId: number): Promise<number> {
+    const stream = await node.client.leaseClient.leaseKeepAlive({
+      deadline: Date.now() + KEEP_ALIVE_TIMEOUT_MS,
+    });
+    return new Promise<number>((resolve, reject) => {
+      stream.on("data", (answer) => {
+        resolve(Number(answer.TTL));
+        stream.end();
+      });
+      stream.on("error", reject);
+      stream.on("end", () => reject(new Error(`${node.url} ended the renewal`)));
+      stream.write({ ID: leaseId });
+    });
+  }
+
+  #saw(revision: string): void {
+    this.#revision = Math.max(this.#revision, Number(revision));
+  }
+
+  #read<T>(run: () => Promise<T>, otherwise: T, callback: MetaCallback<T>): void {
+    this.#enqueue("read", run, otherwise, callback);
+  }
+
+  #write<T>(run: () => Promise<T>, otherwise: T, callback: MetaCallback<T>): void {
+    this.#enqueue("write", run, otherwise, callback);
+  }
+
+  #enqueue<T>(kind: Task["kind"], run: () => Promise<T>, otherwise: T, callback: MetaCallback<T>): void {
+    if (this.#etcd.isClosed) {
+      const closed = new RaftwerkError("closed", "the connection to etcd is closed", { retry: "never" });
+      this.#env.timers.nextTurn(() => callback(closed, otherwise));
+      return;
+    }
+    this.#tasks.push({
+      kind,
+      run: () =>
+        new Promise<void>((resolve) =>
+          settle(run(), (error, result) => {
+            resolve();
+            callback(error, error === undefined ? (result as T) : otherwise);
+          }),
+        ),
+    });
+    this.#pump();
+  }
+
+  #pump(): void {
+    for (;;) {
+      const task = this.#tasks[0];
+      if (task === undefined || this.#writing || (task.kind === "write" && this.#reading > 0)) return;
+      this.#tasks.shift();
+      if (task.kind === "write") this.#writing = true;
+      else this.#reading += 1;
+      void task.run().then(() => {
+        if (task.kind === "write") this.#writing = false;
+        else this.#reading -= 1;
+        this.#pump();
+      });
+    }
+  }
+}
+
+/** The callback outside of the promise: what it throws must end the process, not vanish. */
+function settle<T>(
+  promise: Promise<T>,
+  callback: (error: Error | undefined, result: T | undefined) => void,
+): void {
+  promise.then(
+    (result) => setImmediate(callback, undefined, result),
+    (error: unknown) =>
+      setImmediate(callback, error instanceof Error ? error : new Error(String(error)), undefined),
+  );
+}
+
+function readEntry(response: IResponseOp): MetaEntry | undefined {
+  const [row] = response.response_range?.kvs ?? [];
+  return row === undefined ? undefined : entryOf(row);
+}
+
+function compareOf(compare: MetaCompare): NonNullable<ITxnRequest["compare"]>[number] {
+  const key = Buffer.from(compare.key);
+  switch (compare.kind) {
+    case "value":
+      return { result: "Equal", target: "Value", key, value: Buffer.from(compare.equals) };
+    case "createRevision":
+      return { result: "Equal", target: "Create", key, create_revision: compare.equals };
+    case "modRevision":
+      return { result: "Equal", target: "Mod", key, mod_revision: compare.equals };
+  }
+}
+
+function operationOf(operation: MetaOperation): IRequestOp {
+  const key = Buffer.from(operation.key);
+  if (operation.kind === "delete") return { request_delete_range: { key } };
+  const put = { key, value: Buffer.from(operation.value) };
+  return { request_put: operation.leaseId === undefined ? put : { ...put, lease: operation.leaseId } };
+}
