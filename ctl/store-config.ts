@@ -7,9 +7,10 @@ import { DEFAULT_STORE_CONFIG, type StoreConfig, validateStoreConfig } from "../
 import { checkConfig, readTomlFile } from "./config-file.js";
 import { durationMs, durationText, sizeBytes, sizeText } from "./units.js";
 
-type NumberKey = {
-  [K in keyof StoreConfig]: StoreConfig[K] extends number ? K : never;
-}[keyof StoreConfig];
+type NumberKey = Exclude<
+  { [K in keyof StoreConfig]: StoreConfig[K] extends number ? K : never }[keyof StoreConfig],
+  "apiVersion"
+>;
 type Unit = "duration" | "size" | "count";
 
 /** TiKV's section and key, ours, and the unit. */
@@ -31,6 +32,7 @@ const ITEMS: readonly (readonly [section: string, key: string, ours: NumberKey, 
   ["raftstore", "pd-store-heartbeat-tick-interval", "pdStoreHeartbeatTickMs", "duration"],
   ["raftstore", "max-peer-down-duration", "peerDownMs", "duration"],
   ["raftstore", "max-leader-missing-duration", "leaderMissingMs", "duration"],
+  ["storage", "ttl-check-poll-interval", "ttlCheckTickMs", "duration"],
   ["storage", "reserve-space", "reserveSpaceBytes", "size"],
   ["coprocessor", "region-split-size", "regionSplitBytes", "size"],
   ["coprocessor", "region-max-size", "regionMaxBytes", "size"],
@@ -77,7 +79,8 @@ const SCHEMA = z.strictObject({
     .strictObject({
       "data-dir": text,
       engine: z.enum(["auto", "rocksdb", "leveldb"]).optional(),
-      "api-version": z.literal(1).optional(),
+      "api-version": z.union([z.literal(1), z.literal(2)]).optional(),
+      "enable-ttl": z.boolean().optional(),
       ...itemsOf("storage"),
     })
     .optional(),
@@ -95,6 +98,8 @@ export function loadStoreConfig(path: string | undefined): StoreFileConfig {
     const value = sections[section]?.[key];
     if (value !== undefined) store[ours] = read(`${section}.${key}`, unit, value as string | number);
   }
+  if (file.storage?.["api-version"] === 2) store.apiVersion = 2;
+  store.enableTtl = file.storage?.["enable-ttl"] ?? store.enableTtl;
   validateStoreConfig(store);
   return {
     store,
@@ -119,7 +124,7 @@ function read(name: string, unit: Unit, value: string | number): number {
 /** In TiKV's shape, for `/config` and `--print-config`. */
 export function describeStoreConfig(config: StoreConfig): Record<string, Record<string, unknown>> {
   const sections: Record<string, Record<string, unknown>> = {
-    storage: { "api-version": 1, "enable-ttl": true },
+    storage: { "api-version": config.apiVersion, "enable-ttl": config.enableTtl },
   };
   for (const [section, key, ours, unit] of ITEMS) {
     const value = config[ours];

@@ -16,7 +16,7 @@ import {
   storeId,
   peerId,
 } from "../base/index.js";
-import { metapb, raft_serverpb } from "../proto/index.js";
+import { kvrpcpb, metapb, raft_serverpb } from "../proto/index.js";
 import {
   applyStateKey,
   PREPARE_BOOTSTRAP_KEY,
@@ -37,6 +37,7 @@ import type { PdPort } from "./pd-port.js";
 export interface StoreIdent {
   readonly clusterId: ClusterId;
   readonly storeId: StoreId;
+  readonly apiVersion: kvrpcpb.APIVersion;
 }
 
 type Callback<T> = (error: Error | undefined, result: T | undefined) => void;
@@ -48,11 +49,17 @@ export function readIdent(engine: Engine): StoreIdent | undefined {
   const bytes = engine.get("raft", STORE_IDENT_KEY);
   if (bytes === undefined) return undefined;
   const ident = raft_serverpb.StoreIdent.decode(bytes);
-  return { clusterId: clusterId(ident.clusterId), storeId: storeId(ident.storeId) };
+  const { apiVersion } = ident;
+  return { clusterId: clusterId(ident.clusterId), storeId: storeId(ident.storeId), apiVersion };
 }
 
 /** Reads the identity, or gets a store id from PD and writes it. Refuses a directory of another cluster. */
-export function ensureIdent(engine: Engine, pd: PdPort, callback: Callback<StoreIdent>): void {
+export function ensureIdent(
+  engine: Engine,
+  pd: PdPort,
+  apiVersion: kvrpcpb.APIVersion,
+  callback: Callback<StoreIdent>,
+): void {
   const known = readIdent(engine);
   if (known !== undefined) {
     if (known.clusterId !== pd.clusterId) {
@@ -61,7 +68,7 @@ export function ensureIdent(engine: Engine, pd: PdPort, callback: Callback<Store
         `cluster ${pd.clusterId}: give --pd of the right cluster, or an empty --data-dir`;
       return callback(new RaftwerkError("clusterIdMismatch", text, { retry: "never" }), undefined);
     }
-    return callback(undefined, known);
+    return ensureApiVersion(engine, known, apiVersion, callback);
   }
   engine.scan("default", { start: EMPTY_BYTES, end: undefined, limit: 1 }, (error, result) => {
     if (error !== undefined) return callback(error, undefined);
@@ -71,17 +78,37 @@ export function ensureIdent(engine: Engine, pd: PdPort, callback: Callback<Store
     }
     pd.allocId((failed, id) => {
       if (failed !== undefined || id === undefined) return callback(failed, undefined);
-      const ident: StoreIdent = { clusterId: clusterId(pd.clusterId), storeId: storeId(id) };
-      const batch = engine.batch();
-      const bytes = raft_serverpb.StoreIdent.encode({
-        clusterId: ident.clusterId,
-        storeId: ident.storeId,
-      }).finish();
-      batch.put("raft", STORE_IDENT_KEY, bytes);
-      engine.write(batch, { sync: true }, (writeError) =>
-        callback(writeError, writeError ? undefined : ident),
-      );
+      const ident = { clusterId: clusterId(pd.clusterId), storeId: storeId(id), apiVersion };
+      writeIdent(engine, ident, callback);
     });
+  });
+}
+
+function writeIdent(engine: Engine, ident: StoreIdent, callback: Callback<StoreIdent>): void {
+  const batch = engine.batch();
+  batch.put("raft", STORE_IDENT_KEY, raft_serverpb.StoreIdent.encode(ident).finish());
+  engine.write(batch, { sync: true }, (error) => callback(error, error ? undefined : ident));
+}
+
+/** Keys mean different things to versions 1 and 2: only a store without data may change from one to the other. */
+function ensureApiVersion(
+  engine: Engine,
+  known: StoreIdent,
+  apiVersion: kvrpcpb.APIVersion,
+  callback: Callback<StoreIdent>,
+): void {
+  const { V2 } = kvrpcpb.APIVersion;
+  if (known.apiVersion === apiVersion) return callback(undefined, known);
+  const ident = { ...known, apiVersion };
+  if (known.apiVersion !== V2 && apiVersion !== V2) return writeIdent(engine, ident, callback);
+  engine.scan("default", { start: EMPTY_BYTES, end: undefined, limit: 1 }, (error, result) => {
+    if (error !== undefined) return callback(error, undefined);
+    if (result.rows.length === 0) return writeIdent(engine, ident, callback);
+    const [was, is] = [known.apiVersion, apiVersion].map((version) => (version === V2 ? 2 : 1));
+    const text =
+      `this data directory holds keys of storage.api-version ${was}, and the configuration says ${is}: ` +
+      "set it back, or give an empty --data-dir";
+    callback(new RaftwerkError("invalidConfig", text, { retry: "never" }), undefined);
   });
 }
 

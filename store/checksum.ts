@@ -4,7 +4,6 @@
  */
 import { EMPTY_BYTES } from "../base/index.js";
 import type { kvrpcpb } from "../proto/index.js";
-import { wrongApiVersion } from "./api-version.js";
 import type { RawCommands } from "./raw-commands.js";
 
 const POLYNOMIAL = 0xc96c5795d7870f42n;
@@ -28,9 +27,9 @@ export function rawChecksum(
   request: kvrpcpb.IRawChecksumRequest,
   reply: (response: kvrpcpb.IRawChecksumResponse) => void,
 ): void {
-  const refused = wrongApiVersion(request.context, "raw_checksum");
-  if (refused !== undefined) return reply({ error: refused });
   const ranges = request.ranges ?? [];
+  const refused = raw.mode.refuseRanges(request.context, "raw_checksum", ranges);
+  if (refused !== undefined) return reply({ error: refused });
   let checksum = 0n;
   let totalKvs = 0;
   let totalBytes = 0;

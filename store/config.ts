@@ -1,11 +1,18 @@
 /** Numbers that govern a store beyond its peers, with units. */
+import { RaftwerkError } from "../base/index.js";
 import { DEFAULT_REGION_CONFIG, type RegionConfig, validateRegionConfig } from "../region/config.js";
 
 export interface StoreConfig extends RegionConfig {
+  /** 1: keys are the user's. 2: keys carry a mode and a keyspace. (see ApiMode) */
+  readonly apiVersion: 1 | 2;
+  /** Whether values may have times to live; always so with version 2. */
+  readonly enableTtl: boolean;
   /** A region that grows beyond `regionMaxBytes` is split at multiples of `regionSplitBytes`. */
   readonly regionSplitBytes: number;
   readonly regionMaxBytes: number;
   readonly splitCheckTickMs: number;
+  /** Expired values are looked for this often, and deleted. 0: never. */
+  readonly ttlCheckTickMs: number;
   readonly logGcTickMs: number;
   /** Leaders report to PD at least this often; changes are reported at once. */
   readonly pdHeartbeatTickMs: number;
@@ -41,9 +48,12 @@ export interface StoreConfig extends RegionConfig {
 
 export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
   ...DEFAULT_REGION_CONFIG,
+  apiVersion: 1,
+  enableTtl: true,
   regionSplitBytes: 96 << 20,
   regionMaxBytes: 144 << 20,
   splitCheckTickMs: 2_000,
+  ttlCheckTickMs: 3_600_000,
   logGcTickMs: 1_000,
   pdHeartbeatTickMs: 10_000,
   pdStoreHeartbeatTickMs: 3_000,
@@ -67,4 +77,8 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
 
 export function validateStoreConfig(config: StoreConfig): void {
   validateRegionConfig(config);
+  if (config.apiVersion === 2 && !config.enableTtl) {
+    const text = "storage.enable-ttl must be true with storage.api-version = 2";
+    throw new RaftwerkError("invalidConfig", text, { retry: "never" });
+  }
 }

@@ -112,9 +112,11 @@ describe("a key", () => {
     expect(stores.put("b", "v").regionError).toBeUndefined();
   });
 
-  test("that is empty cannot be written; one beyond the limit neither", () => {
+  test("that is empty is a key like others in the first region, as in TiKV; one beyond the limit is none", () => {
     const stores = Stores.led(1, { keyBytesMax: 100 });
-    expect(stores.put("", "v").error).toContain("empty key");
+    expect(stores.put("", "v")).toEqual({});
+    expect(stores.get("")).toBe("v");
+    expect(scan(stores, { from: "", to: "", limit: 9 })).toEqual(["=v"]);
     expect(stores.put("k".repeat(101), "v").error).toContain("longer than 100");
     expect(stores.put("k".repeat(100), "v")).toEqual({});
     expect(stores.get("")).toBeUndefined();

@@ -11,7 +11,7 @@ import { dataKey } from "../region/keys.js";
 import type { Peer } from "../region/peer.js";
 import { expiryOf, liveValue, rawTrailer } from "../region/raw-value.js";
 import { containsKey, type Region } from "../region/region.js";
-import { wrongApiVersion, wrongApiVersionPairs } from "./api-version.js";
+import { type ApiMode, pairsOf } from "./api-mode.js";
 import type { Admission } from "./admission.js";
 import type { StoreConfig } from "./config.js";
 import type { CommandContext } from "./context.js";
@@ -27,6 +27,7 @@ export class RawCommands {
   readonly #scanner: RawScanner;
   readonly #config: StoreConfig;
   readonly #admission: Admission;
+  readonly mode: ApiMode;
   readonly #wallMs: () => number;
 
   constructor(
@@ -34,6 +35,7 @@ export class RawCommands {
     reads: ReadBatcher,
     config: StoreConfig,
     admission: Admission,
+    mode: ApiMode,
     wallMs: () => number,
     nextTurn: (run: () => void) => void,
   ) {
@@ -41,14 +43,15 @@ export class RawCommands {
     this.#reads = reads;
     this.#config = config;
     this.#admission = admission;
+    this.mode = mode;
     this.#wallMs = wallMs;
-    this.#scanner = new RawScanner(reads, config, admission, () => this.#nowSeconds(), nextTurn);
+    this.#scanner = new RawScanner(reads, config, admission, mode, () => this.#nowSeconds(), nextTurn);
   }
 
   get(request: kvrpcpb.IRawGetRequest, reply: Reply<kvrpcpb.IRawGetResponse>): void {
-    const refused = wrongApiVersion(request.context, "raw_get");
+    const refused = this.mode.refuseKey(request.context, "raw_get", request.key);
     if (refused !== undefined) return reply({ error: refused });
-    const key = request.key ?? EMPTY_BYTES;
+    const key = this.mode.encode(request.key ?? EMPTY_BYTES);
     const peer = this.#peerFor(request.context, [key]);
     if (!("peer" in peer)) return reply({ regionError: peer });
     this.#points(request.context, peer.peer, [key], (error, values) => {
@@ -60,9 +63,10 @@ export class RawCommands {
   }
 
   batchGet(request: kvrpcpb.IRawBatchGetRequest, reply: Reply<kvrpcpb.IRawBatchGetResponse>): void {
-    const refused = wrongApiVersionPairs(request.context, "raw_batch_get");
-    if (refused !== undefined) return reply({ pairs: refused });
-    const keys = request.keys ?? [];
+    const refused = this.mode.refuseKeys(request.context, "raw_batch_get", request.keys ?? []);
+    if (refused !== undefined) return reply({ pairs: pairsOf(refused) });
+    const asked = request.keys ?? [];
+    const keys = this.#encodeAll(asked);
     const found = this.#peerFor(request.context, keys);
     if (!("peer" in found)) return reply({ regionError: found });
     if (keys.length === 0) return reply({});
@@ -72,16 +76,18 @@ export class RawCommands {
       const pairs: kvrpcpb.IKvPair[] = [];
       for (let i = 0; i < keys.length; i++) {
         const value = liveValue(values[i], nowSeconds);
-        if (value !== undefined) pairs.push({ key: keys[i] as Uint8Array, value });
+        if (value !== undefined) pairs.push({ key: asked[i] as Uint8Array, value });
       }
       reply({ pairs });
     });
   }
 
   keyTtl(request: kvrpcpb.IRawGetKeyTTLRequest, reply: Reply<kvrpcpb.IRawGetKeyTTLResponse>): void {
-    const refused = wrongApiVersion(request.context, "raw_get_key_ttl");
+    const refused =
+      this.mode.refuseKey(request.context, "raw_get_key_ttl", request.key) ??
+      (this.mode.enableTtl ? undefined : "ttl is not enabled (storage.enable-ttl)");
     if (refused !== undefined) return reply({ error: refused });
-    const key = request.key ?? EMPTY_BYTES;
+    const key = this.mode.encode(request.key ?? EMPTY_BYTES);
     const found = this.#peerFor(request.context, [key]);
     if (!("peer" in found)) return reply({ regionError: found });
     this.#points(request.context, found.peer, [key], (error, values) => {
@@ -96,13 +102,14 @@ export class RawCommands {
   }
 
   put(request: kvrpcpb.IRawPutRequest, reply: Reply<kvrpcpb.IRawPutResponse>): void {
-    const refused = wrongApiVersion(request.context, "raw_put");
+    const refused = this.mode.refuseKey(request.context, "raw_put", request.key);
     if (refused !== undefined) return reply({ error: refused });
-    const key = request.key ?? EMPTY_BYTES;
+    const key = this.mode.encode(request.key ?? EMPTY_BYTES);
     const value = request.value ?? EMPTY_BYTES;
     const found = this.#peerFor(request.context, [key]);
     if (!("peer" in found)) return reply({ regionError: found });
-    const wrong = this.#wrongWrite(key, request.cf);
+    const wrong =
+      this.#wrongWrite(request.key ?? EMPTY_BYTES, request.cf) ?? this.mode.refuseTtl("put", request.ttl);
     if (wrong !== undefined) return reply({ error: wrong });
     const trailer = this.#trailer(request.ttl);
     this.#write(
@@ -116,14 +123,17 @@ export class RawCommands {
   }
 
   batchPut(request: kvrpcpb.IRawBatchPutRequest, reply: Reply<kvrpcpb.IRawBatchPutResponse>): void {
-    const refused = wrongApiVersion(request.context, "raw_batch_put");
-    if (refused !== undefined) return reply({ error: refused });
     const pairs = request.pairs ?? [];
-    const keys = pairs.map((pair) => pair.key ?? EMPTY_BYTES);
+    const asked = pairs.map((pair) => pair.key ?? EMPTY_BYTES);
+    const refused =
+      this.mode.refuseKeys(request.context, "raw_batch_put", asked) ??
+      this.mode.refuseTtl("batch put", request.ttl, ...(request.ttls ?? []));
+    if (refused !== undefined) return reply({ error: refused });
+    const keys = this.#encodeAll(asked);
     const found = this.#peerFor(request.context, keys);
     if (!("peer" in found)) return reply({ regionError: found });
     if (pairs.length === 0) return reply({});
-    for (const key of keys) {
+    for (const key of asked) {
       const wrong = this.#wrongWrite(key, request.cf);
       if (wrong !== undefined) return reply({ error: wrong });
     }
@@ -156,22 +166,22 @@ export class RawCommands {
   }
 
   delete(request: kvrpcpb.IRawDeleteRequest, reply: Reply<kvrpcpb.IRawDeleteResponse>): void {
-    const refused = wrongApiVersion(request.context, "raw_delete");
+    const refused = this.mode.refuseKey(request.context, "raw_delete", request.key);
     if (refused !== undefined) return reply({ error: refused });
     this.#deleteKeys(request.context, [request.key ?? EMPTY_BYTES], request.cf, reply);
   }
 
   batchDelete(request: kvrpcpb.IRawBatchDeleteRequest, reply: Reply<kvrpcpb.IRawBatchDeleteResponse>): void {
-    const refused = wrongApiVersion(request.context, "raw_batch_delete");
+    const refused = this.mode.refuseKeys(request.context, "raw_batch_delete", request.keys ?? []);
     if (refused !== undefined) return reply({ error: refused });
     this.#deleteKeys(request.context, request.keys ?? [], request.cf, reply);
   }
 
   deleteRange(request: kvrpcpb.IRawDeleteRangeRequest, reply: Reply<kvrpcpb.IRawDeleteRangeResponse>): void {
-    const refused = wrongApiVersion(request.context, "raw_delete_range");
+    const refused = this.mode.refuseRanges(request.context, "raw_delete_range", [request]);
     if (refused !== undefined) return reply({ error: refused });
-    const start = request.startKey ?? EMPTY_BYTES;
-    const end = request.endKey ?? EMPTY_BYTES;
+    const start = this.mode.encodeBound(request.startKey ?? EMPTY_BYTES);
+    const end = this.mode.encodeBound(request.endKey ?? EMPTY_BYTES);
     const found = this.#peerFor(request.context, []);
     if (!("peer" in found)) return reply({ regionError: found });
     const { region } = found.peer;
@@ -197,13 +207,15 @@ export class RawCommands {
   }
 
   compareAndSwap(request: kvrpcpb.IRawCASRequest, reply: Reply<kvrpcpb.IRawCASResponse>): void {
-    const refused = wrongApiVersion(request.context, "raw_compare_and_swap");
+    const refused = this.mode.refuseKey(request.context, "raw_compare_and_swap", request.key);
     if (refused !== undefined) return reply({ error: refused });
-    const key = request.key ?? EMPTY_BYTES;
+    const key = this.mode.encode(request.key ?? EMPTY_BYTES);
     const value = request.delete ? undefined : (request.value ?? EMPTY_BYTES);
     const found = this.#peerFor(request.context, [key]);
     if (!("peer" in found)) return reply({ regionError: found });
-    const wrong = this.#wrongWrite(key, request.cf);
+    const wrong =
+      this.#wrongWrite(request.key ?? EMPTY_BYTES, request.cf) ??
+      this.mode.refuseTtl("compare and swap", request.ttl);
     if (wrong !== undefined) return reply({ error: wrong });
     const expected = request.previousNotExist ? undefined : (request.previousValue ?? EMPTY_BYTES);
     const trailer = this.#trailer(request.ttl);
@@ -229,15 +241,15 @@ export class RawCommands {
   }
 
   scan(request: kvrpcpb.IRawScanRequest, reply: Reply<kvrpcpb.IRawScanResponse>): void {
-    const refused = wrongApiVersionPairs(request.context, "raw_scan");
-    if (refused !== undefined) return reply({ kvs: refused });
+    const refused = this.mode.refuseRanges(request.context, "raw_scan", [request], request.reverse ?? false);
+    if (refused !== undefined) return reply({ kvs: pairsOf(refused) });
     const found = this.#peerFor(request.context, []);
     if (!("peer" in found)) return reply({ regionError: found });
     const scan: RawScan = {
       peer: found.peer,
       isReplicaRead: request.context?.replicaRead ?? false,
-      start: request.startKey ?? EMPTY_BYTES,
-      end: request.endKey ?? EMPTY_BYTES,
+      start: this.mode.encodeBound(request.startKey ?? EMPTY_BYTES),
+      end: this.mode.encodeBound(request.endKey ?? EMPTY_BYTES),
       reverse: request.reverse ?? false,
       keysOnly: request.keyOnly ?? false,
       limit: Math.min(request.limit ?? 0, this.#config.scanRowsMax),
@@ -248,8 +260,13 @@ export class RawCommands {
   }
 
   batchScan(request: kvrpcpb.IRawBatchScanRequest, reply: Reply<kvrpcpb.IRawBatchScanResponse>): void {
-    const refused = wrongApiVersionPairs(request.context, "raw_batch_scan");
-    if (refused !== undefined) return reply({ kvs: refused });
+    const refused = this.mode.refuseRanges(
+      request.context,
+      "raw_batch_scan",
+      request.ranges ?? [],
+      request.reverse ?? false,
+    );
+    if (refused !== undefined) return reply({ kvs: pairsOf(refused) });
     const found = this.#peerFor(request.context, []);
     if (!("peer" in found)) return reply({ regionError: found });
     const ranges = request.ranges ?? [];
@@ -260,8 +277,8 @@ export class RawCommands {
       const scan: RawScan = {
         peer: found.peer,
         isReplicaRead: request.context?.replicaRead ?? false,
-        start: range.startKey ?? EMPTY_BYTES,
-        end: range.endKey ?? EMPTY_BYTES,
+        start: this.mode.encodeBound(range.startKey ?? EMPTY_BYTES),
+        end: this.mode.encodeBound(range.endKey ?? EMPTY_BYTES),
         reverse: request.reverse ?? false,
         keysOnly: request.keyOnly ?? false,
         limit: Math.min(request.eachLimit ?? 0, this.#config.scanRowsMax),
@@ -289,8 +306,8 @@ export class RawCommands {
       {
         peer: found.peer,
         isReplicaRead: context?.replicaRead ?? false,
-        start,
-        end,
+        start: this.mode.encodeBound(start),
+        end: this.mode.encodeBound(end),
         reverse: false,
         keysOnly: false,
         limit: Number.MAX_SAFE_INTEGER,
@@ -305,15 +322,16 @@ export class RawCommands {
 
   #deleteKeys(
     context: kvrpcpb.IContext | null | undefined,
-    keys: readonly Uint8Array[],
+    asked: readonly Uint8Array[],
     cf: string | null | undefined,
     reply: Reply<kvrpcpb.IRawDeleteResponse>,
   ): void {
+    const keys = this.#encodeAll(asked);
     const found = this.#peerFor(context, keys);
     if (!("peer" in found)) return reply({ regionError: found });
     if (keys.length === 0) return reply({});
     let bytes = 0;
-    for (const key of keys) {
+    for (const key of asked) {
       const wrong = this.#wrongWrite(key, cf);
       if (wrong !== undefined) return reply({ error: wrong });
       bytes += key.length + 16;
@@ -374,8 +392,11 @@ export class RawCommands {
     return found;
   }
 
+  #encodeAll(keys: readonly Uint8Array[]): readonly Uint8Array[] {
+    return this.mode.version === 1 ? keys : keys.map((key) => this.mode.encode(key));
+  }
+
   #wrongWrite(key: Uint8Array, cf: string | null | undefined): string | undefined {
-    if (key.length === 0) return "an empty key cannot be written";
     if (key.length > this.#config.keyBytesMax) {
       this.#admission.refused("key too long");
       return `key of ${key.length} bytes is longer than ${this.#config.keyBytesMax}`;

@@ -10,6 +10,7 @@ import { dataEndKey, dataKey, userKey } from "../region/keys.js";
 import type { Peer } from "../region/peer.js";
 import { liveValue } from "../region/raw-value.js";
 import type { Admission } from "./admission.js";
+import type { ApiMode } from "./api-mode.js";
 import type { StoreConfig } from "./config.js";
 import type { ReadBatcher } from "./reads.js";
 
@@ -32,6 +33,7 @@ export class RawScanner {
   readonly #reads: ReadBatcher;
   readonly #config: StoreConfig;
   readonly #admission: Admission;
+  readonly #mode: ApiMode;
   /** Scans that gather rows. */
   #gathering = 0;
   readonly #nowSeconds: () => number;
@@ -41,12 +43,14 @@ export class RawScanner {
     reads: ReadBatcher,
     config: StoreConfig,
     admission: Admission,
+    mode: ApiMode,
     nowSeconds: () => number,
     nextTurn: (run: () => void) => void,
   ) {
     this.#reads = reads;
     this.#config = config;
     this.#admission = admission;
+    this.#mode = mode;
     this.#nowSeconds = nowSeconds;
     this.#nextTurn = nextTurn;
   }
@@ -125,7 +129,7 @@ export class RawScanner {
       onError: done,
       onRows: (rows, finished) => {
         peer.keysRead += rows.length;
-        const pairs = livePairs(rows, this.#nowSeconds(), scan.keysOnly);
+        const pairs = this.#livePairs(rows, scan.keysOnly);
         const refusal = onPairs(pairs);
         if (refusal !== undefined) return done(refusal);
         const last = rows[rows.length - 1];
@@ -137,6 +141,18 @@ export class RawScanner {
       },
     });
   }
+
+  #livePairs(rows: readonly Row[], keysOnly: boolean): kvrpcpb.IKvPair[] {
+    const nowSeconds = this.#nowSeconds();
+    const pairs: kvrpcpb.IKvPair[] = [];
+    for (const row of rows) {
+      const value = liveValue(row.value, nowSeconds);
+      if (value === undefined) continue;
+      const key = this.#mode.decode(userKey(row.key));
+      pairs.push(keysOnly ? { key } : { key, value });
+    }
+    return pairs;
+  }
 }
 
 /** The lower of two range ends, empty meaning infinity. */
@@ -144,14 +160,4 @@ function lowerEnd(left: Uint8Array, right: Uint8Array): Uint8Array {
   if (left.length === 0) return right;
   if (right.length === 0) return left;
   return compareBytes(left, right) < 0 ? left : right;
-}
-
-function livePairs(rows: readonly Row[], nowSeconds: number, keysOnly: boolean): kvrpcpb.IKvPair[] {
-  const pairs: kvrpcpb.IKvPair[] = [];
-  for (const row of rows) {
-    const value = liveValue(row.value, nowSeconds);
-    if (value === undefined) continue;
-    pairs.push(keysOnly ? { key: userKey(row.key) } : { key: userKey(row.key), value });
-  }
-  return pairs;
 }

@@ -17,6 +17,7 @@ import {
 } from "../proto/index.js";
 import type { RegionError } from "../region/errors.js";
 import { epochFromProto, regionToProto } from "../region/region.js";
+import { encodeMemcomparable } from "./api-mode.js";
 import type { BatchRequest, BatchResponse } from "./batch-commands.js";
 import { rawChecksum } from "./checksum.js";
 import type { Store } from "./store.js";
@@ -33,8 +34,9 @@ function splitRegion(
   if (!("peer" in found)) return reply({ regionError: found });
   const { peer } = found;
   const single = request.splitKey ?? EMPTY_BYTES;
-  const keys = [...(request.splitKeys ?? [])];
-  if (single.length > 0) keys.push(single);
+  const asked = single.length > 0 ? [single] : (request.splitKeys ?? []);
+  // Borders of transactional keys are memcomparable in every version. (raftstore rules 6.1)
+  const keys = asked.map((key) => (request.isRawKv ? store.raw.mode.encode(key) : encodeMemcomparable(key)));
   const { startKey, endKey } = peer.region;
   store.splits.splitAt(
     peer,

@@ -29,6 +29,7 @@ import { readRegionState } from "../region/local-state.js";
 import { Peer, type PeerHost } from "../region/peer.js";
 import { epochToProto, type PeerMeta, peerToProto, type Region, regionToProto } from "../region/region.js";
 import { Admission } from "./admission.js";
+import { ApiMode } from "./api-mode.js";
 import { BatchCommandsServer } from "./batch-commands.js";
 import { ClusterBootstrap, ensureIdent } from "./bootstrap.js";
 import { type StoreConfig, validateStoreConfig } from "./config.js";
@@ -51,6 +52,7 @@ import { SnapshotSender } from "./snapshot-sender.js";
 import { StalePeers } from "./stale-peers.js";
 import { SplitCoordinator } from "./split-coordinator.js";
 import { RaftTransport } from "./transport.js";
+import { TtlReclaimer } from "./ttl-reclaimer.js";
 import { TurnLoop } from "./turn.js";
 
 export interface StoreOptions {
@@ -148,6 +150,7 @@ export class Store {
       this.reads,
       options.config,
       this.admission,
+      new ApiMode(options.config),
       () => env.clock.wallMs(),
       (run) => env.timers.nextTurn(run),
     );
@@ -191,7 +194,7 @@ export class Store {
   // ---- life
 
   start(callback: (error: Error | undefined) => void): void {
-    ensureIdent(this.engine, this.#pd, (error, ident) => {
+    ensureIdent(this.engine, this.#pd, this.raw.mode.wire, (error, ident) => {
       if (error !== undefined || ident === undefined) return callback(error);
       this.#id = ident.storeId;
       new ClusterBootstrap(this.env, this.engine, this.#pd, this.#meta()).run((failed) => {
@@ -361,6 +364,10 @@ export class Store {
       this.#logGc.tick(this.peers.all(), env.clock.monotonicMs()),
     );
     this.#every(options.config.splitCheckTickMs, () => this.splits.tick(this.peers.all()));
+    if (options.config.ttlCheckTickMs > 0) {
+      const reclaimer = new TtlReclaimer(env, engine, () => this.peers.all());
+      this.#every(options.config.ttlCheckTickMs, () => reclaimer.start());
+    }
     this.#every(1_000, () => {
       this.admission.disk.look();
       this.#reporter?.tick(env.clock.monotonicMs());
