@@ -25,6 +25,15 @@ export type ErrorCode =
   | "cancelled"
   | "undeterminedResult"
   | "corruptData"
+  | "groupUnavailable"
+  | "commandRefused"
+  | "stateMachineFailed"
+  | "sessionExpired"
+  | "responseLost"
+  | "memberRemoved"
+  | "memberLostItsDisk"
+  | "dataLossNotAccepted"
+  | "assertionFailed"
   | "closed";
 
 export interface RaftwerkErrorOptions {
