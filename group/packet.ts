@@ -149,6 +149,9 @@ export function decodePacket(bytes: Uint8Array): Packet {
 function writeItem(writer: ByteWriter, item: Item): void {
   writer.byte(ITEM_KINDS.indexOf(item.kind));
   switch (item.kind) {
+    case "hello":
+    case "helloAck":
+      return;
     case "raft":
       return writeMessage(writer, item.message);
     case "propose":
@@ -167,9 +170,6 @@ function writeItem(writer: ByteWriter, item: Item): void {
       return;
     case "refused":
       writer.byte(REFUSALS.indexOf(item.code)).text(item.message);
-      return;
-    case "hello":
-    case "helloAck":
   }
 }
 
