@@ -1,6 +1,6 @@
 /**
- * Questions of joiners and operators, in JSON: what a member answers, and how one that does not lead is followed to the
- * one that does. Anything may be asked of any member.
+ * Questions of joiners and operators, in JSON: what a member answers, and how one that does not lead is followed to
+ * the one that does. Anything may be asked of any member.
  */
 import { type Env, type ErrorCode, fromUtf8, RaftwerkError, type RetryClass, utf8 } from "../base/index.js";
 import type { GroupCore } from "./core.js";
@@ -120,8 +120,8 @@ function transfer(core: GroupCore, to: number, send: Reply): void {
 const AGAIN_MS = 200;
 
 /**
- * Asks until a leader answered, or time is up; begins with `seeds`. What is asked must bear being asked twice: an answer
- * may be lost.
+ * Asks until a leader answered, or time is up; begins with `seeds`. What is asked must bear being asked twice: an
+ * answer may be lost.
  */
 export function askLeader(
   env: Env,

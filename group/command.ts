@@ -1,6 +1,6 @@
 /**
- * What an entry of the log holds: the commands of one turn of the leader, with the time that it gave them and how long
- * sessions may be idle. Members agree on time and expiry because both stand in the log.
+ * What an entry of the log holds: the commands of one turn of the leader, with the time that it gave them and how
+ * long sessions may be idle. Members agree on time and expiry because both stand in the log.
  */
 import { ByteReader, ByteWriter, corrupt } from "./wire.js";
 

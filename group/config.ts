@@ -30,8 +30,8 @@ export interface GroupConfig {
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
   /**
-   * `readIndex`: a round of heartbeats for the reads of a turn, safe whatever clocks do. `lease`: none while the leader's
-   * lease lasts; monotonic clocks must not differ in speed by more than 10 %.
+   * `readIndex`: a round of heartbeats for the reads of a turn, safe whatever clocks do. `lease`: none while the
+   * leader's lease lasts; monotonic clocks must not differ in speed by more than 10 %.
    */
   readonly reads: "readIndex" | "lease";
   /** Longest encoded command. */

@@ -7,8 +7,8 @@
  *   3. one packet per member leaves
  *   4. the append is written, with one fsync; what waited for it leaves in the turn that its completion begins
  *
- * A synced append that has company on the wire is written in the next turn, so that the packets leave before the thread
- * waits for the disk. Starting, founding and joining are in `start.ts`.
+ * A synced append that has company on the wire is written in the next turn, so that the packets leave before the
+ * thread waits for the disk. Starting, founding and joining are in `start.ts`.
  */
 import { assert, type Env, must, RaftwerkError } from "../base/index.js";
 import {

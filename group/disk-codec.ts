@@ -7,8 +7,8 @@
  *   s                      number and description of the live snapshot
  *   l generation index     an entry
  *
- * and in key space `snap`: number offset -> the chunk of a snapshot that begins there. Numbers in keys are big-endian.
- * Each value begins with a version byte.
+ * and in key space `snap`: number offset -> the chunk of a snapshot that begins there. Numbers in keys are big-
+ * endian. Each value begins with a version byte.
  */
 import { concatBytes, utf8 } from "../base/index.js";
 import {

@@ -1,8 +1,8 @@
 /**
- * A member's storage over an `Engine`. An append is one atomic batch of entries and hard state with one fsync. The log
- * has generations: a snapshot that replaces it raises the generation in the same batch that makes the snapshot live,
- * and the rows of the old one are deleted afterwards. A crash before that leaves rows that nothing refers to; the next
- * open removes them. (`disk-codec.ts` has the rows.)
+ * A member's storage over an `Engine`. An append is one atomic batch of entries and hard state with one fsync. The
+ * log has generations: a snapshot that replaces it raises the generation in the same batch that makes the snapshot
+ * live, and the rows of the old one are deleted afterwards. A crash before that leaves rows that nothing refers to;
+ * the next open removes them. (`disk-codec.ts` has the rows.)
  */
 import { assert, type Engine, type EngineBatch, must, utf8 } from "../base/index.js";
 import { EMPTY_HARD_STATE, type Entry, type HardState } from "../raft/index.js";

@@ -1,6 +1,6 @@
 /**
- * What is known in memory of the log on disk: the size of each entry, and of the newest the entries themselves, so that
- * followers are served without reading.
+ * What is known in memory of the log on disk: the size of each entry, and of the newest the entries themselves, so
+ * that followers are served without reading.
  */
 import { type Entry, limitEntries } from "../raft/index.js";
 

@@ -2,9 +2,9 @@
  * The founding of a group by a fixed set of members, and the guard against members that lost their disk.
  *
  * A founder with an empty disk takes part only after every other founder has heard its storage id and kept it
- * ("pinned"). So a founder that comes back without its disk finds its id pinned to another storage wherever it asks: it
- * might have voted, or acknowledged entries that it does not have any more, and is refused. It may join again under a
- * new id.
+ * ("pinned"). So a founder that comes back without its disk finds its id pinned to another storage wherever it asks:
+ * it might have voted, or acknowledged entries that it does not have any more, and is refused. It may join again
+ * under a new id.
  */
 import { assert } from "../base/index.js";
 import type { GroupIdentity, GroupStorage } from "./storage.js";

@@ -1,6 +1,6 @@
 /**
- * Members of one process: packets are handed over in the next turn. For tests and for trying things out; links can be cut
- * and healed.
+ * Members of one process: packets are handed over in the next turn. For tests and for trying things out; links can be
+ * cut and healed.
  */
 import type { Env } from "../base/index.js";
 import type { GroupTransport, TransportHandlers } from "./transport.js";

@@ -7,8 +7,8 @@ import { SessionTable } from "./sessions.js";
 import { ByteReader, ByteWriter, corrupt } from "./wire.js";
 
 /**
- * `voter`: counts for majorities. `learner`: catches up and is promoted then. `observer`: has the data, is never promoted
- * by itself.
+ * `voter`: counts for majorities. `learner`: catches up and is promoted then. `observer`: has the data, is never
+ * promoted by itself.
  */
 export type MemberRole = "voter" | "learner" | "observer";
 const ROLES: readonly MemberRole[] = ["voter", "learner", "observer"];

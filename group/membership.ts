@@ -1,7 +1,7 @@
 /**
- * Changes of the membership, on the leader: adding, promoting, demoting, moving and removing members, one or several at a
- * time (then through a joint configuration). One change is under way at a time; the library turns a second one into an
- * empty entry, and who asked for it is told to ask again.
+ * Changes of the membership, on the leader: adding, promoting, demoting, moving and removing members, one or several
+ * at a time (then through a joint configuration). One change is under way at a time; the library turns a second one
+ * into an empty entry, and who asked for it is told to ask again.
  */
 import type { RaftwerkError } from "../base/index.js";
 import { RaftwerkError as GroupError } from "../base/index.js";

@@ -1,4 +1,6 @@
-/** A storage that keeps nothing over the end of its process: for tests, and for members that may be rebuilt at will. */
+/**
+ * A storage that keeps nothing over the end of its process: for tests, and for members that may be rebuilt at will.
+ */
 import { assert } from "../base/index.js";
 import { EMPTY_HARD_STATE, type Entry, type HardState, limitEntries } from "../raft/index.js";
 import type {

@@ -138,9 +138,9 @@ export class BaseGroupNode<Command, Response> implements AsyncDisposable {
   // Commands.
 
   /**
-   * Resolves with the response once the command is durable on a majority and applied. On a member that does not lead it
-   * goes to the leader. Rejects with a `RaftwerkError`: class `safe`: it had no effect; `never`: it was refused; `unknown`:
-   * it may have taken effect. It is never sent again on its own after it may have taken effect.
+   * Resolves with the response once the command is durable on a majority and applied. On a member that does not lead
+   * it goes to the leader. Rejects with a `RaftwerkError`: class `safe`: it had no effect; `never`: it was refused;
+   * `unknown`: it may have taken effect. It is never sent again on its own after it may have taken effect.
    */
   propose(command: Command, options: ProposeOptions = {}): Promise<Response> {
     let log: LogCommand;
@@ -182,8 +182,8 @@ export class BaseGroupNode<Command, Response> implements AsyncDisposable {
   }
 
   /**
-   * Opens a session for exactly-once commands, or goes on with the one of that `clientId` after a restart of the client.
-   * Without a `clientId` one is drawn.
+   * Opens a session for exactly-once commands, or goes on with the one of that `clientId` after a restart of the
+   * client. Without a `clientId` one is drawn.
    */
   async openSession(
     options: WaitOptions & { readonly clientId?: string } = {},
@@ -204,8 +204,8 @@ export class BaseGroupNode<Command, Response> implements AsyncDisposable {
   // Reads.
 
   /**
-   * A linearizable read: `query` runs on this member's state machine once that has everything that was committed before
-   * the call. Without a query it resolves at that moment.
+   * A linearizable read: `query` runs on this member's state machine once that has everything that was committed
+   * before the call. Without a query it resolves at that moment.
    */
   read(): Promise<void>;
   read<T>(query: () => T, options?: WaitOptions): Promise<T>;
@@ -233,8 +233,8 @@ export class BaseGroupNode<Command, Response> implements AsyncDisposable {
   }
 
   /**
-   * What this member knows, at once: a state that was current at some time, and may be old. Throws while a snapshot takes
-   * the state's place, and when the member has stopped.
+   * What this member knows, at once: a state that was current at some time, and may be old. Throws while a snapshot
+   * takes the state's place, and when the member has stopped.
    */
   readLocal<T>(query: () => T): T {
     const core = this.#core;
@@ -279,8 +279,8 @@ export class BaseGroupNode<Command, Response> implements AsyncDisposable {
   }
 
   /**
-   * Changes the membership; several changes take effect together (through a joint configuration). Resolves with the ids
-   * once they are in force. Asked of any member.
+   * Changes the membership; several changes take effect together (through a joint configuration). Resolves with the
+   * ids once they are in force. Asked of any member.
    */
   async changeMembers(
     changes: readonly MembershipChange[],

@@ -1,4 +1,6 @@
-/** What this turn says to the others: items by member, one packet each at the end of the turn, or several when large. */
+/**
+ * What this turn says to the others: items by member, one packet each at the end of the turn, or several when large.
+ */
 import type { Entry, Message } from "../raft/index.js";
 import { type Envelope, encodePacket, type Item } from "./packet.js";
 import type { GroupTransport } from "./transport.js";

@@ -1,7 +1,7 @@
 /**
  * What members say to each other: packets of items, one packet per peer and turn. The envelope names the group, the
- * sender with its storage, and the receiver, so that what is meant for somebody else is refused before it is looked at.
- * A packet may be lost, repeated or overtaken; every item bears that.
+ * sender with its storage, and the receiver, so that what is meant for somebody else is refused before it is looked
+ * at. A packet may be lost, repeated or overtaken; every item bears that.
  */
 import {
   type Entry,
@@ -71,7 +71,9 @@ export type Item =
   | { readonly kind: "helloAck" }
   | { readonly kind: "refused"; readonly code: RefusalCode; readonly message: string };
 
-/** `more`: go on from `offset`; `done`: all of it was taken, or is not needed; `busy`: later; `failed`: begin anew. */
+/**
+ * `more`: go on from `offset`; `done`: all of it was taken, or is not needed; `busy`: later; `failed`: begin anew.
+ */
 export type SnapshotAckStatus = "more" | "done" | "busy" | "failed";
 
 export interface Packet {

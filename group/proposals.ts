@@ -1,6 +1,6 @@
 /**
- * Commands on their way: queued here, in the leader's log, or forwarded to the leader. Each ends with one outcome, and the
- * class of a failure is exact: `safe` only when the command is in no log that could still be committed.
+ * Commands on their way: queued here, in the leader's log, or forwarded to the leader. Each ends with one outcome,
+ * and the class of a failure is exact: `safe` only when the command is in no log that could still be committed.
  *
  *   queued -> logged (index, term) -> applied, or superseded by another leader's entry: then queued again
  *   queued -> forwarded (request) -> the leader's outcome

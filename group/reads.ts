@@ -1,7 +1,7 @@
 /**
- * Linearizable reads. All reads of a turn share one round: the commit index of the moment, once the leader is known to
- * lead still. A read is answered when this member has applied up to that index. A round that gets no answer is repeated:
- * reads have no effect.
+ * Linearizable reads. All reads of a turn share one round: the commit index of the moment, once the leader is known
+ * to lead still. A read is answered when this member has applied up to that index. A round that gets no answer is
+ * repeated: reads have no effect.
  *
  * Lease: a round that was confirmed proves that a majority heard the leader after the round began, and will not elect
  * another for an election timeout by their clocks. Until then, less a margin, the leader answers at once.

@@ -1,6 +1,6 @@
 /**
- * A client whose commands take effect exactly once. It numbers its commands, tells which answers it has, and so may repeat
- * a command whose outcome is unknown: the group applies it once and remembers the answer.
+ * A client whose commands take effect exactly once. It numbers its commands, tells which answers it has, and so may
+ * repeat a command whose outcome is unknown: the group applies it once and remembers the answer.
  */
 import { type Env, RaftwerkError } from "../base/index.js";
 import { SERIALS_MAX } from "./sessions.js";
@@ -34,8 +34,9 @@ export class GroupSession<Command, Response> {
   }
 
   /**
-   * As `propose` of the node, but a failure that leaves the outcome open is followed by another try with the same serial
-   * until `timeoutMs` (30 s by default) is over or `signal` says stop. At most 256 commands of a session at a time.
+   * As `propose` of the node, but a failure that leaves the outcome open is followed by another try with the same
+   * serial until `timeoutMs` (30 s by default) is over or `signal` says stop. At most 256 commands of a session at a
+   * time.
    */
   async propose(command: Command, options: WaitOptions = {}): Promise<Response> {
     if (this.#open.size >= SERIALS_MAX) {

@@ -2,8 +2,8 @@
  * Exactly-once: who has a session, and the answers of its latest commands. Part of the replicated state: every member
  * holds the same table, it travels in snapshots, and sessions expire by the time in the log.
  *
- * A session is opened through the log before its first command, so that a command of a session that is gone is refused
- * instead of being taken for a first one. Serials of a session may arrive in any order within `SERIALS_MAX`.
+ * A session is opened through the log before its first command, so that a command of a session that is gone is
+ * refused instead of being taken for a first one. Serials of a session may arrive in any order within `SERIALS_MAX`.
  */
 import { type ByteReader, type ByteWriter, corrupt } from "./wire.js";
 
@@ -12,7 +12,9 @@ export const SESSIONS_MAX = 100_000;
 /** Commands of one session that may be unanswered at a time. */
 export const SERIALS_MAX = 256;
 
-/** The answer of a command; undefined when it was applied before a restart that kept its effect and not its answer. */
+/**
+ * The answer of a command; undefined when it was applied before a restart that kept its effect and not its answer.
+ */
 export type KeptResponse = Uint8Array | undefined;
 
 interface Session {

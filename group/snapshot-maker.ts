@@ -1,7 +1,7 @@
 /**
- * Makes snapshots of this member's own state, in pieces: one piece is in memory at a time, and the next chunk is asked of
- * the application when the last one was taken by the disk. The application's `snapshot()` begins at once, so that it sees
- * the state between two applies.
+ * Makes snapshots of this member's own state, in pieces: one piece is in memory at a time, and the next chunk is
+ * asked of the application when the last one was taken by the disk. The application's `snapshot()` begins at once, so
+ * that it sees the state between two applies.
  */
 import { assert, type Env } from "../base/index.js";
 import type { ConfState } from "../raft/index.js";

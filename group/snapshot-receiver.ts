@@ -1,7 +1,7 @@
 /**
- * Takes a snapshot that a leader sends: pieces in order, each acknowledged when the disk has taken it, the whole compared
- * with its checksum before the Raft node hears of it. What is half there stays for a while, so that the sender can go on
- * after a broken connection. One at a time.
+ * Takes a snapshot that a leader sends: pieces in order, each acknowledged when the disk has taken it, the whole
+ * compared with its checksum before the Raft node hears of it. What is half there stays for a while, so that the
+ * sender can go on after a broken connection. One at a time.
  */
 import type { Env } from "../base/index.js";
 import type { GroupConfig } from "./config.js";

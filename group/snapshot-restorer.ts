@@ -1,6 +1,6 @@
 /**
- * Restores a state from the live snapshot, a piece in memory at a time. The checksum of the whole is compared at its end:
- * what the application was given until then counts only if it fits.
+ * Restores a state from the live snapshot, a piece in memory at a time. The checksum of the whole is compared at its
+ * end: what the application was given until then counts only if it fits.
  */
 import type { RaftwerkError } from "../base/index.js";
 import { machineFailed } from "./applier.js";

@@ -1,7 +1,7 @@
 /**
- * Sends the live snapshot to members whose log ended before ours begins. A few pieces are on their way at a time, read
- * from disk when there is room for them; all members together get `sendBytesPerSecond`. A connection that breaks costs
- * what was on it: the receiver says where it stands, and the sender goes on from there.
+ * Sends the live snapshot to members whose log ended before ours begins. A few pieces are on their way at a time,
+ * read from disk when there is room for them; all members together get `sendBytesPerSecond`. A connection that breaks
+ * costs what was on it: the receiver says where it stands, and the sender goes on from there.
  */
 import type { Env } from "../base/index.js";
 import type { GroupConfig } from "./config.js";

@@ -1,6 +1,7 @@
 /**
- * What a user of a group writes: a state machine. Every member applies the same commands in the same order, so `apply`
- * must depend on nothing but the state, the entry and the context: no clock, no chance, no I/O whose outcome differs.
+ * What a user of a group writes: a state machine. Every member applies the same commands in the same order, so
+ * `apply` must depend on nothing but the state, the entry and the context: no clock, no chance, no I/O whose outcome
+ * differs.
  *
  * apply, snapshot and restore never run at the same time, unless `snapshotsConcurrently` says that they may.
  */

@@ -1,4 +1,6 @@
-/** The state machine of the tests: registers, counters, and a fingerprint of everything that was applied, in order. */
+/**
+ * The state machine of the tests: registers, counters, and a fingerprint of everything that was applied, in order.
+ */
 import { fromUtf8, utf8 } from "../../base/index.js";
 import type { AppliedEntry, ApplyContext, StateMachine } from "../index.js";
 

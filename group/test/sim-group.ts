@@ -1,6 +1,6 @@
 /**
- * A group in the simulated world: members on machines whose disks forget what was not synced, over a network that loses,
- * repeats, delays and reorders packets. Everything is decided by the world's seed.
+ * A group in the simulated world: members on machines whose disks forget what was not synced, over a network that
+ * loses, repeats, delays and reorders packets. Everything is decided by the world's seed.
  */
 import type { SimEngine } from "../../sim/engine.js";
 import { QUIET_DISK, SimDisk } from "../../sim/engine.js";

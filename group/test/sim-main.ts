@@ -1,6 +1,6 @@
 /**
- * `npm run group:sim -- --seeds N [--seed S] [--verbose]`: seeds of the group's simulator, in this process. One in twenty
- * runs twice and must do the same. Ends with `N seeds passed, M failed`.
+ * `npm run group:sim -- --seeds N [--seed S] [--verbose]`: seeds of the group's simulator, in this process. One in
+ * twenty runs twice and must do the same. Ends with `N seeds passed, M failed`.
  */
 import { parseArgs } from "node:util";
 import { runSeed } from "./sim-seed.js";

@@ -1,7 +1,7 @@
 /**
- * One seed: a group under faults with clients that write down what they saw, then healed, then judged. Registers must be
- * linearizable, commands of sessions must have taken effect exactly once, members must agree on one history, and in the
- * end the group must serve.
+ * One seed: a group under faults with clients that write down what they saw, then healed, then judged. Registers must
+ * be linearizable, commands of sessions must have taken effect exactly once, members must agree on one history, and
+ * in the end the group must serve.
  */
 import { randomBelow, SeededRandom } from "../../base/index.js";
 import { checkRegister, type RegisterOperation } from "../../sim/checkers/linearizability.js";
