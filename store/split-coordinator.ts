@@ -31,10 +31,14 @@ interface SizeScan {
 const SCAN_PAGE_ROWS = 2_048;
 const SCAN_PAGE_BYTES = 1 << 20;
 const SPLIT_KEYS_MAX = 10;
+/** Looking at a large region costs a scan: after a failure, say because PD is away, not at every tick. */
+const RETRY_TICKS = 5;
 
 export class SplitCoordinator {
   readonly #host: SplitHost;
   readonly #checking = new Set<Peer>();
+  /** Regions whose split by size failed, and when to look at them again though nothing more is written. */
+  readonly #retryAtMs = new WeakMap<Peer, number>();
   splitsProposed = 0;
 
   constructor(host: SplitHost) {
@@ -98,7 +102,9 @@ export class SplitCoordinator {
       if (!peer.isLeader || peer.splitInFlight || this.#checking.has(peer)) continue;
       if (misbehaves(this.#host.env, "a split without need", 50)) this.splitInHalf(peer, peer.region.epoch);
       const isUnknown = peer.approximateBytes === 0;
-      if (!isUnknown && peer.bytesWrittenSinceCheck < regionSplitBytes / 16) continue;
+      const retryAtMs = this.#retryAtMs.get(peer) ?? Number.POSITIVE_INFINITY;
+      const isDue = this.#host.env.clock.monotonicMs() >= retryAtMs;
+      if (!isUnknown && !isDue && peer.bytesWrittenSinceCheck < regionSplitBytes / 16) continue;
       if (!isUnknown && peer.approximateBytes < regionMaxBytes) continue;
       this.#check(peer);
     }
@@ -108,6 +114,7 @@ export class SplitCoordinator {
     const { regionSplitBytes, regionMaxBytes } = this.#host.config;
     const { epoch } = peer.region;
     peer.bytesWrittenSinceCheck = 0;
+    this.#retryAtMs.delete(peer);
     this.#scan(peer, regionSplitBytes, (scan) => {
       if (scan === undefined || !sameEpoch(epoch, peer.region.epoch)) return;
       peer.approximateBytes = Math.max(1, scan.bytes);
@@ -126,7 +133,9 @@ export class SplitCoordinator {
     if (keys.length === 0) return;
     this.splitAt(peer, epoch, keys, (error) => {
       if (error === undefined) return;
-      this.#host.env.log.info("split not done", { regionId: peer.regionId, reason: error.message });
+      const { env, config } = this.#host;
+      this.#retryAtMs.set(peer, env.clock.monotonicMs() + RETRY_TICKS * config.splitCheckTickMs);
+      env.log.info("split not done", { regionId: peer.regionId, reason: error.message });
     });
   }
 

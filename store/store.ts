@@ -25,7 +25,7 @@ import {
 import type { Message, Snapshot } from "../raft/types.js";
 import type { ApplyEffect } from "../region/applier.js";
 import { dataEndKey, dataKey, snapshotRegionRange } from "../region/keys.js";
-import { readRegionState } from "../region/local-state.js";
+import { INIT_LOG_TERM, readRegionState } from "../region/local-state.js";
 import { Peer, type PeerHost } from "../region/peer.js";
 import { epochToProto, type PeerMeta, peerToProto, type Region, regionToProto } from "../region/region.js";
 import { Admission } from "./admission.js";
@@ -101,6 +101,8 @@ export class Store {
   readonly #peerHost: PeerHost;
   readonly #splitReservations = new Set<number>();
   readonly #pendingSnapshots = new Map<number, Region>();
+  /** Peers made by a split under another leader, which have not been heard of since, and the region that was split. */
+  readonly #uncampaigned = new Map<Peer, number>();
   /** Peers that are gone but for a batch under way, which must not come after their tombstone. (rule 9.2.2) */
   readonly #destroysWaiting = new Set<Peer>();
   readonly #startSeconds: number;
@@ -427,6 +429,7 @@ export class Store {
       wake: (peer) => this.turn.wake(peer),
       roleChanged: (peer) => {
         if (peer.isLeader) this.#reporter?.report(peer);
+        this.#campaignForSplit(peer);
       },
       mayCreateSplitPeer: (region) => this.#mayCreateSplitPeer(region),
       applied: (peer, effect) => this.#applied(peer, effect),
@@ -571,11 +574,25 @@ export class Store {
       created.approximateKeys = peer.approximateKeys;
       this.peers.add(created);
       if (wasLeader || region.peers.length === 1) created.campaign();
+      else this.#uncampaigned.set(created, peer.regionId);
       this.#router?.deliverPending(created);
     }
     if (!wasLeader) return;
     this.#reporter?.report(peer);
     this.#pd.reportBatchSplit(effect.regions.map(regionToProto), () => {});
+  }
+
+  /**
+   * The leader of a region that was split campaigns for the parts. Had it gone before it could, its successor does:
+   * otherwise they would wait for an election timeout. (raftstore rule 6.9)
+   */
+  #campaignForSplit(parent: Peer): void {
+    if (this.#uncampaigned.size === 0 || parent.leaderId === 0) return;
+    for (const [child, of] of this.#uncampaigned) {
+      if (of !== parent.regionId) continue;
+      this.#uncampaigned.delete(child);
+      if (parent.isLeader && !child.isRemoved && child.term === INIT_LOG_TERM) child.campaign();
+    }
   }
 
   /** The parts that a split left of the region, for clients that still know the whole. */
@@ -586,6 +603,8 @@ export class Store {
 
   #destroyPeer(peer: Peer, reason: string): void {
     if (peer.isRemoved) return;
+    // A split under way has given this region its data already; a tombstone now would come behind that. (rule 9.3.1)
+    if (!peer.isInitialized && this.#splitReservations.has(peer.regionId)) return;
     this.env.log.info("peer destroyed", { regionId: peer.regionId, peerId: peer.peerId, reason });
     peer.destroy();
     this.#destroysWaiting.add(peer);
@@ -616,6 +635,7 @@ export class Store {
     this.#logGc.forget(peer);
     this.#stalePeers.forget(peer);
     this.#pendingSnapshots.delete(peer.regionId);
+    this.#uncampaigned.delete(peer);
     this.peers.remove(peer);
   }
 

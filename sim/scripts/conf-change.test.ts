@@ -74,6 +74,7 @@ describe("one change at a time", () => {
       expect((await s.tryChange([[change, 1]]))?.message).toContain("transfer leadership first");
     }
     await s.transferLeader(2);
+    await s.caughtUp(3);
     await s.removePeer(1);
     expect(s.roles()).toEqual({ 2: "voter", 3: "voter" });
   });

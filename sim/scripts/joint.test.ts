@@ -2,9 +2,12 @@
 import { describe, expect, it } from "vitest";
 import { messages, script, type Script } from "../test/script.js";
 
+/** PD would end a joint configuration that it did not begin. */
+const HALTED = { schedule: { "halt-scheduling": true } };
+
 /** Stores 1, 2, 3 on their way to 1, 4, 5: four and five come, two and three are demoted. */
 async function halfway(): Promise<Script> {
-  const s = await script({ stores: 5, replicas: 3 });
+  const s = await script({ stores: 5, replicas: 3, pdConfig: HALTED });
   await s.put("k", "1");
   await s.addLearner(4);
   await s.addLearner(5);
@@ -38,7 +41,7 @@ describe("a joint configuration", () => {
   });
 
   it("is not entered by a simple change, and admits nothing but its end [test_enter_joint_state]", async () => {
-    const s = await script({ stores: 5, replicas: 3 });
+    const s = await script({ stores: 5, replicas: 3, pdConfig: HALTED });
     await s.mustChange([["addVoter", 4]]);
     expect(s.roles()[4]).toBe("voter");
     await s.caughtUp(4);
@@ -105,7 +108,7 @@ describe("a joint configuration", () => {
   });
 
   it("is refused when its changes contradict each other or the region [test_invalid_confchange_request]", async () => {
-    const s = await script({ stores: 5, replicas: 3 });
+    const s = await script({ stores: 5, replicas: 3, pdConfig: HALTED });
     const { confVer } = s.region().epoch;
     const wrong = [
       {

@@ -41,6 +41,7 @@ export interface Outcome {
 /** Kinds of change and the numbers of the stores they are of. */
 export type Changes = readonly (readonly [PeerChange["kind"], number])[];
 
+const VOTELESS_MS = 1_000;
 /** Ids that scripts give away themselves; PD's stay far below. */
 const FIRST_SCRIPT_ID = 5_001;
 
@@ -61,6 +62,8 @@ export class Script extends Stage {
     this.first = peer?.regionId ?? 0;
     const replicas = this.options.replicas ?? Math.min(3, this.options.stores ?? 3);
     for (let number = 2; number <= replicas; number++) await this.addVoter(number);
+    // A store that has just started gives no votes for an election timeout.
+    await this.pass(VOTELESS_MS);
   }
 
   newId(): number {

@@ -4,8 +4,9 @@
  * unless asked to.
  */
 import type { Engine, RaftwerkError } from "../../base/index.js";
-import { type raft_serverpb, tikvpb } from "../../proto/index.js";
-import type { RpcStatus } from "../../proto/rpc.js";
+import { metapb, raft_serverpb, tikvpb } from "../../proto/index.js";
+import type { RpcStatus, ServerCallListener } from "../../proto/rpc.js";
+import { readU64 } from "../../region/keys.js";
 import { readIdent } from "../../store/bootstrap.js";
 import type { StoreConfig } from "../../store/index.js";
 import { clusterMetadata } from "../../store/raft-streams.js";
@@ -46,6 +47,31 @@ const SCRIPT_CONFIG: Partial<StoreConfig> = {
   peerDownMs: 4_000,
   leaderMissingMs: 4_000,
 };
+
+/** PD does what it is asked and nothing else, but that it ends joint configurations. */
+const PASSIVE: Readonly<Record<string, unknown>> = {
+  "leader-schedule-limit": 0,
+  "region-schedule-limit": 0,
+  "replica-schedule-limit": 0,
+  "hot-region-schedule-limit": 0,
+  "enable-remove-down-replica": false,
+  "enable-replace-offline-replica": false,
+  "enable-make-up-replica": false,
+  "enable-remove-extra-replica": false,
+  "enable-location-replacement": false,
+};
+
+/** Whether a write changes what a region is on its store: splits, changes of peers, snapshots, tombstones. */
+export const regionStates =
+  (region?: number) =>
+  (operations: readonly DiskOperation[]): boolean =>
+    operations.some(
+      ({ space, key }) =>
+        space === "raft" &&
+        key[0] === 1 &&
+        key[1] === 3 &&
+        (region === undefined || readU64(key, 2) === region),
+    );
 
 export class Stage {
   readonly world: World;
@@ -164,6 +190,11 @@ export class Stage {
     await this.until(`store ${number} serves again`, () => victim.store?.isServing);
   }
 
+  /** Settings of stores that start from now on. */
+  reconfigure(config: Partial<StoreConfig>): void {
+    Object.assign(this.cluster.shape.storeConfig, config);
+  }
+
   /** The process stands still; its clock does not. */
   pause(number: number): void {
     this.at(number).node.pause();
@@ -223,20 +254,76 @@ export class Stage {
 
   /** A Raft message arrives at the store's door. */
   inject(to: number, raw: raft_serverpb.RaftMessage): void {
-    const { node, store, disk } = this.at(to);
-    if (!node.isUp) return;
+    if (!this.at(to).node.isUp) return;
     const bytes = tikvpb.BatchRaftMessage.encode({ msgs: [raw] }).finish();
+    this.#knock(to, "/BatchRaft", (listener) => listener.onMessage(tikvpb.BatchRaftMessage.decode(bytes)));
+  }
+
+  /** Frames of snapshots that are sent from now on. */
+  recordSnapshots(): Uint8Array[] {
+    const recorded: Uint8Array[] = [];
+    const { network } = this.cluster;
+    const next = network.observer;
+    network.observer = (frame) => {
+      next?.(frame);
+      if (frame.path.endsWith("/Snapshot")) recorded.push(frame.bytes.slice());
+    };
+    return recorded;
+  }
+
+  /** A recorded snapshot arrives at a store, meant for one peer there. */
+  async replaySnapshot(
+    to: number,
+    frames: readonly Uint8Array[],
+    peer: number,
+  ): Promise<RpcStatus | undefined> {
+    let ended: RpcStatus | undefined;
+    const storeId = this.at(to).store?.id ?? 0;
+    const chunks = frames.map((bytes) => raft_serverpb.SnapshotChunk.decode(bytes));
+    // Of several snapshots the first.
+    const next = chunks.findIndex(({ message }, i) => i > 0 && message != null);
+    this.#knock(
+      to,
+      "/Snapshot",
+      (listener) => {
+        for (const { message, data } of next < 0 ? chunks : chunks.slice(0, next)) {
+          if (message == null) listener.onMessage(raft_serverpb.SnapshotChunk.create({ data }));
+          else {
+            const turned = raft_serverpb.RaftMessage.create(message);
+            turned.toPeer = metapb.Peer.create({ id: peer, storeId });
+            if (turned.message != null) turned.message.to = peer;
+            const bytes = raft_serverpb.SnapshotChunk.encode({ message: turned }).finish();
+            listener.onMessage(raft_serverpb.SnapshotChunk.decode(bytes));
+          }
+        }
+        listener.onHalfClose();
+      },
+      (status) => {
+        ended = status;
+      },
+    );
+    await this.pass(50);
+    return ended;
+  }
+
+  #knock(
+    to: number,
+    path: string,
+    speak: (listener: ServerCallListener<unknown>) => void,
+    onEnd: (status: RpcStatus | undefined) => void = () => {},
+  ): void {
+    const { node, store, disk } = this.at(to);
     const clusterId = readIdent(disk.memory as Engine)?.clusterId ?? 0n;
     node.after(0, "inject", () => {
-      const door = store?.methods().find(({ definition }) => definition.path.endsWith("/BatchRaft"));
+      const door = store?.methods().find(({ definition }) => definition.path.endsWith(path));
       const listener = door?.handler({
         metadata: clusterMetadata(clusterId),
         peer: "script",
         pendingBytes: 0,
         send() {},
-        end(_status?: RpcStatus) {},
+        end: (status?: RpcStatus) => onEnd(status),
       });
-      listener?.onMessage(tikvpb.BatchRaftMessage.decode(bytes));
+      if (listener !== undefined) speak(listener);
     });
   }
 
@@ -266,7 +353,7 @@ function shapeOf(options: ScriptOptions): ClusterShape {
     storeConfig: { ...SCRIPT_CONFIG, ...options.config },
     pdConfig: {
       schedule: {
-        "halt-scheduling": options.schedules !== true,
+        ...(options.schedules === true ? {} : PASSIVE),
         "patrol-region-interval": "100ms",
         ...options.pdConfig?.schedule,
       },

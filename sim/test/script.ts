@@ -4,6 +4,7 @@ import type { ScriptOptions } from "../scripts/stage.js";
 import { drain } from "./worker.js";
 
 export { messages, region } from "../scripts/filter.js";
+export { regionStates } from "../scripts/stage.js";
 export type { Script } from "../scripts/script.js";
 
 export const script = (options: ScriptOptions = {}): Promise<Script> => Script.start(options, drain);
