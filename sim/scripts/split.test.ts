@@ -1,4 +1,4 @@
-/** Splits: what they give to whom, when they come about, and what clients and PD are told. Names in brackets: TiKV's. */
+/** Splits: what they give to whom, when they come about, and what clients and PD are told. */
 import { describe, expect, it } from "vitest";
 import { fromUtf8, utf8 } from "../../base/index.js";
 import type { RegionError } from "../../region/errors.js";
