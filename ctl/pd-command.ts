@@ -1,13 +1,17 @@
 /** `raftwerk pd`: the Placement Driver over a data directory of its own; gRPC and HTTP on one port. */
 import type { Command } from "commander";
+import { EtcdMetaStore } from "../adapters/etcd-meta-store.js";
+import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { bridge } from "../adapters/http-bridge.js";
+import { forwardHttp } from "../adapters/http-forward.js";
 import { createLogger, type LeveledLogger, parseLogLevel } from "../adapters/logger.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { pdMetricsText, processRegistry } from "../adapters/pd-metrics.js";
 import { PortServer } from "../adapters/port-server.js";
-import { must, RaftwerkError } from "../base/index.js";
+import { type Engine, type Env, must, RaftwerkError } from "../base/index.js";
 import { openEngine } from "../engine/open.js";
 import { EmbeddedMetaStore, PlacementDriver } from "../pd/index.js";
+import { etcdSettings } from "./etcd-settings.js";
 import { loadPdConfig, type PdFileConfig, pdSections } from "./pd-config.js";
 import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
 import { parseAddress } from "./units.js";
@@ -19,6 +23,12 @@ interface PdFlags {
   readonly advertiseClientUrls?: string;
   readonly config?: string;
   readonly engine?: string;
+  readonly etcd?: string;
+  readonly etcdCacert?: string;
+  readonly etcdCert?: string;
+  readonly etcdKey?: string;
+  readonly etcdUser?: string;
+  readonly lease?: string;
   readonly logLevel?: string;
   readonly logFile?: string;
   readonly printConfig?: boolean;
@@ -34,6 +44,15 @@ export function registerPd(program: Command): void {
     .option("--client-urls <urls>", "URL to listen on (default http://127.0.0.1:2379)")
     .option("--advertise-client-urls <urls>", "URL that clients and stores use (default --client-urls)")
     .option("--config <file>", "TOML file with PD's names; flags win over it")
+    .option(
+      "--etcd <urls>",
+      "keep the metadata on this etcd cluster, beside other PDs (default: on own disk)",
+    )
+    .option("--etcd-cacert <file>", "PEM file of the authority that signed etcd's certificates")
+    .option("--etcd-cert <file>", "PEM file of this PD's certificate for etcd")
+    .option("--etcd-key <file>", "PEM file of that certificate's key")
+    .option("--etcd-user <name>", "user of etcd; its password comes from RAFTWERK_ETCD_PASSWORD")
+    .option("--lease <seconds>", "how long a PD leader may be silent before another takes over (default 2)")
     .option("--engine <kind>", "auto, rocksdb or leveldb (default auto)")
     .option("--log-level <level>", "debug, info, warn or error (default info)")
     .option("--log-file <file>", "log to a file (default standard error)")
@@ -63,9 +82,17 @@ function settings(flags: PdFlags, file: PdFileConfig) {
     listen: parseAddress("--client-urls", clientUrls),
     clientUrls: advertised.split(",").map(withScheme),
     engine,
+    etcd: etcdSettings(flags, file),
     logLevel: parseLogLevel(flags.logLevel ?? file.log?.level ?? "info"),
     logFile: flags.logFile ?? file.log?.file?.filename ?? "",
   } as const;
+}
+
+async function openEmbedded(env: Env, engine: Engine): Promise<EmbeddedMetaStore> {
+  const opened = await promised<EmbeddedMetaStore | undefined>((callback) =>
+    EmbeddedMetaStore.open(env, engine, callback),
+  );
+  return must(opened, "the meta store did not open");
 }
 
 type Settings = ReturnType<typeof settings>;
@@ -74,7 +101,10 @@ async function runPd(flags: PdFlags): Promise<void> {
   const file = loadPdConfig(flags.config);
   const options = settings(flags, file);
   if (flags.printConfig === true) {
-    process.stdout.write(`${JSON.stringify({ ...options, ...pdSections(file) }, undefined, 2)}\n`);
+    const { etcd, ...rest } = options;
+    // Without keys and passwords.
+    const shown = etcd === undefined ? {} : { etcd: etcd.connection.endpoints, lease: etcd.leaseSeconds };
+    process.stdout.write(`${JSON.stringify({ ...rest, ...shown, ...pdSections(file) }, undefined, 2)}\n`);
     return;
   }
   const log = createLogger({ level: options.logLevel, file: options.logFile });
@@ -96,17 +126,24 @@ async function serve(
   const env = nodeEnv(log);
   const opened = await openEngine({ directory: options.dataDir, kind: options.engine, role: "pd", log });
   log.info(`engine ${opened.kind}: ${opened.reason}`, { directory: options.dataDir });
-  const metaStore = must(
-    await promised<EmbeddedMetaStore | undefined>((callback) =>
-      EmbeddedMetaStore.open(env, opened.engine, callback),
-    ),
-    "the meta store did not open",
-  );
+  const network = new GrpcNetwork();
+  const { etcd } = options;
+  const metaStore =
+    etcd === undefined ? await openEmbedded(env, opened.engine) : new EtcdMetaStore(env, etcd.connection);
+  const election =
+    etcd === undefined
+      ? {}
+      : {
+          election: { network, regionEngine: opened.engine, leaseSeconds: etcd.leaseSeconds },
+          forwardHttp,
+        };
+  const { name, clientUrls } = options;
   const pd = new PlacementDriver(
     env,
-    { name: options.name, clientUrls: options.clientUrls, config: pdSections(file), onFatal: fatal },
+    { name, clientUrls, config: pdSections(file), onFatal: fatal, ...election },
     metaStore,
   );
+  if (etcd !== undefined) log.info("metadata on etcd", { endpoints: etcd.connection.endpoints });
   await promised<void>((callback) => pd.start(callback));
   const registry = processRegistry();
   const port = await PortServer.listen({
@@ -128,7 +165,9 @@ async function serve(
     stop: async () => {
       await port.close();
       await promised<void>((callback) => pd.stop(() => callback(undefined)));
-      await promised<void>((callback) => opened.engine.close(callback));
+      await promised<void>((callback) => metaStore.close(callback));
+      network.close();
+      if (etcd !== undefined) await promised<void>((callback) => opened.engine.close(callback));
     },
   });
   log.info("PD serves", { name: options.name, urls: options.clientUrls, cluster: String(pd.clusterId) });

@@ -1,4 +1,6 @@
-/** PD's settings from TOML with PD's names. The scheduling sections are checked by PD itself, which knows them. */
+/**
+ * PD's settings from TOML with PD's names. The scheduling sections are checked by PD itself, which knows them.
+ */
 import { z } from "zod";
 import { checkConfig, readTomlFile } from "./config-file.js";
 
@@ -13,6 +15,16 @@ const SCHEMA = z.strictObject({
   "advertise-peer-urls": text,
   engine: z.enum(["auto", "rocksdb", "leveldb"]).optional(),
   log: z.strictObject({ level: text, file: z.strictObject({ filename: text }).optional() }).optional(),
+  etcd: z
+    .strictObject({
+      endpoints: z.array(z.string()).optional(),
+      "cacert-path": text,
+      "cert-path": text,
+      "key-path": text,
+      user: text,
+      lease: z.number().optional(),
+    })
+    .optional(),
   schedule: section,
   replication: section,
   "pd-server": section,

@@ -3,14 +3,14 @@
  * afterwards; changes of stores run one at a time, so that two stores cannot take one address at once.
  * (pd-rules 1.4, 3, 4)
  */
-import { must } from "../base/index.js";
+import { fromUtf8, must } from "../base/index.js";
 import { metapb, type pdpb } from "../proto/index.js";
 import { type PdContext, readPrefix, Serial, writeGuarded } from "./context.js";
-import type { MetaOperation } from "./meta-store.js";
+import type { MetaOperation, MetaWatch } from "./meta-store.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
 import { type RegionInfo, type RegionMeta, storedRegion, voters } from "./region-info.js";
-import { RegionStorage } from "./region-storage.js";
-import { type PutResult, Regions } from "./regions.js";
+import { MetaStoreRegions, RegionStorage } from "./region-storage.js";
+import { type PutResult, Regions, reportsDiffer } from "./regions.js";
 import { SAVE_INTERVAL_MS, StoreInfo } from "./store-info.js";
 import {
   decodeClusterMeta,
@@ -23,25 +23,40 @@ import {
 const PREPARE_TIMEOUT_MS = 300_000;
 const PREPARED_SHARE = 0.9;
 const FEW_REGIONS = 100;
+const FLOW_ROUND_BYTES = 1_000;
 export const NS_PER_MS = 1_000_000n;
+
+/** What of the map of regions outlives a term of leadership. */
+export interface RegionMap {
+  readonly regions: Regions;
+  readonly storage: RegionStorage;
+  isLoaded: boolean;
+}
 
 export type ClusterCallback = (error: Error | undefined) => void;
 
 export class Cluster {
   readonly context: PdContext;
-  readonly regions: Regions = new Regions();
+  readonly regions: Regions;
   readonly stores: Map<number, StoreInfo> = new Map();
   /** Changes of stores, one after the other. */
   readonly storeChanges: Serial = new Serial();
-  readonly #storage: RegionStorage;
+  readonly #map: RegionMap;
+  /** Told of each region whose record says something new. */
+  onRegionChanged: ((region: RegionInfo) => void) | undefined;
   #meta: metapb.Cluster | undefined;
   #bootstrapWallMs = 0;
   #startedMs = 0;
   #prepared = false;
 
-  constructor(context: PdContext) {
+  constructor(context: PdContext, map?: RegionMap) {
     this.context = context;
-    this.#storage = new RegionStorage(context);
+    this.#map = map ?? {
+      regions: new Regions(),
+      storage: new RegionStorage(context.env, new MetaStoreRegions(context)),
+      isLoaded: false,
+    };
+    this.regions = this.#map.regions;
   }
 
   get isBootstrapped(): boolean {
@@ -68,7 +83,9 @@ export class Cluster {
     return this.stores.get(id);
   }
 
-  /** Reads everything an earlier PD stored. Without a stored cluster nothing happens: it waits for Bootstrap. */
+  /**
+   * Reads everything an earlier PD stored. Without a stored cluster nothing happens: it waits for Bootstrap.
+   */
   load(callback: ClusterCallback): void {
     const { metaStore, keys } = this.context;
     this.#startedMs = this.nowMs();
@@ -90,7 +107,7 @@ export class Cluster {
   }
 
   stop(callback: () => void): void {
-    this.#storage.flush(callback);
+    this.#map.storage.flush(callback);
   }
 
   /**
@@ -115,7 +132,7 @@ export class Cluster {
         if (error !== undefined) return callback(error);
         this.#bootstrapWallMs = Number(wallNs / NS_PER_MS);
         this.addStore(new StoreInfo(store, this.nowMs()));
-        this.regions.put(storedRegion(region));
+        this.putRegion(storedRegion(region));
         this.#meta = meta;
         callback(undefined);
       },
@@ -170,13 +187,16 @@ export class Cluster {
   putRegion(region: RegionInfo): PutResult {
     const result = this.regions.put(region);
     if (result.kind === "stale") return result;
-    for (const removed of result.removed) this.#storage.delete(removed.meta.id);
-    if (result.save) this.#storage.save(region.meta);
+    for (const removed of result.removed) this.#map.storage.delete(removed.meta.id);
+    if (result.save) this.#map.storage.save(region.meta);
+    if (this.onRegionChanged !== undefined && (result.save || saysMore(result.previous, region))) {
+      this.onRegionChanged(region);
+    }
     return result;
   }
 
   removeRegion(id: number): void {
-    if (this.regions.remove(id) !== undefined) this.#storage.delete(id);
+    if (this.regions.remove(id) !== undefined) this.#map.storage.delete(id);
   }
 
   /** Stores that exist for users: all but buried ones. */
@@ -247,16 +267,75 @@ export class Cluster {
     });
   }
 
+  /** Keeps the cluster's metadata and stores as the leader stores them, for the time this PD follows. */
+  followStored(): MetaWatch {
+    const { metaStore, keys } = this.context;
+    const start = keys.cluster;
+    const end = start.slice();
+    end[end.length - 1] = (end.at(-1) as number) + 1;
+    const isBelow = (key: Uint8Array, prefix: Uint8Array): boolean =>
+      prefix.every((byte, i) => key[i] === byte);
+    return metaStore.watch(start, end, 0, {
+      onEvents: (events) => {
+        for (const event of events) {
+          const key = event.kind === "put" ? event.entry.key : event.key;
+          if (event.kind === "delete") {
+            if (isBelow(key, keys.stores))
+              this.stores.delete(Number(fromUtf8(key.subarray(keys.stores.length))));
+          } else if (key.length === start.length) this.#meta = decodeClusterMeta(event.entry.value);
+          else if (isBelow(key, keys.stores)) this.#takeStored(decodeStoreMeta(event.entry.value));
+        }
+      },
+      onCompacted: () => this.load(() => {}),
+    });
+  }
+
+  /** For a PD that just lost the office and may be unable to read anything now. */
+  inherit(earlier: Cluster): void {
+    this.#meta = earlier.#meta;
+    this.#bootstrapWallMs = earlier.#bootstrapWallMs;
+    for (const [id, store] of earlier.stores) this.stores.set(id, store);
+  }
+
+  #takeStored(meta: metapb.Store): void {
+    const known = this.stores.get(meta.id);
+    if (known === undefined) this.addStore(new StoreInfo(meta, this.nowMs()));
+    else known.meta = meta;
+  }
+
+  /** Once per process: after that the map lives on through terms of leading and following. (1.25) */
   #loadRegions(callback: ClusterCallback): void {
+    if (this.#map.isLoaded) return callback(undefined);
     const stale: number[] = [];
     const visit = (meta: RegionMeta): void => {
+      // What heartbeats or a leader told meanwhile says more than the disk.
+      if (this.regions.byId(meta.id) !== undefined) return;
       const result = this.regions.put(storedRegion(meta));
       if (result.kind === "stale") stale.push(meta.id);
       else for (const removed of result.removed) stale.push(removed.meta.id);
     };
-    this.#storage.load(visit, (error) => {
-      if (error === undefined) for (const id of stale) this.#storage.delete(id);
+    this.#map.storage.load(visit, (error) => {
+      if (error === undefined) {
+        for (const id of stale) this.#map.storage.delete(id);
+        this.#map.isLoaded = true;
+      }
       callback(error);
     });
   }
+}
+
+/**
+ * What followers want to know beside the stored part: leader, down and pending peers, and a flow that differs.
+ * (4.4)
+ */
+function saysMore(previous: RegionInfo | undefined, region: RegionInfo): boolean {
+  if (previous === undefined || previous.leader?.id !== region.leader?.id) return true;
+  if (reportsDiffer(previous.downPeers, region.downPeers)) return true;
+  if (reportsDiffer(previous.pendingPeers, region.pendingPeers)) return true;
+  const rounded = (bytes: number): number => Math.round(bytes / FLOW_ROUND_BYTES);
+  const [before, now] = [previous.flow, region.flow];
+  return (
+    rounded(before.writtenBytes) !== rounded(now.writtenBytes) ||
+    rounded(before.readBytes) !== rounded(now.readBytes)
+  );
 }

@@ -25,8 +25,7 @@ export function writeGuarded(
   callback: (error: Error | undefined) => void,
   compares: readonly MetaCompare[] = [],
 ): void {
-  const transaction = { compares: [...context.leadership.guard(), ...compares], onSuccess: operations };
-  context.metaStore.transact(transaction, (error, result) => {
+  context.leadership.transact({ compares, onSuccess: operations }, (error, result) => {
     if (error !== undefined) return callback(error);
     callback(result.succeeded ? undefined : lostLeadership());
   });

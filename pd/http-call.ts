@@ -11,6 +11,7 @@ import type { HeartbeatStreams } from "./heartbeat-streams.js";
 import { parseJsonBody, toJsonText } from "./http-text.js";
 import type { Leadership } from "./leadership.js";
 import type { Members } from "./members.js";
+import type { RegionSyncServer } from "./region-sync-server.js";
 import type { Scheduling } from "./scheduling.js";
 import type { StoreAdmin } from "./store-admin.js";
 import type { TimestampOracle } from "./timestamp-oracle.js";
@@ -32,12 +33,15 @@ export interface HttpParts {
   readonly cluster: Cluster;
   readonly streams: HeartbeatStreams;
   readonly members: Members;
+  readonly sync: RegionSyncServer;
   readonly gc: GcState;
   readonly scheduling: Scheduling;
   readonly stores: StoreAdmin;
   readonly startedWallMs: number;
   readonly config: PdConfig;
   saveConfig(callback: (error: Error | undefined) => void): void;
+  /** Where there are several PDs: gives the leadership to the member named, or to any other. */
+  readonly transfer?: (name: string | undefined, callback: (error: Error | undefined) => void) => void;
 }
 
 const JSON_TYPE = "application/json; charset=UTF-8";
@@ -132,7 +136,9 @@ export class HttpCall {
     return undefined;
   }
 
-  /** `?limit=`; undefined when it is no number: then the answer has been sent. 0 or less is no limit, as in PD. */
+  /**
+   * `?limit=`; undefined when it is no number: then the answer has been sent. 0 or less is no limit, as in PD.
+   */
   limit(initial: number, max: number): number | undefined {
     const text = this.query("limit");
     if (text === undefined || text === "") return initial;

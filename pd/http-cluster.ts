@@ -2,7 +2,6 @@
  * The cluster, its PDs, versions, health, garbage collection points and probes over HTTP. (pd-rules 11.43 to 11.47)
  */
 import { fromUtf8 } from "../base/index.js";
-import type { pdpb } from "../proto/index.js";
 import { formatInstant } from "./duration.js";
 import { FOREVER, GC_WORKER } from "./gc-state.js";
 import type { HttpCall } from "./http-call.js";
@@ -46,9 +45,6 @@ export const CLUSTER_ROUTES: readonly Route[] = [
     },
     "any",
   ),
-  route("GET", "/members", members, "any"),
-  route("GET", "/leader", leader, "any"),
-  route("GET", "/health", health, "any"),
   route("GET", "/ping", empty, "any"),
   route("GET", "/gc/safepoint", safePoints, "leader"),
   route("DELETE", "/gc/safepoint/{service}", deleteSafePoint, "leader"),
@@ -95,49 +91,6 @@ function clusterStatus(call: HttpCall): void {
     is_initialized: isBootstrapped && cluster.isInitialized,
     replication_status: "",
   });
-}
-
-const memberJson = (member: pdpb.IMember): Record<string, unknown> & { readonly name: string } => ({
-  name: member.name ?? "",
-  member_id: member.memberId,
-  peer_urls: member.peerUrls,
-  client_urls: member.clientUrls,
-});
-
-function members(call: HttpCall): void {
-  const { context, members: all } = call.parts;
-  const list = all.list().map((member) => ({
-    ...memberJson(member),
-    deploy_path: "",
-    binary_version: member.binaryVersion,
-    git_hash: member.gitHash,
-  }));
-  const serving = all.leader();
-  const leading = serving === undefined ? undefined : list.find(({ name }) => name === serving.name);
-  call.json({
-    header: { cluster_id: context.clusterId },
-    members: list,
-    leader: leading,
-    etcd_leader: leading,
-  });
-}
-
-function leader(call: HttpCall): void {
-  const serving = call.parts.members.leader();
-  if (serving === undefined) return call.fail(503, "no leader");
-  call.json(memberJson(serving));
-}
-
-function health(call: HttpCall): void {
-  const { self } = call.parts.members;
-  call.json([
-    {
-      name: self.name,
-      member_id: self.memberId,
-      client_urls: self.clientUrls,
-      health: call.parts.leadership.isServing(),
-    },
-  ]);
 }
 
 /** Barriers appear as service safe points, and the collector itself as one that never expires. (12.12) */

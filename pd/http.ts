@@ -1,6 +1,7 @@
 /**
- * PD's HTTP API: which handler answers which method and path. Everything else is 404, a known path with another method
- * 405, both as plain text; most routes need a bootstrapped cluster and a serving leader. (pd-rules 11, routes of PD)
+ * PD's HTTP API: which handler answers which method and path. Everything else is 404, a known path with another
+ * method 405, both as plain text; most routes need a bootstrapped cluster and a serving leader. (pd-rules 11,
+ * routes of PD)
  *
  * Segments between slashes are matched while still percent-encoded, so that a key may contain an encoded slash.
  */
@@ -8,6 +9,7 @@ import { HttpCall, type HttpParts, type HttpReply, type HttpRequest, NOT_BOOTSTR
 import { CLUSTER_ROUTES } from "./http-cluster.js";
 import { CONFIG_ROUTES } from "./http-config.js";
 import { HOT_ROUTES } from "./http-hot.js";
+import { MEMBER_ROUTES } from "./http-members.js";
 import { OPERATOR_ROUTES } from "./http-operators.js";
 import { REGION_ROUTES } from "./http-regions.js";
 import type { Route } from "./http-route.js";
@@ -22,6 +24,7 @@ const ROUTES: readonly CompiledRoute[] = [
   ...CONFIG_ROUTES,
   ...OPERATOR_ROUTES,
   ...CLUSTER_ROUTES,
+  ...MEMBER_ROUTES,
   ...SCHEDULER_ROUTES,
   ...HOT_ROUTES,
 ].map((route) => ({ ...route, segments: route.path.split("/") }));

@@ -15,6 +15,10 @@ export const ID_WINDOW = 1000;
 /** A request for more ids than this is a mistake or an attack; ids are finite in 2^53. */
 export const ID_COUNT_MAX = 1 << 20;
 
+/** A window that could not be stored is tried again this often before the requests that need it fail. */
+const TRIES_MAX = 10;
+const RETRY_MS = 100;
+
 export type IdCallback = (error: Error | undefined, lastId: number) => void;
 
 export class IdAllocator {
@@ -27,6 +31,7 @@ export class IdAllocator {
   /** The last id of the stored window. */
   #end = 0;
   #extending = false;
+  #failures = 0;
   readonly #waiting: { readonly count: number; readonly callback: IdCallback }[] = [];
 
   constructor(env: Env, metaStore: MetaStore, keys: MetaKeys, leadership: Leadership) {
@@ -86,12 +91,23 @@ export class IdAllocator {
     if (this.#extending || left >= Math.max(needed, window / 2)) return;
     const windows = Math.max(1, Math.ceil((needed - left) / window));
     this.#extend(windows * window, false, (error) => {
-      if (error === undefined) return this.#serve();
+      if (error === undefined) {
+        this.#failures = 0;
+        return this.#serve();
+      }
+      this.#failures += 1;
+      if (this.#failures <= TRIES_MAX && this.#leadership.isServing()) {
+        this.#env.timers.set(RETRY_MS, () => this.#serve());
+        return;
+      }
+      this.#failures = 0;
       for (const waiting of this.#waiting.splice(0)) waiting.callback(error, 0);
     });
   }
 
-  /** Guarded twice: by the leader key against a deposed leader, by the value read against any other writer. */
+  /**
+   * Guarded twice: by the leader key against a deposed leader, by the value read against any other writer.
+   */
   #extend(step: number, fresh: boolean, callback: (error: Error | undefined) => void): void {
     this.#extending = true;
     const done = (error: Error | undefined): void => {
@@ -101,20 +117,23 @@ export class IdAllocator {
     this.#metaStore.get(this.#keys.ids, (readError, stored) => {
       if (readError !== undefined) return done(readError);
       const previous = stored === undefined ? 0 : Number(decodeUint64(stored.value));
-      if (!fresh && previous !== this.#end) return done(lostLeadership());
-      const end = previous + step;
+      // A window of which nobody knows that it was stored, an earlier attempt's: start above it.
+      const elsewhere = fresh || previous !== this.#end;
+      // Never below what this process has seen, even if the store was put back to an older state.
+      const start = Math.max(previous, this.#end);
+      const end = start + step;
       const unchanged =
         stored === undefined
           ? ({ kind: "createRevision", key: this.#keys.ids, equals: 0 } as const)
           : ({ kind: "value", key: this.#keys.ids, equals: stored.value } as const);
       const transaction = {
-        compares: [...this.#leadership.guard(), unchanged],
+        compares: [unchanged],
         onSuccess: [{ kind: "put", key: this.#keys.ids, value: encodeUint64(BigInt(end)) } as const],
       };
-      this.#metaStore.transact(transaction, (error, result) => {
+      this.#leadership.transact(transaction, (error, result) => {
         if (error !== undefined) return done(error);
         if (!result.succeeded) return done(lostLeadership());
-        if (fresh) this.#base = previous;
+        if (elsewhere) this.#base = start;
         this.#end = end;
         done(undefined);
       });

@@ -2,6 +2,7 @@
  * The Placement Driver: ids, timestamps, the map of the key space, and the plans that keep regions replicated and
  * spread.
  */
+export type { ElectionOptions } from "./candidacy.js";
 export { PdConfig } from "./config.js";
 export { EmbeddedMetaStore } from "./embedded-meta-store.js";
 export type { HttpReply, HttpRequest } from "./http.js";

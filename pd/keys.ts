@@ -24,6 +24,21 @@ export class MetaKeys {
   get leader(): Uint8Array {
     return this.#key("/leader");
   }
+  /** Ours: who shall, or shall not, lead next. */
+  get leaderTransfer(): Uint8Array {
+    return this.#key("/leader_transfer");
+  }
+  /** What members tell of themselves; below it one sub-tree per member id. */
+  get members(): Uint8Array {
+    return this.#key("/member/");
+  }
+  /** `member` (ours) is a pdpb.Member; the others are texts, as PD's. */
+  member(
+    id: bigint,
+    item: "member" | "deploy_path" | "binary_version" | "git_hash" | "leader_priority",
+  ): Uint8Array {
+    return this.#key(`/member/${id}/${item}`);
+  }
   get ids(): Uint8Array {
     return this.#key("/alloc_id");
   }

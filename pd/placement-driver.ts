@@ -5,42 +5,42 @@
  */
 import { assert, type Env, RaftwerkError, utf8 } from "../base/index.js";
 import type { BoundMethod } from "../proto/index.js";
-import { Cluster } from "./cluster.js";
-import { PdConfig } from "./config.js";
-import type { PdContext } from "./context.js";
-import { GcState } from "./gc-state.js";
-import { HeartbeatStreams } from "./heartbeat-streams.js";
+import { Candidacy, type CandidacyInputs, type ElectionOptions } from "./candidacy.js";
+import type { Cluster } from "./cluster.js";
 import { handleHttp, type HttpReply, type HttpRequest } from "./http.js";
-import { IdAllocator } from "./id-allocator.js";
+import { isAnsweredLocally, waitForLeader } from "./http-redirect.js";
 import { CLUSTER_ID_KEY, MetaKeys } from "./keys.js";
 import { SoleLeadership } from "./leadership.js";
-import { type MemberIdentity, Members } from "./members.js";
+import type { MemberIdentity } from "./members.js";
 import type { MetaStore } from "./meta-store.js";
 import { PdMetrics } from "./metrics.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
-import { coreMethods } from "./rpc-core.js";
-import { gcMethods } from "./rpc-gc.js";
-import { otherMethods } from "./rpc-other.js";
-import { regionMethods } from "./rpc-regions.js";
-import { schedulingMethods } from "./rpc-scheduling.js";
-import { splitMethods } from "./rpc-split.js";
-import { storeMethods } from "./rpc-stores.js";
-import { Scheduling } from "./scheduling.js";
-import { StoreAdmin } from "./store-admin.js";
-import { TimestampOracle } from "./timestamp-oracle.js";
+import { beginTerm, buildParts, endTerm, type Parts, startConfig } from "./parts.js";
+import { Forwarder } from "./rpc-forward.js";
+import type { Scheduling } from "./scheduling.js";
 
-const TSO_SAVE_INTERVAL_MS = 5000;
-const TSO_UPDATE_INTERVAL_MS = 50;
+const ID_RETRY_MS = 500;
 
 export interface PlacementDriverOptions {
   readonly name: string;
   /** URLs with scheme under which clients reach this PD: what GetMembers tells them. */
   readonly clientUrls: readonly string[];
   readonly peerUrls?: readonly string[];
-  /** Settings by section and item in their JSON form, as a config file gives them; stored changes win over them. */
+  /**
+   * Settings by section and item in their JSON form, as a config file gives them; stored changes win over them.
+   */
   readonly config?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly tsoSaveIntervalMs?: number;
   readonly tsoUpdateIntervalMs?: number;
+  /** One of several PDs over a shared meta store. Without it this PD is alone and leads from its start on. */
+  readonly election?: ElectionOptions;
+  /** Sends a request to the leader's HTTP API, with these headers added. */
+  readonly forwardHttp?: (
+    urls: readonly string[],
+    request: HttpRequest,
+    headers: Readonly<Record<string, string>>,
+    reply: HttpReply,
+  ) => void;
   /** PD can no longer write its metadata and has stopped serving: end the process. */
   readonly onFatal?: (error: Error) => void;
 }
@@ -50,131 +50,159 @@ export class PlacementDriver {
   readonly #env: Env;
   readonly #options: PlacementDriverOptions;
   readonly #metaStore: MetaStore;
-  readonly #config = new PdConfig();
-  #parts: Parts | undefined;
+  #sole: { readonly parts: Parts; readonly leadership: SoleLeadership } | undefined;
+  #candidacy: Candidacy | undefined;
+  #forwarder: Forwarder | undefined;
   #stopped = false;
 
   constructor(env: Env, options: PlacementDriverOptions, metaStore: MetaStore) {
     this.#env = env;
     this.#options = options;
     this.#metaStore = metaStore;
-    for (const [section, items] of Object.entries(options.config ?? {})) {
-      for (const [item, value] of Object.entries(items)) this.#setInitial(section, item, value);
-    }
+    // Refuses wrong settings before anything is started.
+    startConfig(options.config);
   }
 
-  /** Calls back once PD serves. `methods()` may be called after that. */
+  /** Calls back once PD serves, or with others once it takes part. `methods()` may be called after that. */
   start(callback: (error: Error | undefined) => void): void {
     const startedWallMs = this.#env.clock.wallMs();
     this.#initClusterId((error, clusterId) => {
-      if (error !== undefined) return callback(error);
-      const parts = this.#build(clusterId, startedWallMs);
-      const steps: readonly ((next: (failed: Error | undefined) => void) => void)[] = [
-        (next) => parts.leadership.campaign(next),
-        (next) => parts.context.ids.rebase(next),
-        (next) => parts.timestamps.start(next),
-        (next) => this.#loadConfig(parts, next),
-        (next) => parts.gc.load(next),
-        (next) => parts.cluster.load(next),
-        (next) => parts.scheduling.load(next),
-      ];
-      const run = (index: number): void => {
-        const step = steps[index];
-        if (step === undefined) {
-          this.#parts = parts;
-          parts.streams.start();
-          parts.scheduling.start();
-          return callback(undefined);
-        }
-        step((failed) => (failed === undefined ? run(index + 1) : callback(failed)));
-      };
-      run(0);
+      if (error !== undefined) {
+        if (this.#options.election === undefined || this.#stopped) return callback(error);
+        this.#env.log.warn("waiting for the meta store", { error: error.message });
+        this.#env.timers.set(ID_RETRY_MS, () => this.start(callback));
+        return;
+      }
+      const inputs = this.#inputs(clusterId, startedWallMs);
+      if (this.#options.election !== undefined)
+        return this.#joinElection(inputs, this.#options.election, callback);
+      const token = utf8(
+        `${inputs.self.name} ${inputs.self.memberId} ${this.#env.random.u32()}-${this.#env.random.u32()}`,
+      );
+      const leadership = new SoleLeadership(this.#env, this.#metaStore, inputs.keys, token, (reason) =>
+        this.#options.onFatal?.(new RaftwerkError("pdUnavailable", reason, { retry: "never" })),
+      );
+      const parts = buildParts({ ...inputs, leadership });
+      leadership.campaign((lost) => {
+        if (lost !== undefined) return callback(lost);
+        beginTerm(parts, (failed) => {
+          if (failed === undefined) this.#sole = { parts, leadership };
+          callback(failed);
+        });
+      });
     });
   }
 
   /** Stops serving, writes what is still in memory; the meta store stays open and belongs to the caller. */
   stop(callback: () => void = () => {}): void {
-    const parts = this.#parts;
-    if (parts === undefined || this.#stopped) return callback();
-    this.#stopped = true;
-    parts.scheduling.stop();
-    parts.streams.stop();
-    parts.timestamps.stop();
-    parts.cluster.stop(() => {
-      parts.leadership.stop();
+    if (this.#stopped) return callback();
+    const sole = this.#sole;
+    this.#stopped =
+      sole !== undefined || this.#candidacy !== undefined || this.#options.election !== undefined;
+    if (this.#candidacy !== undefined) return this.#candidacy.stop(callback);
+    if (sole === undefined) return callback();
+    endTerm(sole.parts, () => {
+      sole.leadership.stop();
       callback();
     });
   }
 
   get clusterId(): bigint {
-    return this.#running().context.clusterId;
+    return this.#parts.context.clusterId;
   }
 
   get cluster(): Cluster {
-    return this.#running().cluster;
+    return this.#parts.cluster;
   }
 
   get scheduling(): Scheduling {
-    return this.#running().scheduling;
+    return this.#parts.scheduling;
+  }
+
+  /** Whether the start has called back: before that PD does not know its cluster. */
+  get isReady(): boolean {
+    return this.#sole !== undefined || this.#candidacy !== undefined;
   }
 
   get isServing(): boolean {
-    return this.#parts?.leadership.isServing() === true;
+    const parts = this.#sole?.parts ?? this.#candidacy?.parts;
+    return parts?.leadership.isServing() === true;
   }
 
-  /** Everything a gRPC server needs to serve PD's port. */
+  /**
+   * Everything a gRPC server needs to serve PD's port. Each call goes to the parts of the time it comes in.
+   */
   methods(): BoundMethod[] {
-    const { cluster, members, timestamps, streams, scheduling, gc } = this.#running();
-    const saveConfig = (): void => this.saveConfig(() => {});
-    return [
-      ...coreMethods(cluster, members, timestamps),
-      ...storeMethods(cluster, saveConfig, scheduling),
-      ...regionMethods(cluster, streams, scheduling),
-      ...splitMethods(cluster, scheduling),
-      ...schedulingMethods(cluster, scheduling),
-      ...gcMethods(cluster, gc),
-      ...otherMethods(cluster, members),
-    ];
+    if (this.#candidacy === undefined) return [...this.#parts.methods.values()];
+    const forwarder = this.#forwarder;
+    return [...this.#parts.methods.values()].map(({ definition }) => ({
+      definition,
+      handler: (call) => {
+        const forwarded = forwarder?.take(definition, call);
+        if (forwarded !== undefined) return forwarded;
+        return (this.#parts.methods.get(definition.path) as BoundMethod).handler(call);
+      },
+    }));
   }
 
   /** PD's HTTP API. `reply` is called once, perhaps later. */
   handleHttp(request: HttpRequest, reply: HttpReply): void {
-    const parts = this.#running();
-    handleHttp(
-      {
-        ...parts,
-        config: this.#config,
-        startedWallMs: parts.startedWallMs,
-        saveConfig: (callback: (error: Error | undefined) => void) => this.saveConfig(callback),
+    const candidacy = this.#candidacy;
+    if (candidacy === undefined || this.isServing || isAnsweredLocally(request))
+      return this.#answer(request, reply);
+    if (request.headers["pd-redirector"] !== undefined) {
+      return reply(
+        500,
+        "text/plain; charset=utf-8",
+        "[PD:apiutil:ErrRedirect]redirect failed, redirect to not leader\n",
+      );
+    }
+    waitForLeader(
+      this.#env,
+      () => (this.isServing ? [] : candidacy.leaderUrls()),
+      (urls) => {
+        if (urls === undefined) {
+          const text =
+            "[PD:apiutil:ErrRedirectNoLeader]redirect finds no leader: none is known at the moment, try again\n";
+          return reply(503, "text/plain; charset=utf-8", text);
+        }
+        if (urls.length === 0 || this.#options.forwardHttp === undefined) return this.#answer(request, reply);
+        this.#options.forwardHttp(urls, request, { "PD-Redirector": this.#options.name }, reply);
       },
-      request,
-      reply,
     );
   }
 
   saveConfig(callback: (error: Error | undefined) => void): void {
-    const { context } = this.#running();
-    const value = utf8(JSON.stringify(this.#config.toStored()));
-    const transaction = {
-      compares: context.leadership.guard(),
-      onSuccess: [{ kind: "put", key: context.keys.config, value } as const],
-    };
-    this.#metaStore.transact(transaction, (error) => callback(error));
+    this.#parts.saveConfig(callback);
   }
 
-  #running(): Parts {
-    assert(this.#parts !== undefined, "PD is used before its start has called back");
-    return this.#parts;
+  #answer(request: HttpRequest, reply: HttpReply): void {
+    const parts = this.#parts;
+    const candidacy = this.#candidacy;
+    const election = candidacy === undefined ? {} : { transfer: candidacy.transfer.bind(candidacy) };
+    handleHttp({ ...parts, ...election, config: parts.context.config }, request, reply);
   }
 
-  #setInitial(section: string, item: string, value: unknown): void {
-    const known = section === "schedule" || section === "replication" || section === "pd-server";
-    const result = known
-      ? this.#config.set(section, item, value)
-      : ({ kind: "refused", reason: `config prefix ${section} not found` } as const);
-    if (result.kind === "refused") {
-      throw new RaftwerkError("invalidConfig", `${section}.${item}: ${result.reason}`, { retry: "never" });
-    }
+  get #parts(): Parts {
+    const parts = this.#sole?.parts ?? this.#candidacy?.parts;
+    assert(parts !== undefined, "PD is used before its start has called back");
+    return parts;
+  }
+
+  #joinElection(
+    inputs: CandidacyInputs,
+    election: ElectionOptions,
+    callback: (error: Error | undefined) => void,
+  ): void {
+    const candidacy = new Candidacy(inputs, election);
+    this.#candidacy = candidacy;
+    this.#forwarder = new Forwarder({
+      network: election.network,
+      ownUrls: this.#options.clientUrls,
+      leaderUrls: () => candidacy.leaderUrls(),
+    });
+    candidacy.start();
+    callback(undefined);
   }
 
   /** Read, or proposed and written only if still absent: the loser of a race takes the winner's. (1.2) */
@@ -193,65 +221,21 @@ export class PlacementDriver {
     });
   }
 
-  #build(clusterId: bigint, startedWallMs: number): Parts {
-    const env = this.#env;
-    const keys = new MetaKeys(clusterId);
-    const self = identity(clusterId, this.#options);
-    const token = utf8(`${self.name} ${self.memberId} ${env.random.u32()}-${env.random.u32()}`);
-    const leadership = new SoleLeadership(env, this.#metaStore, keys, token, (reason) =>
-      this.#options.onFatal?.(new RaftwerkError("pdUnavailable", reason, { retry: "never" })),
-    );
-    const context: PdContext = {
-      env,
-      clusterId,
-      keys,
-      metaStore: this.#metaStore,
-      leadership,
-      ids: new IdAllocator(env, this.#metaStore, keys, leadership),
-      config: this.#config,
-      metrics: this.metrics,
-    };
-    const timestamps = new TimestampOracle(env, this.#metaStore, keys, leadership, {
-      saveIntervalMs: this.#options.tsoSaveIntervalMs ?? TSO_SAVE_INTERVAL_MS,
-      updateIntervalMs: this.#options.tsoUpdateIntervalMs ?? TSO_UPDATE_INTERVAL_MS,
-    });
-    const cluster = new Cluster(context);
-    const streams = new HeartbeatStreams(context);
+  #inputs(clusterId: bigint, startedWallMs: number): CandidacyInputs {
+    const { config, tsoSaveIntervalMs, tsoUpdateIntervalMs } = this.#options;
     return {
-      context,
-      leadership,
-      timestamps,
-      cluster,
-      streams,
-      members: new Members(self, leadership),
-      gc: new GcState(context, timestamps),
-      scheduling: new Scheduling(cluster, streams, () => this.saveConfig(() => {})),
-      stores: new StoreAdmin(cluster),
+      env: this.#env,
+      metaStore: this.#metaStore,
+      clusterId,
+      keys: new MetaKeys(clusterId),
+      self: identity(clusterId, this.#options),
+      metrics: this.metrics,
+      config,
+      tsoSaveIntervalMs,
+      tsoUpdateIntervalMs,
       startedWallMs,
     };
   }
-
-  #loadConfig(parts: Parts, callback: (error: Error | undefined) => void): void {
-    this.#metaStore.get(parts.context.keys.config, (error, stored) => {
-      if (error !== undefined || stored === undefined) return callback(error);
-      const ignored = this.#config.loadStored(JSON.parse(new TextDecoder().decode(stored.value)));
-      if (ignored.length > 0) this.#env.log.warn("stored settings are ignored", { ignored });
-      callback(undefined);
-    });
-  }
-}
-
-interface Parts {
-  readonly context: PdContext;
-  readonly leadership: SoleLeadership;
-  readonly timestamps: TimestampOracle;
-  readonly cluster: Cluster;
-  readonly streams: HeartbeatStreams;
-  readonly members: Members;
-  readonly gc: GcState;
-  readonly scheduling: Scheduling;
-  readonly stores: StoreAdmin;
-  readonly startedWallMs: number;
 }
 
 /** The member id follows from cluster and name, so that it is stable over restarts. */

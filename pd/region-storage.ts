@@ -1,8 +1,12 @@
 /**
- * Keeps region metadata in the meta store so that a restarted PD knows every region at once. Writes are gathered for
- * a moment and go as one transaction; what a crash loses of them the next heartbeats bring back. (pd-rules 4.10)
+ * Keeps region metadata so that a restarted PD knows every region at once. Writes are gathered for a moment and go
+ * together; what a crash loses of them the next heartbeats bring back. (pd-rules 4.10)
+ *
+ * A PD alone keeps regions in its meta store, which is on its own disk. PDs on etcd keep them each on their own
+ * disk: etcd holds what must be agreed upon, and regions need not be.
  */
-import type { TimerHandle } from "../base/index.js";
+import { type Engine, type Env, nextKey, type TimerHandle } from "../base/index.js";
+import type { MetaKeys } from "./keys.js";
 import { type PdContext, readPrefix, writeGuarded } from "./context.js";
 import type { MetaOperation } from "./meta-store.js";
 import type { RegionMeta } from "./region-info.js";
@@ -11,21 +15,100 @@ import { decodeRegionMeta, encodeRegionMeta } from "./wire.js";
 const FLUSH_DELAY_MS = 100;
 /** etcd's default limit is 128 operations a transaction. */
 const OPERATIONS_MAX = 100;
+const PAGE_ROWS = 1_000;
 
-export class RegionStorage {
+export type WrittenRegions = readonly (readonly [id: number, meta: RegionMeta | undefined])[];
+
+/** Where the regions are. */
+export interface RegionDisk {
+  load(visit: (meta: RegionMeta) => void, callback: (error: Error | undefined) => void): void;
+  /** An undefined record is to be deleted. */
+  write(regions: WrittenRegions, callback: (error: Error | undefined) => void): void;
+  /** After a failed write: whether to try again. */
+  readonly isWorthRetry: boolean;
+}
+
+/** In the meta store, as the leader alone may. */
+export class MetaStoreRegions implements RegionDisk {
   readonly #context: PdContext;
-  /** Undefined stands for a deletion. */
-  readonly #dirty = new Map<number, RegionMeta | undefined>();
-  #timer: TimerHandle | undefined;
-  #flushing = false;
 
   constructor(context: PdContext) {
     this.#context = context;
   }
 
+  get isWorthRetry(): boolean {
+    return this.#context.leadership.isServing();
+  }
+
   load(visit: (meta: RegionMeta) => void, callback: (error: Error | undefined) => void): void {
     const { metaStore, keys } = this.#context;
     readPrefix(metaStore, keys.regions, (_key, value) => visit(decodeRegionMeta(value)), callback);
+  }
+
+  write(regions: WrittenRegions, callback: (error: Error | undefined) => void): void {
+    const operations = regions.map(([id, meta]): MetaOperation => {
+      const key = this.#context.keys.region(id);
+      return meta === undefined
+        ? { kind: "delete", key }
+        : { kind: "put", key, value: encodeRegionMeta(meta) };
+    });
+    writeGuarded(this.#context, operations, callback);
+  }
+}
+
+/** On a disk of this PD's own, leader or not; without sync, since a loss heals. */
+export class EngineRegions implements RegionDisk {
+  readonly isWorthRetry = true;
+  readonly #engine: Engine;
+  readonly #keys: MetaKeys;
+
+  constructor(engine: Engine, keys: MetaKeys) {
+    this.#engine = engine;
+    this.#keys = keys;
+  }
+
+  load(visit: (meta: RegionMeta) => void, callback: (error: Error | undefined) => void): void {
+    const prefix = this.#keys.regions;
+    const end = prefix.slice();
+    end[end.length - 1] = (end.at(-1) as number) + 1;
+    const page = (start: Uint8Array): void => {
+      this.#engine.scan("default", { start, end, limit: PAGE_ROWS }, (error, result) => {
+        if (error !== undefined) return callback(error);
+        for (const row of result.rows) visit(decodeRegionMeta(row.value));
+        const last = result.rows.at(-1);
+        if (result.finished || last === undefined) callback(undefined);
+        else page(nextKey(last.key));
+      });
+    };
+    page(prefix);
+  }
+
+  write(regions: WrittenRegions, callback: (error: Error | undefined) => void): void {
+    const batch = this.#engine.batch();
+    for (const [id, meta] of regions) {
+      const key = this.#keys.region(id);
+      if (meta === undefined) batch.delete("default", key);
+      else batch.put("default", key, encodeRegionMeta(meta));
+    }
+    this.#engine.write(batch, { sync: false }, callback);
+  }
+}
+
+export class RegionStorage {
+  readonly #env: Env;
+  readonly #disk: RegionDisk;
+  /** Undefined stands for a deletion. */
+  readonly #dirty = new Map<number, RegionMeta | undefined>();
+  #timer: TimerHandle | undefined;
+  #flushing = false;
+
+  constructor(env: Env, disk: RegionDisk) {
+    this.#env = env;
+    this.#disk = disk;
+  }
+
+  load(visit: (meta: RegionMeta) => void, callback: (error: Error | undefined) => void): void {
+    this.#disk.load(visit, callback);
   }
 
   save(meta: RegionMeta): void {
@@ -40,7 +123,7 @@ export class RegionStorage {
 
   /** Writes what is left now; for an orderly stop. */
   flush(callback: () => void): void {
-    if (this.#timer !== undefined) this.#context.env.timers.clear(this.#timer);
+    if (this.#timer !== undefined) this.#env.timers.clear(this.#timer);
     this.#timer = undefined;
     if (this.#dirty.size === 0 || this.#flushing) return callback();
     this.#write(() => this.flush(callback), callback);
@@ -48,7 +131,7 @@ export class RegionStorage {
 
   #schedule(): void {
     if (this.#timer !== undefined || this.#flushing) return;
-    this.#timer = this.#context.env.timers.set(FLUSH_DELAY_MS, () => {
+    this.#timer = this.#env.timers.set(FLUSH_DELAY_MS, () => {
       this.#timer = undefined;
       const again = (): void => {
         if (this.#dirty.size > 0) this.#schedule();
@@ -58,25 +141,20 @@ export class RegionStorage {
   }
 
   #write(onDone: () => void, onFailed: () => void): void {
-    const operations: MetaOperation[] = [];
     const written: [number, RegionMeta | undefined][] = [];
-    for (const [id, meta] of this.#dirty) {
-      const key = this.#context.keys.region(id);
-      operations.push(
-        meta === undefined ? { kind: "delete", key } : { kind: "put", key, value: encodeRegionMeta(meta) },
-      );
-      written.push([id, meta]);
-      if (operations.length >= OPERATIONS_MAX) break;
+    for (const one of this.#dirty) {
+      written.push(one);
+      if (written.length >= OPERATIONS_MAX) break;
     }
-    if (operations.length === 0) return onDone();
+    if (written.length === 0) return onDone();
     for (const [id] of written) this.#dirty.delete(id);
     this.#flushing = true;
-    writeGuarded(this.#context, operations, (error) => {
+    this.#disk.write(written, (error) => {
       this.#flushing = false;
       if (error === undefined) return onDone();
-      this.#context.env.log.warn("storing regions failed", { error: error.message, regions: written.length });
+      this.#env.log.warn("storing regions failed", { error: error.message, regions: written.length });
       for (const [id, meta] of written) if (!this.#dirty.has(id)) this.#dirty.set(id, meta);
-      if (this.#context.leadership.isServing()) onFailed();
+      if (this.#disk.isWorthRetry) onFailed();
     });
   }
 }

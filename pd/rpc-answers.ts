@@ -3,7 +3,14 @@
  * bootstrapped. An error of the transport means "ask another PD", one in the header "this PD answered": clients
  * treat them so. (pd-rules 0.1 to 0.3)
  */
-import { type MethodDefinition, pdpb, RPC_CODE, RpcStatusError, type RpcCode } from "../proto/index.js";
+import {
+  type MethodDefinition,
+  pdpb,
+  RPC_CODE,
+  type RpcCode,
+  type RpcMetadata,
+  RpcStatusError,
+} from "../proto/index.js";
 import { bindMethod, type BoundMethod, unaryHandler } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
 import type { PdContext } from "./context.js";
@@ -35,6 +42,10 @@ export const notBootstrapped = (context: PdContext): pdpb.IResponseHeader =>
 /** What keeps a call from being served at all; undefined when nothing does. */
 export function refusal(context: PdContext, header: pdpb.RequestHeader | null): RpcStatusError | undefined {
   if (!context.leadership.isServing()) return statusError(RPC_CODE.unavailable, "not leader");
+  return clusterIdRefusal(context, header);
+}
+
+function clusterIdRefusal(context: PdContext, header: pdpb.RequestHeader | null): RpcStatusError | undefined {
   const got = header?.clusterId ?? 0n;
   if (got === context.clusterId) return undefined;
   return statusError(
@@ -85,6 +96,57 @@ export function clusterCall<
     }
     serve(request, reply);
   });
+}
+
+/**
+ * What a caller is told when this PD may not say anything about regions; undefined when it may. (0.1, 1.15)
+ */
+function lookupRefusal(
+  context: PdContext,
+  header: pdpb.RequestHeader | null,
+  metadata: RpcMetadata,
+): RpcStatusError | undefined {
+  const role = context.leadership.lookupRole();
+  const isAllowed = metadata["pd-allow-follower-handle"] === "true";
+  if (role === "none") return statusError(RPC_CODE.unavailable, "not leader");
+  if (role === "follower" && !isAllowed) {
+    return statusError(RPC_CODE.unavailable, "not leader and follower handling not allowed");
+  }
+  return clusterIdRefusal(context, header);
+}
+
+/**
+ * A read of regions or stores: by the leader; by a follower for callers that allow it; by any PD that knows regions
+ * while nobody is known to lead. An empty answer of one that does not lead is an error: it may just not know. (1.15)
+ */
+export function lookupCall<
+  Request extends WithHeader,
+  Response,
+  RequestInit,
+  ResponseInit extends HeaderInit,
+>(
+  cluster: Cluster,
+  definition: MethodDefinition<Request, Response, RequestInit, ResponseInit>,
+  isEmpty: (answer: ResponseInit) => boolean,
+  serve: (request: Request, reply: Reply<ResponseInit>) => void,
+): BoundMethod {
+  const { context } = cluster;
+  return bindMethod(
+    definition,
+    unaryHandler<Request, ResponseInit>((request, reply, call) => {
+      const refused = lookupRefusal(context, request.header, call.metadata);
+      if (refused !== undefined) return reply(refused);
+      context.metrics.increment("pd_server_request_total", { method: definition.path });
+      if (!cluster.isBootstrapped) return reply({ header: notBootstrapped(context) } as ResponseInit);
+      serve(request, (answer) => {
+        const mayBeStale = context.leadership.lookupRole() !== "leader";
+        if (mayBeStale && !(answer instanceof RpcStatusError) && isEmpty(answer)) {
+          return reply(failure(context, "region not found", ERROR_TYPE.REGION_NOT_FOUND) as ResponseInit);
+        }
+        reply(answer);
+      });
+    }),
+  );
 }
 
 /** A domain error: the call succeeded, the header says what is wrong. */

@@ -17,10 +17,10 @@ import type { Cluster } from "./cluster.js";
 import type { HeartbeatCall, HeartbeatStreams } from "./heartbeat-streams.js";
 import type { RegionInfo } from "./region-info.js";
 import {
-  clusterCall,
   ERROR_TYPE,
   errorHeader,
   failure,
+  lookupCall,
   notBootstrapped,
   okHeader,
   refusal,
@@ -46,14 +46,14 @@ export function regionMethods(
     region === undefined ? { header } : { header, ...regionToClient(region) };
   return [
     bindMethod(PdService.RegionHeartbeat, (call) => heartbeatCall(cluster, streams, events, call)),
-    clusterCall(cluster, PdService.GetRegion, (request, reply) =>
+    lookupCall(cluster, PdService.GetRegion, noRegion, (request, reply) =>
       reply(found(regions.find(request.regionKey))),
     ),
-    clusterCall(cluster, PdService.GetPrevRegion, (request, reply) => {
+    lookupCall(cluster, PdService.GetPrevRegion, noRegion, (request, reply) => {
       const region = regions.find(request.regionKey);
       reply(found(region === undefined ? undefined : regions.previous(region)));
     }),
-    clusterCall(cluster, PdService.GetRegionByID, (request, reply) =>
+    lookupCall(cluster, PdService.GetRegionByID, noRegion, (request, reply) =>
       reply(found(regions.byId(request.regionId))),
     ),
     bindMethod(PdService.QueryRegion, (call) => ({
@@ -66,7 +66,7 @@ export function regionMethods(
       onHalfClose: () => call.end(),
       onCancel() {},
     })),
-    clusterCall(cluster, PdService.ScanRegions, (request, reply) => {
+    lookupCall(cluster, PdService.ScanRegions, noRegions, (request, reply) => {
       const scanned = regions.scan(request.startKey, request.endKey, request.limit).map(regionToWire);
       reply({
         header,
@@ -75,7 +75,7 @@ export function regionMethods(
         leaders: scanned.map((region) => region.leader ?? {}),
       });
     }),
-    clusterCall(cluster, PdService.BatchScanRegions, (request, reply) => {
+    lookupCall(cluster, PdService.BatchScanRegions, noRegions, (request, reply) => {
       const scanned = batchScan(cluster, request);
       if (typeof scanned === "string") return reply(failure(context, scanned));
       if (scanned === undefined) {
@@ -94,6 +94,11 @@ export function regionMethods(
     })),
   ];
 }
+
+const noRegion = (answer: pdpb.IGetRegionResponse): boolean =>
+  answer.region === undefined || answer.region === null;
+const noRegions = (answer: { readonly regions?: readonly unknown[] | null | undefined }): boolean =>
+  (answer.regions ?? []).length === 0;
 
 /** As `regionToWire`, but a leader that is not known is left out. */
 function regionToClient(region: RegionInfo): pdpb.IRegionResponse {

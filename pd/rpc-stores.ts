@@ -5,11 +5,21 @@
 import { type BoundMethod, metapb, PdService, type pdpb, RPC_CODE } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
 import type { PdContext } from "./context.js";
-import { clusterCall, ERROR_TYPE, failure, leaderCall, okHeader, statusError } from "./rpc-answers.js";
+import {
+  clusterCall,
+  ERROR_TYPE,
+  failure,
+  leaderCall,
+  lookupCall,
+  okHeader,
+  statusError,
+} from "./rpc-answers.js";
 import { describeStore, mergeLabels, StoreInfo } from "./store-info.js";
 import { compareVersions, formatVersion, parseVersion, type Version } from "./version.js";
 import { metaFromWire } from "./wire.js";
 
+/** A store that a follower does not know is said to be unknown, as by the leader. */
+const never = (): boolean => false;
 const AWAKEN_INTERVAL_MS = 600_000;
 
 /** Said by the parts above the cluster when a store's report matters to them. */
@@ -33,14 +43,14 @@ export function storeMethods(cluster: Cluster, saveConfig: () => void, events: S
         }),
       );
     }),
-    clusterCall(cluster, PdService.GetStore, (request, reply) => {
+    lookupCall(cluster, PdService.GetStore, never, (request, reply) => {
       const store = cluster.store(request.storeId);
       if (store === undefined) {
         return reply(failure(context, `invalid store ID ${request.storeId}, not found`));
       }
       reply({ header, store: store.meta, stats: store.stats });
     }),
-    clusterCall(cluster, PdService.GetAllStores, (request, reply) => {
+    lookupCall(cluster, PdService.GetAllStores, never, (request, reply) => {
       const stores = [...cluster.stores.values()].filter(
         (store) => !(request.excludeTombstoneStores && store.isRemoved),
       );

@@ -276,10 +276,10 @@ export class TimestampOracle {
           ? ({ kind: "createRevision", key: this.#keys.timestamp, equals: 0 } as const)
           : ({ kind: "modRevision", key: this.#keys.timestamp, equals: stored.modRevision } as const);
       const transaction = {
-        compares: [...this.#leadership.guard(), unchanged],
+        compares: [unchanged],
         onSuccess: [{ kind: "put", key: this.#keys.timestamp, value: encodeUint64(next) } as const],
       };
-      this.#metaStore.transact(transaction, (error, result) => {
+      this.#leadership.transact(transaction, (error, result) => {
         if (error !== undefined) return done(error);
         if (!result.succeeded) return done(lostLeadership());
         this.#windowMs = windowMs;

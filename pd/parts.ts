@@ -1,0 +1,174 @@
+/**
+ * The parts of PD for one term of leading, or for the time between terms. Each term gets parts of its own, so that
+ * nothing of an earlier one can act in a later one; what outlives terms is the map of regions.
+ */
+import { type Env, RaftwerkError } from "../base/index.js";
+import type { BoundMethod, pdpb } from "../proto/index.js";
+import { Cluster, type RegionMap } from "./cluster.js";
+import { PdConfig } from "./config.js";
+import type { PdContext } from "./context.js";
+import { GcState } from "./gc-state.js";
+import { HeartbeatStreams } from "./heartbeat-streams.js";
+import { IdAllocator } from "./id-allocator.js";
+import type { MetaKeys } from "./keys.js";
+import type { Leadership } from "./leadership.js";
+import { type MemberIdentity, type MemberRegistry, Members } from "./members.js";
+import type { MetaStore } from "./meta-store.js";
+import type { PdMetrics } from "./metrics.js";
+import { RegionSyncServer } from "./region-sync-server.js";
+import { coreMethods } from "./rpc-core.js";
+import { gcMethods } from "./rpc-gc.js";
+import { otherMethods } from "./rpc-other.js";
+import { regionMethods } from "./rpc-regions.js";
+import { schedulingMethods } from "./rpc-scheduling.js";
+import { splitMethods } from "./rpc-split.js";
+import { storeMethods } from "./rpc-stores.js";
+import { Scheduling } from "./scheduling.js";
+import { StoreAdmin } from "./store-admin.js";
+import { TimestampOracle } from "./timestamp-oracle.js";
+import { utf8 } from "../base/index.js";
+
+const TSO_SAVE_INTERVAL_MS = 5000;
+const TSO_UPDATE_INTERVAL_MS = 50;
+
+export type StartConfig = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+
+export interface PartsInputs {
+  readonly env: Env;
+  readonly metaStore: MetaStore;
+  readonly clusterId: bigint;
+  readonly keys: MetaKeys;
+  readonly self: MemberIdentity;
+  readonly leadership: Leadership;
+  readonly metrics: PdMetrics;
+  readonly config: StartConfig | undefined;
+  readonly tsoSaveIntervalMs: number | undefined;
+  readonly tsoUpdateIntervalMs: number | undefined;
+  readonly startedWallMs: number;
+  readonly registry?: MemberRegistry;
+  readonly otherLeader?: () => pdpb.IMember | undefined;
+  readonly map?: RegionMap;
+}
+
+export interface Parts {
+  readonly context: PdContext;
+  readonly leadership: Leadership;
+  readonly timestamps: TimestampOracle;
+  readonly cluster: Cluster;
+  readonly streams: HeartbeatStreams;
+  readonly sync: RegionSyncServer;
+  readonly members: Members;
+  readonly gc: GcState;
+  readonly scheduling: Scheduling;
+  readonly stores: StoreAdmin;
+  readonly startedWallMs: number;
+  /** By path. */
+  readonly methods: ReadonlyMap<string, BoundMethod>;
+  saveConfig(callback: (error: Error | undefined) => void): void;
+}
+
+export function buildParts(inputs: PartsInputs): Parts {
+  const { env, metaStore, clusterId, keys, leadership, metrics, startedWallMs } = inputs;
+  const config = startConfig(inputs.config);
+  const ids = new IdAllocator(env, metaStore, keys, leadership);
+  const context: PdContext = { env, clusterId, keys, metaStore, leadership, ids, config, metrics };
+  const timestamps = new TimestampOracle(env, metaStore, keys, leadership, {
+    saveIntervalMs: inputs.tsoSaveIntervalMs ?? TSO_SAVE_INTERVAL_MS,
+    updateIntervalMs: inputs.tsoUpdateIntervalMs ?? TSO_UPDATE_INTERVAL_MS,
+  });
+  const cluster = new Cluster(context, inputs.map);
+  const streams = new HeartbeatStreams(context);
+  const sync = new RegionSyncServer(cluster);
+  if (inputs.map !== undefined) cluster.onRegionChanged = (region) => sync.changed(region);
+  const saveConfig = (callback: (error: Error | undefined) => void): void => {
+    const value = utf8(JSON.stringify(config.toStored()));
+    const onSuccess = [{ kind: "put", key: keys.config, value } as const];
+    leadership.transact({ compares: [], onSuccess }, (error) => callback(error));
+  };
+  const save = (): void => saveConfig(() => {});
+  const members = new Members(inputs.self, leadership, inputs.registry, inputs.otherLeader);
+  const gc = new GcState(context, timestamps);
+  const scheduling = new Scheduling(cluster, streams, save);
+  const methods = [
+    ...coreMethods(cluster, members, timestamps),
+    ...storeMethods(cluster, save, scheduling),
+    ...regionMethods(cluster, streams, scheduling),
+    ...splitMethods(cluster, scheduling),
+    ...schedulingMethods(cluster, scheduling),
+    ...gcMethods(cluster, gc),
+    ...otherMethods(cluster, members),
+    ...sync.methods(),
+  ];
+  return {
+    context,
+    leadership,
+    timestamps,
+    cluster,
+    streams,
+    sync,
+    members,
+    gc,
+    scheduling,
+    stores: new StoreAdmin(cluster),
+    startedWallMs,
+    methods: new Map(methods.map((method) => [method.definition.path, method])),
+    saveConfig,
+  };
+}
+
+/** Reads what earlier leaders stored and starts everything that acts. */
+export function beginTerm(parts: Parts, callback: (error: Error | undefined) => void): void {
+  const steps: readonly ((next: (failed: Error | undefined) => void) => void)[] = [
+    (next) => parts.context.ids.rebase(next),
+    (next) => parts.timestamps.start(next),
+    (next) => loadConfig(parts.context, next),
+    (next) => parts.gc.load(next),
+    (next) => parts.cluster.load(next),
+    (next) => parts.scheduling.load(next),
+  ];
+  const run = (index: number): void => {
+    const step = steps[index];
+    if (step !== undefined) {
+      return step((failed) => (failed === undefined ? run(index + 1) : callback(failed)));
+    }
+    parts.streams.start();
+    parts.scheduling.start();
+    callback(undefined);
+  };
+  run(0);
+}
+
+/** Stops what acts; calls back once what was still in memory is written. */
+export function endTerm(parts: Parts, callback: () => void): void {
+  parts.scheduling.stop();
+  parts.streams.stop();
+  parts.sync.stop();
+  parts.timestamps.stop();
+  parts.cluster.stop(callback);
+}
+
+export function loadConfig(context: PdContext, callback: (error: Error | undefined) => void): void {
+  context.metaStore.get(context.keys.config, (error, stored) => {
+    if (error !== undefined || stored === undefined) return callback(error);
+    const ignored = context.config.loadStored(JSON.parse(new TextDecoder().decode(stored.value)));
+    if (ignored.length > 0) context.env.log.warn("stored settings are ignored", { ignored });
+    callback(undefined);
+  });
+}
+
+/** The settings that a config file gave; throws on those that are none. */
+export function startConfig(given: StartConfig | undefined): PdConfig {
+  const config = new PdConfig();
+  for (const [section, items] of Object.entries(given ?? {})) {
+    const known = section === "schedule" || section === "replication" || section === "pd-server";
+    for (const [item, value] of Object.entries(items)) {
+      const result = known
+        ? config.set(section, item, value)
+        : ({ kind: "refused", reason: `config prefix ${section} not found` } as const);
+      if (result.kind === "refused") {
+        throw new RaftwerkError("invalidConfig", `${section}.${item}: ${result.reason}`, { retry: "never" });
+      }
+    }
+  }
+  return config;
+}
