@@ -17,14 +17,16 @@ import {
 } from "../base/index.js";
 import { OrderedMap } from "./ordered-map.js";
 
-type Operation = {
+/** Of one key. */
+export interface MemoryOperation {
   readonly space: KeySpace;
   readonly key: Uint8Array;
+  /** Undefined: the key is deleted. */
   readonly value: Uint8Array | undefined;
-};
+}
 
-class MemoryBatch implements EngineBatch {
-  readonly operations: Operation[] = [];
+export class MemoryBatch implements EngineBatch {
+  readonly operations: MemoryOperation[] = [];
   bytes = 0;
 
   get count(): number {
@@ -104,6 +106,19 @@ export class MemoryEngine implements Engine {
       else this.#spaces[space].set(key, value);
     }
     callback(undefined);
+  }
+
+  /** Does the operations, whose bytes now belong to the engine, and returns those that would undo them, in order. */
+  exchange(operations: readonly MemoryOperation[]): MemoryOperation[] {
+    this.#checkOpen();
+    const undo: MemoryOperation[] = [];
+    for (const { space, key, value } of operations) {
+      const rows = this.#spaces[space];
+      undo.push({ space, key, value: rows.get(key) });
+      if (value === undefined) rows.delete(key);
+      else rows.set(key, value);
+    }
+    return undo.reverse();
   }
 
   snapshot(): EngineSnapshot {

@@ -132,6 +132,11 @@ export class RawNode {
     return this.#raft.log.committed;
   }
 
+  /** By its own state, which a handed out soft state follows within a turn. */
+  get isLeading(): boolean {
+    return this.#raft.state === "StateLeader";
+  }
+
   /** Target of a leader transfer under way; 0 when there is none. */
   get leadTransferee(): NodeId {
     return this.#raft.leadTransferee;

@@ -16,7 +16,7 @@ import {
   type ScanOptions,
   type ScanResult,
 } from "../base/index.js";
-import { MemoryEngine } from "../engine/memory.js";
+import { MemoryBatch, MemoryEngine, type MemoryOperation } from "../engine/memory.js";
 import type { SimNode } from "./node.js";
 
 export interface DiskKnobs {
@@ -41,12 +41,7 @@ export const QUIET_DISK: DiskKnobs = {
   scansLater: false,
 };
 
-export interface DiskOperation {
-  readonly space: KeySpace;
-  readonly key: Uint8Array;
-  /** Undefined: the key is deleted. */
-  readonly value: Uint8Array | undefined;
-}
+export type DiskOperation = MemoryOperation;
 
 interface KeyRange {
   readonly space: KeySpace;
@@ -60,7 +55,7 @@ interface DiskWrite {
   readonly isSync: boolean;
   /** A range delete: what a crash leaves of it is any part. */
   readonly range: KeyRange | undefined;
-  /** What was there before, once the operations are in the memory. */
+  /** What brings back what was there before, once the operations are in the memory. */
   undo: DiskOperation[] | undefined;
   isDone: boolean;
 }
@@ -113,12 +108,7 @@ export class SimDisk {
 
   apply(write: DiskWrite): void {
     if (write.range !== undefined) write.operations = this.#rowsOf(write.range);
-    write.undo = write.operations.map(({ space, key }) => ({
-      space,
-      key,
-      value: this.memory.get(space, key),
-    }));
-    this.#put(write.operations);
+    write.undo = this.memory.exchange(write.operations);
   }
 
   durable(upTo: DiskWrite): void {
@@ -141,7 +131,7 @@ export class SimDisk {
       // Its memory goes back to what was there, newest first. Of a deleted range any rows may be gone, but only when
       // everything before it is durable.
       const isPartial = range !== undefined && i === kept;
-      if (undo !== undefined) this.#put(undo.filter(() => !isPartial || random.u32() % 2 === 0).reverse());
+      if (undo !== undefined) this.memory.exchange(undo.filter(() => !isPartial || random.u32() % 2 === 0));
     }
     for (const write of this.writes.slice(0, kept)) {
       if (write.undo === undefined) this.apply(write);
@@ -166,33 +156,6 @@ export class SimDisk {
       for (const { key } of rows) operations.push({ space, key, value: undefined });
     });
     return operations;
-  }
-
-  #put(operations: readonly DiskOperation[]): void {
-    const batch = this.memory.batch();
-    for (const { space, key, value } of operations) {
-      if (value === undefined) batch.delete(space, key);
-      else batch.put(space, key, value);
-    }
-    this.memory.write(batch, { sync: true }, () => {});
-  }
-}
-
-class SimBatch implements EngineBatch {
-  readonly operations: DiskOperation[] = [];
-  bytes = 0;
-  get count(): number {
-    return this.operations.length;
-  }
-  put(space: KeySpace, key: Uint8Array, value: Uint8Array): void {
-    assert(key.length > 0, "a key must not be empty");
-    this.operations.push({ space, key: key.slice(), value: value.slice() });
-    this.bytes += key.length + value.length;
-  }
-  delete(space: KeySpace, key: Uint8Array): void {
-    assert(key.length > 0, "a key must not be empty");
-    this.operations.push({ space, key: key.slice(), value: undefined });
-    this.bytes += key.length;
   }
 }
 
@@ -221,7 +184,7 @@ export class SimEngine implements Engine {
   }
   batch(): EngineBatch {
     this.#memory();
-    return new SimBatch();
+    return new MemoryBatch();
   }
 
   scan(space: KeySpace, options: ScanOptions, callback: EngineCallback<ScanResult>): void {
@@ -244,7 +207,7 @@ export class SimEngine implements Engine {
     callback: (error: Error | undefined) => void,
   ): void {
     this.#memory();
-    assert(batch instanceof SimBatch, "a batch of another engine");
+    assert(batch instanceof MemoryBatch, "a batch of another engine");
     const { operations } = batch;
     const write = { operations, isSync: options.sync, range: undefined, undo: undefined, isDone: false };
     this.#submit(write, callback);

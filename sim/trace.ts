@@ -7,6 +7,7 @@ export class TraceHash {
   #low = 0x811c9dc5;
   #high = 0x01000193;
   #count = 0;
+  readonly #texts = new Map<string, number>();
 
   number(value: number): void {
     this.#low = Math.imul(this.#low ^ (value | 0), 0x01000193);
@@ -27,8 +28,15 @@ export class TraceHash {
     }
   }
 
+  /** By a number that is the same in every run: texts are few and come again and again. */
   text(text: string): void {
-    for (let i = 0; i < text.length; i++) this.#low = Math.imul(this.#low ^ text.charCodeAt(i), 0x01000193);
+    let number = this.#texts.get(text);
+    if (number === undefined) {
+      number = 0;
+      for (let i = 0; i < text.length; i++) number = Math.imul(number ^ text.charCodeAt(i), 0x01000193);
+      this.#texts.set(text, number);
+    }
+    this.#low = Math.imul(this.#low ^ number, 0x01000193);
   }
 
   get value(): string {

@@ -97,13 +97,58 @@ function relink(edge: Edge): void {
   if (edge.next !== undefined) edge.next.previous = edge;
 }
 
-export function checkRegister(history: readonly RegisterOperation[], statesMax = 300_000): Verdict {
+/**
+ * Without the operations of unknown outcome that nobody can have noticed: of a value that no answer shows and no
+ * swap expects. Such a one explains nothing by having happened, and need not have happened; but each doubles the search.
+ */
+function noticed(history: readonly RegisterOperation[]): readonly RegisterOperation[] {
+  const shown = new Set<string | undefined>();
+  for (const { call } of history) {
+    if (call.kind === "get") shown.add(call.result);
+    if (call.kind === "cas") shown.add(call.expected).add(call.previous);
+  }
+  return history.filter(
+    ({ call, endedAt }) =>
+      endedAt !== undefined ||
+      call.kind === "get" ||
+      shown.has(call.kind === "delete" ? undefined : call.value),
+  );
+}
+
+/** Which operations have taken effect, 16 to a unit, and after them a number for what the register then holds. */
+class Progress {
+  readonly #units: Uint16Array;
+  readonly #states = new Map<string | undefined, number>();
+
+  constructor(operations: number) {
+    this.#units = new Uint16Array(Math.ceil(operations / 16) + 1);
+  }
+
+  toggle(id: number): void {
+    const unit = id >>> 4;
+    this.#units[unit] = (this.#units[unit] as number) ^ (1 << (id & 15));
+  }
+
+  /** Of equal progress and state, and of no other. */
+  key(state: string | undefined): string {
+    let number = this.#states.get(state);
+    if (number === undefined) {
+      number = this.#states.size;
+      this.#states.set(state, number);
+    }
+    this.#units[this.#units.length - 1] = number;
+    return String.fromCharCode.apply(undefined, this.#units as unknown as number[]);
+  }
+}
+
+export function checkRegister(whole: readonly RegisterOperation[], statesMax = 300_000): Verdict {
+  const history = noticed(whole);
   const head = edges(history);
   const left = { certain: history.filter((operation) => operation.endedAt !== undefined).length };
   const seen = new Set<string>();
   const chosen: { readonly begin: Edge; readonly state: string | undefined }[] = [];
+  const done = new Progress(history.length);
   let state: string | undefined;
-  let done = 0n;
   let states = 0;
   let deepest = -1;
   let stuckAt: RegisterOperation | undefined;
@@ -112,20 +157,26 @@ export function checkRegister(history: readonly RegisterOperation[], statesMax =
     const operation = edge === undefined ? undefined : (history[edge.id] as RegisterOperation);
     if (edge?.end !== undefined && operation !== undefined) {
       const next = after(state, operation.call);
-      const with_ = done | (1n << BigInt(edge.id));
-      const memo =
-        next === false ? "" : `${with_.toString(36)} ${next.state === undefined ? "-" : `=${next.state}`}`;
-      if (next !== false && !seen.has(memo)) {
+      // Of unknown outcome and without effect here: the same as if it never happens.
+      if (next === false || (operation.endedAt === undefined && next.state === state)) {
+        edge = edge.next;
+        continue;
+      }
+      done.toggle(edge.id);
+      const memo = done.key(next.state);
+      if (!seen.has(memo)) {
         if (++states > statesMax) return { kind: "inconclusive", states };
         seen.add(memo);
         chosen.push({ begin: edge, state });
         state = next.state;
-        done = with_;
         unlink(edge);
         unlink(edge.end);
         if (operation.endedAt !== undefined) left.certain--;
         edge = head.next;
-      } else edge = edge.next;
+      } else {
+        done.toggle(edge.id);
+        edge = edge.next;
+      }
       continue;
     }
     // An end: its operation must come before everything that follows, and no order does it.
@@ -137,7 +188,7 @@ export function checkRegister(history: readonly RegisterOperation[], statesMax =
     if (undone === undefined) return { kind: "violation", states, stuckAt };
     const { begin } = undone;
     state = undone.state;
-    done &= ~(1n << BigInt(begin.id));
+    done.toggle(begin.id);
     relink(begin.end as Edge);
     relink(begin);
     if (history[begin.id]?.endedAt !== undefined) left.certain++;

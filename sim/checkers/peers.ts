@@ -9,6 +9,7 @@ import type { Region } from "../../region/region.js";
 import type { SimCluster, SimStore } from "../cluster.js";
 import type { SimEvent } from "../event-queue.js";
 import type { SimNode } from "../node.js";
+import type { Store } from "../../store/index.js";
 import { MS, Violation, type World } from "../world.js";
 
 /** What a peer showed last. Of one incarnation. */
@@ -22,11 +23,13 @@ interface Seen {
 export class Peers {
   readonly #world: World;
   readonly #cluster: SimCluster;
-  readonly #leaders = new Map<string, number>();
+  readonly #leaders = new Map<number, Map<number, number>>();
   readonly #seen = new Map<Peer, Seen>();
   readonly #epochs = new Map<string, string>();
   readonly #owners = new Map<number, string>();
   readonly #byNode = new Map<number, SimStore>();
+  /** Of the store whose process runs on a node: peers that asked for a turn since they were looked at. */
+  readonly #woken = new Map<number, { readonly store: Store; readonly peers: Set<Peer> }>();
   #nextLeaseCheckUs = 0;
 
   /** Looks after each event from now on. */
@@ -43,11 +46,36 @@ export class Peers {
   #look({ node: index }: SimEvent): void {
     const node = this.#world.nodes[index];
     if (node === undefined || !node.isUp) return;
-    const here = this.#storeOf(node);
-    if (here?.store !== undefined) for (const peer of here.store.peers.all()) this.#peer(node, peer);
+    const store = this.#storeOf(node)?.store;
+    if (store !== undefined) {
+      const woken = this.#wokenOf(index, store);
+      if (woken.size > 0) {
+        for (const peer of woken) this.#peer(node, peer);
+        woken.clear();
+      }
+    }
     if (this.#world.nowUs < this.#nextLeaseCheckUs) return;
     this.#nextLeaseCheckUs = this.#world.nowUs + 4 * MS;
     this.#leases();
+  }
+
+  /**
+   * A peer that changed asks for a turn, or the change reaches nobody; so only these are looked at after each event, and
+   * all of them now and then.
+   */
+  #wokenOf(index: number, store: Store): Set<Peer> {
+    const known = this.#woken.get(index);
+    if (known?.store === store) return known.peers;
+    const peers = new Set<Peer>();
+    const { turn } = store;
+    const wake = turn.wake.bind(turn);
+    turn.wake = (peer) => {
+      peers.add(peer);
+      wake(peer);
+    };
+    this.#woken.set(index, { store, peers });
+    for (const peer of store.peers.all()) peers.add(peer);
+    return peers;
   }
 
   #storeOf(node: SimNode): SimStore | undefined {
@@ -79,7 +107,7 @@ export class Peers {
       Object.assign(seen, { term, commit, region });
     }
     // The peer's own word lags behind its Raft node's by up to a turn.
-    if (peer.isLeader && peer.node.basicStatus().state === "StateLeader") this.#leader(node, peer);
+    if (peer.isLeader && peer.node.isLeading) this.#leader(node, peer);
   }
 
   /** Rare changes of a region, as one of its peers sees them. */
@@ -107,9 +135,10 @@ export class Peers {
   }
 
   #leader(node: SimNode, { regionId, peerId, term }: Peer): void {
-    const key = `${regionId} ${term}`;
-    const known = this.#leaders.get(key);
-    if (known === undefined) this.#leaders.set(key, peerId);
+    let leaders = this.#leaders.get(regionId);
+    if (leaders === undefined) this.#leaders.set(regionId, (leaders = new Map<number, number>()));
+    const known = leaders.get(term);
+    if (known === undefined) leaders.set(term, peerId);
     else if (known !== peerId) {
       throw new Violation(
         "1 election safety",
@@ -150,12 +179,12 @@ export class Peers {
     for (const { node, store } of this.#cluster.stores) {
       if (!node.isUp || node.isPaused || store === undefined) continue;
       for (const peer of store.peers.all()) {
+        this.#peer(node, peer);
         if (!peer.isLeader) continue;
         if (regions.has(peer.regionId)) this.#world.probe("two leaders of one region at one time");
         regions.add(peer.regionId);
         if (peer.mayReadLocally(node.monotonicMs())) holders.push({ peer, name: node.name });
-        else if (peer.node.basicStatus().state === "StateLeader")
-          this.#world.probe("a leader without a lease");
+        else if (peer.node.isLeading) this.#world.probe("a leader without a lease");
       }
     }
     holders.sort((left, right) => compareBytes(left.peer.region.startKey, right.peer.region.startKey));

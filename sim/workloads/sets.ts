@@ -24,8 +24,10 @@ export class Sets implements Workload {
   }
 
   start(): void {
-    for (const client of this.#stage.cluster.clients) {
-      loop(this.#stage, client, 40, () => this.#add(client));
+    const { clients } = this.#stage.cluster;
+    for (const client of clients) {
+      // All clients together some 300 keys in 20 s: regions of 400 bytes become dozens, not hundreds.
+      loop(this.#stage, client, 150 * clients.length, () => this.#add(client));
       loop(this.#stage, client, 500, () => this.#scan(client));
     }
   }
