@@ -60,8 +60,8 @@ export class Peers {
   }
 
   /**
-   * A peer that changed asks for a turn, or the change reaches nobody; so only these are looked at after each event, and
-   * all of them now and then.
+   * A peer that changed asks for a turn, or the change reaches nobody. So only these are looked at after each event,
+   * and all of them now and then.
    */
   #wokenOf(index: number, store: Store): Set<Peer> {
     const known = this.#woken.get(index);

@@ -1,81 +1,85 @@
 /**
- * `npm run sim:planted [-- --seeds N] [--only NAME]`: plants each bug of sim/planted in a copy of the sources
- * and lets the
- * simulator look for it. Prints the table of bug, seeds, seconds and the invariant; fails when one is not found
- * within N seeds (2,000), or when a replacement does not match exactly once.
+ * `npm run sim:planted [-- --seeds N] [--only NAME,NAME] [--jobs J]`: plants each bug of sim/planted in the sources while
+ * they are bundled, and lets the simulator look for it. Prints the table of bug, seeds, seconds and invariant; fails when
+ * one is not found within N seeds (2,000), when a text to replace is not there exactly once, or when the sources without a
+ * bug fail a seed.
  */
-import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
+import { type PlantedBug, SeedProgram } from "./pool.js";
 
-interface PlantedBug {
-  readonly bug: string;
-  readonly file: string;
-  readonly find: string;
-  readonly replace: string;
-}
+const FOLDER = join(import.meta.dirname, "..", "planted");
+/** Without a bug nothing may be found in so many seeds. */
+const CLEAN_SEEDS = 60;
 
-const ROOT = join(import.meta.dirname, "..", "..");
-const FOLDERS = ["base", "proto", "raft", "region", "store", "pd", "pd-client", "client", "engine", "sim"];
 const { values } = parseArgs({
-  options: { seeds: { type: "string", default: "2000" }, only: { type: "string" } },
+  options: {
+    seeds: { type: "string", default: "2000" },
+    only: { type: "string" },
+    jobs: { type: "string", default: String(availableParallelism()) },
+  },
 });
+const jobs = Math.max(1, Number(values.jobs));
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
-function plant(directory: string, { bug, file, find, replace }: PlantedBug): void {
-  for (const folder of FOLDERS) cpSync(join(ROOT, folder), join(directory, folder), { recursive: true });
-  symlinkSync(join(ROOT, "node_modules"), join(directory, "node_modules"));
-  cpSync(join(ROOT, "package.json"), join(directory, "package.json"));
-  cpSync(join(ROOT, "tsconfig.json"), join(directory, "tsconfig.json"));
-  const path = join(directory, file);
-  const source = readFileSync(path, "utf8");
-  const matches = source.split(find).length - 1;
-  if (matches !== 1) throw new Error(`"${bug}" matches ${matches} times in ${file}, not once`);
-  writeFileSync(
-    path,
-    source.replace(find, () => replace),
-  );
+interface Found {
+  readonly seed: number;
+  readonly message: string;
 }
 
-/** Seeds until the first failure and what failed; undefined when none did. */
-function find(bug: PlantedBug): { readonly seeds: number; readonly invariant: string } | undefined {
-  const directory = mkdtempSync(join(tmpdir(), "raftwerk-planted-"));
+/** The lowest of the first seeds that fail, or undefined when none did. */
+async function look(bug: PlantedBug | undefined, seeds: number): Promise<Found | undefined> {
+  const program = await SeedProgram.build(bug);
+  const processes = Array.from({ length: jobs }, () => program.start());
+  const all: Found[] = [];
+  let next = 1;
   try {
-    plant(directory, bug);
-    const script = join(directory, "sim", "test", "main.ts");
-    const args = ["--import", "tsx", script, "--seeds", values.seeds, "--stop-at-first"];
-    const { stdout } = spawnSync(process.execPath, args, {
-      cwd: directory,
-      encoding: "utf8",
-      maxBuffer: 1 << 28,
-    });
-    const passed = /^(\d+) seeds passed, ([1-9]\d*) failed$/m.exec(stdout);
-    const text = /^seed \d+ FAILED.*\n\s+(.*)$/m.exec(stdout);
-    if (passed === null) return undefined;
-    return { seeds: Number(passed[1]) + 1, invariant: text?.[1] ?? "" };
+    await Promise.all(
+      processes.map(async (each) => {
+        while (next <= seeds && all.length === 0) {
+          const seed = next++;
+          const message = await each.run({ seed }).then(
+            (summary) => summary.message,
+            (error: Error) => error.message,
+          );
+          if (message !== undefined) all.push({ seed, message });
+        }
+      }),
+    );
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    for (const each of processes) each.stop();
+    program.remove();
   }
+  return all.sort((left, right) => left.seed - right.seed)[0];
 }
 
-let missed = 0;
-let count = 0;
-const folder = join(ROOT, "sim", "planted");
-for (const name of readdirSync(folder)
-  .filter((file) => file.endsWith(".json"))
-  .sort()) {
-  if (values.only !== undefined && basename(name, ".json") !== values.only) continue;
-  const bug = JSON.parse(readFileSync(join(folder, name), "utf8")) as PlantedBug;
-  const started = performance.now();
-  const found = find(bug);
-  count++;
-  if (found === undefined) missed++;
-  const seconds = ((performance.now() - started) / 1000).toFixed(0);
-  const seeds = found === undefined ? "-" : String(found.seeds);
-  process.stdout.write(
-    `${seeds.padStart(6)} ${seconds.padStart(5)} s  ${bug.bug}  (${(found?.invariant ?? "not found").slice(0, 110)})\n`,
+const line = (seeds: string, started: number, bug: string, text: string): void =>
+  print(
+    `${seeds.padStart(6)} ${((performance.now() - started) / 1000).toFixed(0).padStart(5)} s  ${bug}  (${text
+      .replaceAll(/\s+/g, " ")
+      .slice(0, 110)})`,
   );
+
+const wanted = values.only?.split(",");
+const names = readdirSync(FOLDER)
+  .filter((file) => file.endsWith(".json"))
+  .map((file) => basename(file, ".json"))
+  .filter((name) => wanted?.includes(name) !== false)
+  .sort();
+let missed = 0;
+for (const name of names) {
+  const bug = JSON.parse(readFileSync(join(FOLDER, `${name}.json`), "utf8")) as PlantedBug;
+  const started = performance.now();
+  const found = await look(bug, Number(values.seeds));
+  if (found === undefined) missed++;
+  line(found === undefined ? "-" : String(found.seed), started, name, found?.message ?? "NOT FOUND");
 }
-process.stdout.write(`${count - missed} bugs found, ${missed} missed\n`);
-process.exitCode = missed === 0 && count > 0 ? 0 : 1;
+const started = performance.now();
+const none = wanted === undefined ? await look(undefined, CLEAN_SEEDS) : undefined;
+if (none !== undefined) line(String(none.seed), started, "no bug was planted", none.message);
+print(
+  `${names.length - missed} bugs found, ${missed} missed${none === undefined ? "" : ", and one that is not there"}`,
+);
+process.exitCode = missed === 0 && none === undefined && names.length > 0 ? 0 : 1;

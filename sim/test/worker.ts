@@ -1,7 +1,12 @@
 /** A process that runs the seeds its parent names, one after the other. */
-import { drawPlan } from "../plan.js";
+import { drawPlan, type PlanOptions } from "../plan.js";
 import { runSeed, type SeedResult } from "../run-seed.js";
 import { reportFailure } from "./report.js";
+
+export interface SeedOrder {
+  readonly seed: number;
+  readonly options?: PlanOptions;
+}
 
 export interface SeedSummary {
   readonly seed: number;
@@ -10,13 +15,16 @@ export interface SeedSummary {
   readonly trace: string;
   readonly events: number;
   readonly virtualMs: number;
+  /** Of the processor. */
+  readonly seconds: number;
+  readonly heapBytes: number;
   readonly probes: readonly (readonly [string, number])[];
 }
 
 /** All promises that can go on have gone on when the loop comes to its next phase. */
 export const drain = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-export function summarize(result: SeedResult): SeedSummary {
+function summarize(result: SeedResult, seconds: number): SeedSummary {
   const { plan, failure, trace, events, virtualMs, probes } = result;
   return {
     seed: plan.seed,
@@ -25,13 +33,20 @@ export function summarize(result: SeedResult): SeedSummary {
     trace,
     events,
     virtualMs,
+    seconds,
+    heapBytes: process.memoryUsage().heapUsed,
     probes: [...probes],
   };
 }
 
+async function answer({ seed, options }: SeedOrder): Promise<void> {
+  const before = process.cpuUsage();
+  const result = await runSeed(drawPlan(seed, options), drain);
+  const { user, system } = process.cpuUsage(before);
+  process.send?.(summarize(result, (user + system) / 1e6));
+}
+
 if (process.argv.includes("--worker")) {
-  process.on("message", (seed: number) => {
-    void runSeed(drawPlan(seed), drain).then((result) => process.send?.(summarize(result)));
-  });
+  process.on("message", (order: SeedOrder) => void answer(order));
   process.on("disconnect", () => process.exit(0));
 }
