@@ -99,7 +99,7 @@ function relink(edge: Edge): void {
 
 /**
  * Without the operations of unknown outcome that nobody can have noticed: of a value that no answer shows and no
- * swap expects. Such a one explains nothing by having happened, and need not have happened; but each doubles the search.
+ * swap expects. Such a one explains nothing by having happened, and need not have; but each doubles the search.
  */
 function noticed(history: readonly RegisterOperation[]): readonly RegisterOperation[] {
   const shown = new Set<string | undefined>();

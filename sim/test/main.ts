@@ -1,7 +1,7 @@
 /**
- * `npm run sim -- [--set NAME] [--seeds N] [--seed S] [--minutes M] [--jobs J] [--verbose] [--shrink] [--stop-at-first]`:
- * runs seeds on all cores. One seed in twenty is run twice, by two processes, and must do the same. Ends with
- * `N seeds passed, M failed`.
+ * `npm run sim -- [--set NAME] [--seeds N] [--seed S] [--minutes M] [--jobs J] [--verbose] [--shrink]
+ * [--stop-at-first]`: runs seeds on all cores. One seed in twenty is run twice, by two processes, and must do
+ * the same. Ends with `N seeds passed, M failed`.
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";

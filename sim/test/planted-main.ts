@@ -1,8 +1,8 @@
 /**
- * `npm run sim:planted [-- --seeds N] [--only NAME,NAME] [--jobs J]`: plants each bug of sim/planted in the sources while
- * they are bundled, and lets the simulator look for it. Prints the table of bug, seeds, seconds and invariant; fails when
- * one is not found within N seeds (2,000), when a text to replace is not there exactly once, or when the sources without a
- * bug fail a seed.
+ * `npm run sim:planted [-- --seeds N] [--only NAME,NAME] [--jobs J]`: plants each bug of sim/planted in the
+ * sources while they are bundled, and lets the simulator look for it. Prints the table of bug, seeds, seconds and
+ * invariant; fails when one is not found within N seeds (2,000), when a text to replace is not there exactly
+ * once, or when the sources without a bug fail a seed.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
