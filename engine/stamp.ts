@@ -19,7 +19,7 @@ import { RaftwerkError } from "../base/index.js";
 
 export const STAMP_FORMAT = 1;
 export type EngineKind = "rocksdb" | "leveldb";
-export type DirectoryRole = "store" | "pd";
+export type DirectoryRole = "store" | "pd" | "group";
 
 export interface Stamp {
   readonly format: number;
@@ -134,7 +134,7 @@ function parse(text: string): Stamp | undefined {
     const isWhole =
       typeof format === "number" &&
       (format !== STAMP_FORMAT || engine === "rocksdb" || engine === "leveldb") &&
-      (format !== STAMP_FORMAT || role === "store" || role === "pd") &&
+      (format !== STAMP_FORMAT || role === "store" || role === "pd" || role === "group") &&
       (clusterId === undefined || typeof clusterId === "string") &&
       (storeId === undefined || typeof storeId === "number");
     return isWhole ? (JSON.parse(text) as Stamp) : undefined;

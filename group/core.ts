@@ -254,7 +254,7 @@ export class GroupCore {
     }
     this.raw = new RawNode({
       id: this.id,
-      storage: new RaftStorage(this.storage, initial.hardState),
+      storage: new RaftStorage(this.storage, initial.hardState, () => this.keeper.want()),
       applied: snapshot?.index ?? 0,
       electionTicks: config.electionTicks,
       heartbeatTicks: config.heartbeatTicks,

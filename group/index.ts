@@ -17,6 +17,7 @@ export type {
   GroupStatus,
   MemberStatus,
 } from "./events.js";
+export type { Entry } from "../raft/index.js";
 export { type Founder, groupIdOf } from "./founding.js";
 export { InProcessNetwork } from "./in-process.js";
 export type { Member, MemberRole } from "./members.js";

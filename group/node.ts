@@ -27,6 +27,8 @@ export interface NodeOptions<Command, Response> extends StartOptions {
   readonly config?: GroupConfigInit | undefined;
   readonly commandCodec?: Codec<Command> | undefined;
   readonly responseCodec?: Codec<Response> | undefined;
+  /** Ends a start that takes too long: it rejects with `closed`. */
+  readonly signal?: AbortSignal | undefined;
   /** Takes the entries that leave the log. */
   readonly compactedLog?: CompactedLog | undefined;
 }
@@ -117,11 +119,19 @@ export class BaseGroupNode<Command, Response> implements AsyncDisposable {
   }
 
   /** Resolves when this member takes part; rejects when it cannot. */
-  protected begin(): Promise<void> {
+  protected begin(signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.on("started", () => resolve());
+      const onAbort = (): void => void this.close();
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.on("started", () => {
+        signal?.removeEventListener("abort", onAbort);
+        resolve();
+      });
       this.on("stopped", ({ error }) => {
-        void this.close();
+        // Without a promise that somebody waits for: what cannot be closed is said in the log.
+        this.close().catch((reason: unknown) => {
+          this.#ground.env.log.error("closing failed", { error: String(reason) });
+        });
         reject(error ?? new RaftwerkError("closed", "closed before it took part", { retry: "safe" }));
       });
       this.#start.run();
@@ -131,7 +141,7 @@ export class BaseGroupNode<Command, Response> implements AsyncDisposable {
   /** Starts a member on a given environment, transport and storage, all of which it closes at its end. */
   static async open<C, R>(ground: NodeGround, options: NodeOptions<C, R>): Promise<BaseGroupNode<C, R>> {
     const node = new BaseGroupNode(ground, options);
-    await node.begin();
+    await node.begin(options.signal);
     return node;
   }
 
@@ -374,7 +384,8 @@ export class BaseGroupNode<Command, Response> implements AsyncDisposable {
 
   /** Resolves when nothing is under way and storage and transport are closed. A leader hands over first. */
   close(): Promise<void> {
-    this.#closing ??= this.#close();
+    // Begun in a later step, so that what it causes finds it begun.
+    this.#closing ??= Promise.resolve().then(() => this.#close());
     return this.#closing;
   }
 

@@ -6,6 +6,7 @@ import {
   type Entry,
   type HardState,
   makeSnapshot,
+  type NodeId,
   type Snapshot,
   type Storage,
   type StorageError,
@@ -15,9 +16,12 @@ import type { GroupStorage } from "./storage.js";
 export class RaftStorage implements Storage {
   readonly #storage: GroupStorage;
   readonly #hardState: HardState;
+  readonly #onSnapshotTooOld: () => void;
 
-  constructor(storage: GroupStorage, hardState: HardState) {
+  /** `onSnapshotTooOld`: a member needs a snapshot, and the live one does not know that member yet. */
+  constructor(storage: GroupStorage, hardState: HardState, onSnapshotTooOld: () => void) {
     this.#storage = storage;
+    this.#onSnapshotTooOld = onSnapshotTooOld;
     const snapshotIndex = storage.snapshot()?.index ?? 0;
     // The commit index may ride on a later write than the snapshot that it allowed.
     const commit = Math.max(hardState.commit, snapshotIndex) as LogIndex;
@@ -50,9 +54,16 @@ export class RaftStorage implements Storage {
     return this.#storage.firstIndex() as LogIndex;
   }
 
-  snapshot(requestIndex: LogIndex): Snapshot | StorageError {
+  snapshot(requestIndex: LogIndex, to: NodeId): Snapshot | StorageError {
     const info = this.#storage.snapshot();
-    if (info === undefined || info.index < requestIndex) return "snapshotTemporarilyUnavailable";
+    if (info === undefined || info.index < requestIndex || !names(info.confState, to)) {
+      this.#onSnapshotTooOld();
+      return "snapshotTemporarilyUnavailable";
+    }
     return makeSnapshot(info.index, info.term, info.confState);
   }
 }
+
+/** A member refuses a snapshot of a configuration without it: it would not know that it belongs to the group. */
+const names = (state: ConfState, id: NodeId): boolean =>
+  [state.voters, state.votersOutgoing, state.learners, state.learnersNext].some((ids) => ids.includes(id));

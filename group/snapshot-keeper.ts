@@ -17,6 +17,7 @@ export class SnapshotKeeper {
   readonly #onError: (error: Error) => void;
   #maker: SnapshotMaker | undefined;
   #isDeleting = false;
+  #isWanted = false;
   #lastMs: number;
   #notBeforeMs = Number.NEGATIVE_INFINITY;
   readonly #waiting: ((error: Error | undefined, info?: SnapshotInfo) => void)[] = [];
@@ -36,6 +37,11 @@ export class SnapshotKeeper {
   request(callback: (error: Error | undefined, info?: SnapshotInfo) => void): void {
     this.#waiting.push(callback);
     this.#consider();
+  }
+
+  /** Somebody needs a newer one, at the next occasion. */
+  want(): void {
+    this.#isWanted = true;
   }
 
   applied(): void {
@@ -62,7 +68,7 @@ export class SnapshotKeeper {
     const { snapshots } = this.#core.parts.config;
     if (sender.active > 0 && storage.logBytes() <= snapshots.logBytesMax) return;
     if (this.#core.env.clock.monotonicMs() < this.#notBeforeMs) return;
-    if (this.#waiting.length > 0 || this.#isDue(before)) this.#make();
+    if (this.#waiting.length > 0 || this.#isWanted || this.#isDue(before)) this.#make();
   }
 
   #isDue(before: SnapshotInfo): boolean {
@@ -81,6 +87,7 @@ export class SnapshotKeeper {
     const { applier, env, storage, parts } = core;
     const isPausing = parts.stateMachine.snapshotsConcurrently !== true;
     if (isPausing) applier.pausedBy = "making";
+    this.#isWanted = false;
     let chunks: AsyncIterable<Uint8Array>;
     const captured = (): void => {
       if (!isPausing || applier.pausedBy !== "making") return;
