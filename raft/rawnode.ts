@@ -36,6 +36,7 @@ import { basicStatusOf, statusOf } from "./status.js";
 import { step } from "./step.js";
 import { tick } from "./ticks.js";
 import { traceState } from "./trace.js";
+import type { TrackerConfig } from "./tracker/tracker.js";
 import type {
   Append,
   Apply,
@@ -449,6 +450,11 @@ export class RawNode {
 
   basicStatus(): BasicStatus {
     return basicStatusOf(this.#raft);
+  }
+
+  /** The configuration in force. */
+  get config(): TrackerConfig {
+    return this.#raft.tracker.config;
   }
 
   /** Visits the progress of every member without copying; of use on a leader. The visitor must not keep it. */

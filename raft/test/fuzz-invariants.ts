@@ -1,8 +1,13 @@
 /**
- * What must hold after every step of a fuzzed group, whatever the faults. Numbers are those of the Raft paper's
- * figure 3 where they have one: 1 election safety, 3 log matching, 4 leader completeness, 5 state machine safety.
+ * What must hold after every step of a fuzzed group, whatever the faults. One observer sees all nodes and asks disks,
+ * not claims. Logs are compared by rolling hashes, so that one comparison speaks for all entries before it.
+ *
+ *  1 election safety, 2 one vote a term, 3 monotonic terms and commits, 4 log matching, 5 leader completeness,
+ *  6 state machine safety, 7 commit rule, 8 durable before told, 9 sound progress, 10 one change at a time.
+ *
+ * Beyond: linearizable reads, leases that hold, leaders that step down, changes that take effect when applied.
  */
-import type { NodeId } from "../types.js";
+import type { ConfState, NodeId } from "../types.js";
 
 export class InvariantError extends Error {
   override readonly name = "InvariantError";
@@ -12,61 +17,141 @@ const fail = (text: string): never => {
   throw new InvariantError(text);
 };
 
-interface Committed {
+const INDEXES = 2 ** 24;
+const keyOf = (term: number, index: number): number => term * INDEXES + index;
+
+export interface Committed {
   readonly term: number;
-  readonly hash: number;
+  readonly index: number;
+  readonly prefix: number;
 }
 
 export class Invariants {
   readonly #leaders = new Map<number, NodeId>();
-  readonly #votes = new Map<string, NodeId>();
-  readonly #committed = new Map<number, Committed>();
-  readonly #written = new Map<string, { readonly hash: number; previousTerm: number | undefined }>();
+  readonly #votes = new Map<number, NodeId>();
+  /** Hash of the log up to an entry, by term and index of the entry. */
+  readonly #written = new Map<number, number>([[keyOf(1, 1), 0x811c9dc5]]);
+  readonly #applied = new Map<number, number>();
+  /** The highest commit of each leader, in the order of terms. */
+  readonly #commits = new Map<number, Committed>();
   readonly #durableTerms = new Map<NodeId, number>();
   /** The highest index that anybody knows to be committed. */
   committedIndex = 0;
 
-  /** Election safety: at most one leader a term. */
-  leads(id: NodeId, term: number): void {
+  /** 1. At most one leader a term. Its own vote counts if it is durable; others may have made it leader without. */
+  leads(id: NodeId, term: number, votesForItself: boolean): void {
     const known = this.#leaders.get(term);
     if (known !== undefined && known !== id)
       fail(`election safety: ${known} and ${id} both lead term ${term}`);
     this.#leaders.set(term, id);
+    if (votesForItself) this.votes(id, term, id);
   }
 
-  /** Log matching: whoever writes entry `term/index` writes the same one, behind an entry of the same term. */
-  writes(id: NodeId, index: number, term: number, hash: number, previousTerm: number | undefined): void {
-    const key = `${term}/${index}`;
+  /** 2. One vote a term, over crashes too. Told when the vote leaves. */
+  votes(id: NodeId, term: number, candidate: NodeId): void {
+    const key = keyOf(term, id);
+    const known = this.#votes.get(key);
+    if (known !== undefined && known !== candidate) {
+      fail(`one vote a term: ${id} voted for ${known} and ${candidate} in term ${term}`);
+    }
+    this.#votes.set(key, candidate);
+  }
+
+  /** 3. A term on disk never goes back. */
+  persistsTerm(id: NodeId, term: number): void {
+    const known = this.#durableTerms.get(id) ?? 0;
+    if (term < known) fail(`durable terms: ${id} went from term ${known} back to ${term}`);
+    this.#durableTerms.set(id, term);
+  }
+
+  /** 3. Within a life neither term nor commit go back, and nothing is committed beyond the log. */
+  moves(id: NodeId, before: { term: number; commit: number }, after: Moved): void {
+    if (after.term < before.term)
+      fail(`monotonic term: ${id} went from ${before.term} back to ${after.term}`);
+    if (after.commit < before.commit)
+      fail(`monotonic commit: ${id} went from ${before.commit} back to ${after.commit}`);
+    if (after.commit > after.lastIndex)
+      fail(`commit within the log: ${id} commits ${after.commit}, its log ends at ${after.lastIndex}`);
+  }
+
+  /** 4. Whoever writes entry `term/index` has written the same log up to there. */
+  writes(id: NodeId, index: number, term: number, prefix: number): void {
+    const key = keyOf(term, index);
     const known = this.#written.get(key);
-    if (known === undefined) {
-      this.#written.set(key, { hash, previousTerm });
-      return;
-    }
-    if (known.hash !== hash) fail(`log matching: ${id} writes another entry ${key} than was written before`);
-    if (previousTerm === undefined) return;
-    if (known.previousTerm !== undefined && known.previousTerm !== previousTerm) {
-      fail(
-        `log matching: ${id} writes ${key} behind term ${previousTerm}, others behind ${known.previousTerm}`,
-      );
-    }
-    known.previousTerm = previousTerm;
+    if (known === undefined) this.#written.set(key, prefix);
+    else if (known !== prefix)
+      fail(`log matching: ${id} writes another log up to ${term}/${index} than was written before`);
   }
 
-  /** The commit rule: a leader commits by an entry of its own term that is durable on a quorum. */
-  leaderCommits(
-    id: NodeId,
-    index: number,
-    term: number,
-    entryTerm: number | undefined,
-    isDurable: boolean,
-  ): void {
-    if (entryTerm !== undefined && entryTerm !== term) {
-      fail(`commit rule: ${id} leads term ${term} and commits up to ${entryTerm}/${index}`);
-    }
-    if (!isDurable) fail(`commit rule: ${id} commits ${term}/${index}, which is not durable on a quorum`);
+  prefixAt(term: number, index: number): number | undefined {
+    return this.#written.get(keyOf(term, index));
   }
 
-  /** One configuration change at a time: none is appended by a leader that has another one to apply. */
+  /** 7. A leader commits by an entry of its own term that is durable on a quorum. `isDurable` asks the disks. */
+  leaderCommits(id: NodeId, index: number, term: number, isDurable: (prefix: number) => boolean): void {
+    const prefix = this.#written.get(keyOf(term, index));
+    if (prefix === undefined)
+      return fail(`commit rule: ${id} leads term ${term} and commits up to ${index}, not of its term`);
+    if (!isDurable(prefix))
+      fail(`commit rule: ${id} commits ${term}/${index}, which is not durable on a quorum`);
+    const known = this.#commits.get(term);
+    if (known === undefined || known.index < index) this.#commits.set(term, { term, index, prefix });
+    this.committedIndex = Math.max(this.committedIndex, index);
+  }
+
+  /**
+   * 5. A new leader has everything that was committed in earlier terms. (A leader of an earlier term may come late, and
+   * then lacks what was committed in later ones.)
+   */
+  isComplete(id: NodeId, term: number, owed: Committed, holds: boolean): void {
+    if (!holds)
+      fail(`leader completeness: ${id} leads term ${term} without ${owed.index}, committed in ${owed.term}`);
+  }
+
+  /** The newest that was committed before `term`. */
+  committedBefore(term: number): Committed | undefined {
+    let newest: Committed | undefined;
+    for (const each of this.#commits.values()) {
+      if (each.term < term && each.index > (newest?.index ?? 0)) newest = each;
+    }
+    return newest;
+  }
+
+  /** 6. At an index all have applied the same, whether one by one or by a snapshot. */
+  applies(id: NodeId, index: number, state: number): void {
+    const known = this.#applied.get(index);
+    if (known === undefined) this.#applied.set(index, state);
+    else if (known !== state)
+      fail(`state machine safety: ${id} has another state at ${index} than others had`);
+    this.committedIndex = Math.max(this.committedIndex, index);
+  }
+
+  /** 8. What a message says is on the disk of the one who says it. */
+  acknowledges(id: NodeId, index: number, term: number, disk: { term: number; lastIndex: number }): void {
+    if (index > disk.lastIndex)
+      fail(`durable before told: ${id} acknowledges ${index}, its disk ends at ${disk.lastIndex}`);
+    this.speaks(id, term, disk.term);
+  }
+
+  /** 8. No vote and no acknowledgement leaves in a term that is not durable. */
+  speaks(id: NodeId, term: number, diskTerm: number): void {
+    if (term > diskTerm)
+      fail(`durable before told: ${id} answers in term ${term}, its disk is in ${diskTerm}`);
+  }
+
+  /** 9. What a leader believes of a peer. `held`: what the peer's disk has at `match`, if it can be compared. */
+  believes(id: NodeId, peer: NodeId, progress: Believed, held: boolean): void {
+    const { match, next, inflight, inflightMax, bytes, bytesMax, lastIndex } = progress;
+    const text = `${id} believes of ${peer} match ${match}, next ${next}`;
+    if (!(match >= 0 && match < next)) fail(`sound progress: ${text}`);
+    if (match > lastIndex || next > lastIndex + 1)
+      fail(`sound progress: ${text}, its log ends at ${lastIndex}`);
+    if (inflight > inflightMax) fail(`sound progress: ${inflight} messages to ${peer} are in flight`);
+    if (bytes > bytesMax) fail(`sound progress: ${bytes} bytes to ${peer} are in flight`);
+    if (!held) fail(`sound progress: ${text}, and the disk there has something else`);
+  }
+
+  /** 10. None is appended by a leader that has another one to apply. */
   appendsConfChange(id: NodeId, index: number, pendingIndex: number | undefined): void {
     if (pendingIndex !== undefined) {
       fail(
@@ -75,64 +160,42 @@ export class Invariants {
     }
   }
 
-  /** One vote a term, over crashes too. Told when the vote leaves. */
-  votes(id: NodeId, term: number, candidate: NodeId): void {
-    const key = `${id}/${term}`;
-    const known = this.#votes.get(key);
-    if (known !== undefined && known !== candidate) {
-      fail(`one vote a term: ${id} voted for ${known} and ${candidate} in term ${term}`);
+  /** 10. Nobody campaigns with a change committed that it has not applied. */
+  campaigns(id: NodeId, unapplied: number | undefined): void {
+    if (unapplied !== undefined)
+      fail(`one change at a time: ${id} campaigns with the change at ${unapplied} committed and not applied`);
+  }
+
+  /** 10. From one configuration to the next every two majorities meet. */
+  changes(id: NodeId, from: ConfState, to: ConfState): void {
+    const isJoint = (state: ConfState): boolean => state.votersOutgoing.length > 0;
+    const text = `${id} goes from ${JSON.stringify(from)} to ${JSON.stringify(to)}`;
+    if (to.voters.length === 0) fail(`one change at a time: no voters are left: ${text}`);
+    if (isJoint(to)) {
+      if (!isJoint(from) && !sameIds(to.votersOutgoing, from.voters)) fail(`one change at a time: ${text}`);
+      return;
     }
-    this.#votes.set(key, candidate);
-  }
-
-  /** State machine safety and log matching: what one node applies at an index, all apply there. */
-  applies(id: NodeId, index: number, term: number, hash: number): void {
-    const known = this.#committed.get(index);
-    if (known === undefined) this.#committed.set(index, { term, hash });
-    else if (known.term !== term || known.hash !== hash) {
-      fail(`state machine safety: ${id} applies ${term}/${index}, another applied ${known.term}/${index}`);
+    if (isJoint(from)) {
+      if (!sameIds(to.voters, from.voters)) fail(`one change at a time: ${text}`);
+      return;
     }
-    this.committedIndex = Math.max(this.committedIndex, index);
+    const gone = from.voters.filter((each) => !to.voters.includes(each)).length;
+    const come = to.voters.filter((each) => !from.voters.includes(each)).length;
+    if (gone + come > 1 && from.voters.length > 0) fail(`one change at a time: ${text}`);
   }
 
-  /** Leader completeness: who leads has everything that was committed. `termAt` undefined: compacted or absent. */
-  isComplete(
-    id: NodeId,
-    term: number,
-    firstIndex: number,
-    lastIndex: number,
-    termAt: (index: number) => number | undefined,
-  ): void {
-    for (let index = firstIndex; index <= this.committedIndex; index++) {
-      const known = this.#committed.get(index);
-      if (known === undefined || known.term > term) continue;
-      if (index > lastIndex || termAt(index) !== known.term) {
-        fail(
-          `leader completeness: ${id} leads term ${term} without the committed entry ${known.term}/${index}`,
-        );
-      }
+  /** Configurations are those of what was applied. */
+  configured(id: NodeId, raft: ConfState, application: ConfState): void {
+    const same =
+      sameIds(raft.voters, application.voters) &&
+      sameIds(raft.votersOutgoing, application.votersOutgoing) &&
+      sameIds(raft.learners, application.learners) &&
+      sameIds(raft.learnersNext, application.learnersNext);
+    if (!same) {
+      fail(
+        `changes take effect when applied: ${id} is in ${JSON.stringify(raft)}, it applied ${JSON.stringify(application)}`,
+      );
     }
-  }
-
-  /** A term on disk never goes back. */
-  persistsTerm(id: NodeId, term: number): void {
-    const known = this.#durableTerms.get(id) ?? 0;
-    if (term < known) fail(`durable terms: ${id} went from term ${known} back to ${term}`);
-    this.#durableTerms.set(id, term);
-  }
-
-  /** Durable before told: an acknowledged append is on the disk of the one who acknowledges. */
-  acknowledges(id: NodeId, index: number, durableLastIndex: number): void {
-    if (index > durableLastIndex) {
-      fail(`durable before told: ${id} acknowledges ${index}, its disk ends at ${durableLastIndex}`);
-    }
-  }
-
-  /** A commit index never goes back within a life, nor beyond the log. */
-  commits(id: NodeId, before: number, after: number, lastIndex: number): void {
-    if (after < before) fail(`monotonic commit: ${id} went from ${before} back to ${after}`);
-    if (after > lastIndex)
-      fail(`commit within the log: ${id} commits ${after}, its log ends at ${lastIndex}`);
   }
 
   /** Linearizable reads: at least what was committed when the read was asked for. */
@@ -143,4 +206,50 @@ export class Invariants {
       );
     }
   }
+
+  /** Leases: a node that hears its leader is not moved by requests of others. */
+  keepsLease(id: NodeId, before: number, after: number): void {
+    if (after !== before)
+      fail(`leases: ${id} went to term ${after} by a vote request though it hears its leader`);
+  }
+
+  /** Leases: nothing of one remains once another was told to campaign. */
+  endsLease(id: NodeId, inLease: boolean): void {
+    if (inLease) fail(`leases: ${id} has told another to campaign and still trusts its lease`);
+  }
+
+  /** Check-quorum: who has not heard from a quorum for two election timeouts does not lead. */
+  hears(id: NodeId, term: number, isHeard: boolean): void {
+    if (!isHeard)
+      fail(`check-quorum: ${id} leads term ${term} and no quorum was heard for two election timeouts`);
+  }
+
+  /** What the library takes for durable is. */
+  trusts(id: NodeId, persisted: number, diskLastIndex: number): void {
+    if (persisted > diskLastIndex)
+      fail(`durable entries: ${id} takes ${persisted} for durable, its disk ends at ${diskLastIndex}`);
+  }
+}
+
+export interface Moved {
+  readonly term: number;
+  readonly commit: number;
+  readonly lastIndex: number;
+}
+
+export interface Believed {
+  readonly match: number;
+  readonly next: number;
+  readonly inflight: number;
+  readonly inflightMax: number;
+  readonly bytes: number;
+  readonly bytesMax: number;
+  readonly lastIndex: number;
+}
+
+function sameIds(left: readonly NodeId[], right: readonly NodeId[]): boolean {
+  if (left === right) return true;
+  if (left.length !== right.length) return false;
+  for (const id of left) if (!right.includes(id)) return false;
+  return true;
 }

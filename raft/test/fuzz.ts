@@ -26,6 +26,6 @@ export function runSeed(seed: number, steps: number = STEPS): SeedResult {
     return { kind: "passed", traceHash: world.traceHash };
   } catch (error) {
     const reason = error instanceof Error ? error : new Error(String(error));
-    return { kind: "failed", step, error: reason, events: world?.events ?? [] };
+    return { kind: "failed", step, error: reason, events: world?.events() ?? [] };
   }
 }

@@ -102,7 +102,9 @@ describe("deliver-msgs", () => {
   });
 
   test("refuses a node that is to get and to lose its messages", () => {
-    expect(() => run(...sent, "deliver-msgs 2 drop=(2)")).toThrow("node 2 is named twice");
+    expect(() => run(...sent, "deliver-msgs 2 drop=(2)")).toThrow(
+      "messages to 2 are both delivered and dropped",
+    );
   });
 
   test("prints why a node could not take a message, on a line of its own", () => {

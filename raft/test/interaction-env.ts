@@ -109,6 +109,7 @@ export class InteractionEnv {
           throw new CommandError("index must be specified as > 1 due to bootstrap");
         }
         refuse(storage.applySnapshot(snapshot));
+        storage.history.push(snapshot);
       }
       const init: ConfigInit = {
         electionTicks: 3,
@@ -144,7 +145,7 @@ export class InteractionEnv {
   restart(id: NodeId): void {
     const { init, storage } = this.node(id);
     this.messages = this.messages.filter((message) => message.to !== id || !isLocal(message));
-    const applied = storage.newest().metadata.index;
+    const applied = storage.state.metadata.index;
     this.nodes[id - 1] = this.#makeNode({ ...init, applied }, storage);
   }
 
@@ -258,7 +259,7 @@ export class InteractionEnv {
 
   /** The application appends the data of every entry to what it has; the context of configuration changes too. */
   #apply(node: Node, entries: readonly Entry[]): void {
-    const { history } = node.storage;
+    const { storage } = node;
     for (const entry of entries) {
       let update = entry.data;
       let confState: ConfState | undefined;
@@ -269,15 +270,16 @@ export class InteractionEnv {
         if (result.kind === "invalid") throw new CommandError(result.reason);
         confState = result.confState;
       }
-      const last = node.storage.newest();
-      history.push({
+      const after = (before: Snapshot): Snapshot => ({
         metadata: {
           index: entry.index,
           term: entry.term,
-          confState: confState ?? last.metadata.confState,
+          confState: confState ?? before.metadata.confState,
         },
-        data: new Uint8Array([...last.data, ...update]),
+        data: new Uint8Array([...before.data, ...update]),
       });
+      storage.state = after(storage.state);
+      storage.history.push(after(storage.newest()));
     }
   }
 
@@ -348,7 +350,7 @@ export class InteractionEnv {
 
   /** What the application has: where it is, and the data of all entries up to there. */
   writeApplied(node: Node): void {
-    const { metadata, data } = node.storage.newest();
+    const { metadata, data } = node.storage.state;
     this.write(`index=${metadata.index} term=${metadata.term} data=${quote(data)}`);
   }
 

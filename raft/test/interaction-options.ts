@@ -5,8 +5,8 @@ import type { ConfigInit } from "../config.js";
 import { EMPTY_CONF_STATE } from "../message.js";
 import type { Snapshot } from "../types.js";
 import type { Directive } from "./datadriven.js";
-import { ScriptError } from "./datadriven.js";
 import { allowKeys, type Command, flagOf, idAt, numberOf, numbersOf, valueOf } from "./interaction-args.js";
+import { CommandError } from "./interaction-env.js";
 
 type Option = keyof ConfigInit;
 
@@ -47,7 +47,7 @@ function readOnlyOption(directive: Directive): "safe" | "leaseBased" | undefined
   const text = valueOf(directive, "read-only");
   if (text === undefined || text === "safe") return text;
   if (text === "lease-based") return "leaseBased";
-  throw new ScriptError(`line ${directive.line}: read-only is safe or lease-based`);
+  throw new CommandError(`invalid read-only option ${JSON.stringify(text)}`);
 }
 
 /** Undefined when nothing was said of it: then the nodes begin with nothing, and outside of any group. */

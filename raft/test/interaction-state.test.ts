@@ -101,7 +101,7 @@ describe("propose-conf-change", () => {
     expect(run(...led(), "propose-conf-change 1\nv")).toBe("unknown token v");
     expect(run(...led(), "propose-conf-change 1\nx4")).toBe("unknown input: x4");
     expect(run(...led(), "propose-conf-change 1\nvx")).toContain('parsing "x": invalid syntax');
-    expect(run(...led(), "propose-conf-change 1 transition=later\nv4")).toBe("unknown transition");
+    expect(run(...led(), "propose-conf-change 1 transition=later\nv4")).toBe("unknown transition later");
   });
 });
 

@@ -4,10 +4,15 @@ import { makeSnapshot } from "../message.js";
 import { MemStorage } from "../storage.js";
 import type { EntriesContext, Entry, NodeId, Snapshot, StorageError } from "../types.js";
 
-/** Serves the newest state of the application as snapshot, not the one that the log began with. */
+/**
+ * Serves the newest state that the application reached by its own entries as snapshot, not the one that the log began
+ * with. As in etcd's environment one that came by a snapshot is not among them: what it serves then knows nothing of it.
+ */
 export class HistoryStorage extends MemStorage {
-  /** What the application was after each entry; it survives restarts. */
+  /** What the application was at first and after each entry that it applied. */
   readonly history: Snapshot[] = [makeSnapshot(0, 0)];
+  /** What it is, by entries or by a snapshot; it survives restarts. */
+  state: Snapshot = makeSnapshot(0, 0);
   hasSnapshot = true;
   /** False: entries to send are not at hand, and must be fetched first. */
   hasLog = true;
@@ -19,7 +24,7 @@ export class HistoryStorage extends MemStorage {
   }
 
   override initialState(): ReturnType<MemStorage["initialState"]> {
-    return { ...super.initialState(), confState: this.newest().metadata.confState };
+    return { ...super.initialState(), confState: this.state.metadata.confState };
   }
 
   override entries(
@@ -42,7 +47,7 @@ export class HistoryStorage extends MemStorage {
 
   override applySnapshot(snapshot: Snapshot): StorageError | undefined {
     const error = super.applySnapshot(snapshot);
-    if (error === undefined) this.history.push(snapshot);
+    if (error === undefined) this.state = snapshot;
     return error;
   }
 }

@@ -75,7 +75,8 @@ function deliverMessages(env: InteractionEnv, directive: Directive): void {
   let handled = 0;
   const handle = (text: string, drop: boolean): void => {
     const id = numberOf(directive, text);
-    if (seen.has(id)) throw new ScriptError(`line ${directive.line}: node ${id} is named twice`);
+    if (drop && seen.has(id))
+      throw new ScriptError(`line ${directive.line}: messages to ${id} are both delivered and dropped`);
     seen.add(id);
     handled += env.deliver(id, drop, type);
   };
@@ -120,11 +121,16 @@ const TRANSITIONS: Readonly<Record<string, ConfChangeTransition>> = {
 };
 
 function proposeConfChange(env: InteractionEnv, directive: Directive): void {
+  const unknown = directive.args.find(
+    ({ key, values }) => values.length > 0 && key !== "v1" && key !== "transition",
+  );
+  if (unknown !== undefined) throw new CommandError(`unknown command ${unknown.key}`);
+  const isV1 = flagOf(directive, "v1") ?? false;
+  const named = valueOf(directive, "transition") ?? "auto";
+  const transition = TRANSITIONS[named];
+  if (transition === undefined) throw new CommandError(`unknown transition ${named}`);
   const changes = parseChanges(directive.input);
   if (typeof changes === "string") throw new CommandError(changes);
-  const isV1 = flagOf(directive, "v1") ?? false;
-  const transition = TRANSITIONS[valueOf(directive, "transition") ?? "auto"];
-  if (transition === undefined) throw new CommandError("unknown transition");
   if (isV1 && (changes.length > 1 || transition !== "ConfChangeTransitionAuto")) {
     throw new CommandError("v1 conf change can only have one operation and no transition");
   }

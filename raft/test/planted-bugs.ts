@@ -88,4 +88,102 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     find: "    raft.vote = NONE;\n  }\n  raft.lead = NONE;",
     replace: "  }\n  raft.lead = NONE;",
   },
+  {
+    name: "a second configuration change before the first is applied",
+    file: "proposals.ts",
+    find: "if (raft.pendingConfIndex > raft.log.applied) {",
+    replace: "if (raft.pendingConfIndex < 0) {",
+  },
+  {
+    name: "a new leader does not wait for changes in its log",
+    file: "roles.ts",
+    find: "raft.pendingConfIndex = raft.log.lastIndex();",
+    replace: "raft.pendingConfIndex = 0;",
+  },
+  {
+    name: "a campaign with a committed change that is not applied",
+    file: "election.ts",
+    find: "if (hasUnappliedConfChange(raft)) {",
+    replace: 'if (kind === "preElection" && hasUnappliedConfChange(raft)) {',
+  },
+  {
+    name: "an answer to an older heartbeat confirms newer reads",
+    file: "replication.ts",
+    find: "const position = readPosition(message.context);",
+    replace: "const position = Math.max(readPosition(message.context), raft.readOnly?.position() ?? 0);",
+  },
+  {
+    name: "a read before the first commit of the term",
+    file: "reads.ts",
+    find: "if (!committedInTerm(raft)) {",
+    replace: "if (raft.log.committed < 0) {",
+  },
+  {
+    name: "a follower commits all that the leader has",
+    file: "follower.ts",
+    find: "log.commitTo(Math.min(message.commit, last));",
+    replace: "log.commitTo(Math.min(message.commit, log.lastIndex()));",
+  },
+  {
+    name: "a late acknowledgement of an overwritten entry counts",
+    file: "unstable.ts",
+    find: "if (own !== term) {",
+    replace: "if (own < 0) {",
+  },
+  {
+    name: "a snapshot that is older than the commit index is taken",
+    file: "follower.ts",
+    find: "if (index < log.committed || (index === log.committed && !requested)) return false;",
+    replace: "if (index === 0) return false;",
+  },
+  {
+    name: "probing goes back below what is known to match",
+    file: "tracker/progress.ts",
+    find: "this.next = Math.max(Math.min(rejected, hint + 1), this.match + 1);",
+    replace: "this.next = Math.min(rejected, hint + 1);",
+  },
+  {
+    name: "a configuration change takes effect when it is appended",
+    file: "proposals.ts",
+    find: 'import { traceConfChange } from "./trace.js";',
+    replace:
+      'import { applyConfChange } from "./membership.js";\n' +
+      "const traceConfChange = (raft: Raft, change: ConfChangeV2) => applyConfChange(raft, change);",
+  },
+  {
+    name: "a request for votes counts though the leader is heard",
+    file: "election.ts",
+    find: "if (!raft.config.checkQuorum || raft.lead === NONE) return false;",
+    replace: "if (raft.term >= 0) return false;",
+  },
+  {
+    name: "lease reads go on when another was told to campaign",
+    file: "reads.ts",
+    find: 'if (raft.config.readOnlyOption === "leaseBased" && !raft.timeoutNowSent) {',
+    replace: 'if (raft.config.readOnlyOption === "leaseBased") {',
+  },
+  {
+    name: "a leader that hears from no quorum leads on",
+    file: "step.ts",
+    find: "if (!raft.tracker.quorumActive(raft.id)) {",
+    replace: "if (raft.term < 0) {",
+  },
+  {
+    name: "entries that were overwritten on their way to the disk are not written again",
+    file: "unstable.ts",
+    find: "if (this.offsetInProgress > from) this.offsetInProgress = from;",
+    replace: "",
+  },
+  {
+    name: "a campaign while a snapshot is pending",
+    file: "election.ts",
+    find: "return self !== undefined && !self.isLearner && !raft.log.hasPendingSnapshot();",
+    replace: "return self !== undefined && !self.isLearner;",
+  },
+  {
+    name: "a leader commits by the incoming half of a joint configuration alone",
+    file: "tracker/tracker.ts",
+    find: "return jointCommitted(committedOf(this.#incoming), committedOf(this.#outgoing));",
+    replace: "return committedOf(this.#incoming);",
+  },
 ];

@@ -1,0 +1,457 @@
+/**
+ * One node of a fuzzed group with its disk and its application. Every step is a small one: taking a Ready, writing,
+ * acknowledging the write, applying and acknowledging that are apart, so that they fall out of step and a crash finds
+ * any of them half done. After each the invariants are asked.
+ */
+import type { SeededRandom } from "../../base/random.js";
+import type { LogIndex } from "../../base/ids.js";
+import { decodeConfChange } from "../confchange-codec.js";
+import { describeMessage } from "../describe.js";
+import { EMPTY_CONF_STATE } from "../message.js";
+import { RawNode } from "../rawnode.js";
+import type { BasicStatus } from "../status.js";
+import type { Append, Apply, ConfState, Entry, Message, NodeId, Ready } from "../types.js";
+import { entryHash, FuzzDisk, HASH_START, mix, stateOf } from "./fuzz-disk.js";
+import type { Committed, Invariants } from "./fuzz-invariants.js";
+import type { FuzzOptions } from "./fuzz-options.js";
+
+/** What nodes share. */
+export interface Surroundings {
+  readonly options: FuzzOptions;
+  readonly invariants: Invariants;
+  readonly random: SeededRandom;
+  /** Commit index that was known when a read was asked for, by its number; absent where nothing is promised. */
+  readonly readsAsked: Map<number, number>;
+  send(message: Message): void;
+  note(event: string): void;
+  node(id: NodeId): FuzzNode | undefined;
+}
+
+/** An append that is written and not acknowledged, and what the disk was after it. */
+interface Written {
+  readonly append: Append;
+  readonly term: number;
+  readonly vote: NodeId;
+  readonly lastIndex: number;
+}
+
+export class FuzzNode {
+  readonly id: NodeId;
+  readonly disk: FuzzDisk;
+  raw: RawNode | undefined = undefined;
+  confState: ConfState = EMPTY_CONF_STATE;
+  applied = 0;
+  /** Steps until it goes on; it takes nothing in meanwhile. */
+  pausedFor = 0;
+  /** The term in which it told another to campaign. */
+  timeoutNowTerm = 0;
+  readonly #world: Surroundings;
+  readonly #appends: Append[] = [];
+  readonly #written: Written[] = [];
+  readonly #applies: Apply[] = [];
+  readonly #appliedNotTold: Apply[] = [];
+  /** Synchronous mode: the one under way. */
+  #ready: Ready | undefined = undefined;
+  #state = HASH_START;
+  #term = 0;
+  #commit = 0;
+  #role: BasicStatus["state"] = "StateFollower";
+  /** Leader: what it must have, as soon as its disk says whether it has. */
+  #owed: Committed | undefined = undefined;
+  #ticks = 0;
+  /** Ticks since the leader that it follows was heard. */
+  #leaderHeard = 0;
+  /** Leader: when each member was last heard, in ticks. */
+  readonly #heard = new Map<NodeId, number>();
+  /** Leader: when members last changed, or a transfer was under way: both get an election timeout of their own. */
+  #grace = 0;
+  /** It asked its leader for a snapshot, perhaps of the very index that it has, and takes none of its own meanwhile. */
+  #awaitsSnapshot = false;
+
+  constructor(world: Surroundings, id: NodeId, founders: readonly NodeId[]) {
+    this.#world = world;
+    this.id = id;
+    this.disk = new FuzzDisk(founders.includes(id) ? founders : []);
+    this.disk.refresh = () => this.capture();
+    this.disk.slow = world.options.slowReads;
+  }
+
+  start(): void {
+    const { options } = this.#world;
+    const snapshot = this.disk.stored();
+    const { index, confState } = snapshot.metadata;
+    this.confState = confState;
+    this.applied = index;
+    this.#state = stateOf(snapshot);
+    this.raw = new RawNode({
+      ...options.config,
+      id: this.id,
+      storage: this.disk,
+      random: this.#world.random.fork(),
+      applied: index,
+      priority: options.priorities ? this.id : 0,
+    });
+    const { term, commit } = this.raw.basicStatus();
+    this.#term = term;
+    this.#commit = commit;
+    this.#role = "StateFollower";
+    this.#awaitsSnapshot = false;
+    this.timeoutNowTerm = 0;
+    this.#leaderHeard = 1_000;
+    this.#world.note(`start ${this.id} in term ${term}, applied ${index}, commit ${commit}`);
+  }
+
+  crash(): void {
+    if (this.raw === undefined) return;
+    const { random } = this.#world;
+    // What was not written may have reached the disk all the same, nobody was told.
+    let reached = random.u32() % (this.#appends.length + 1);
+    if (random.u32() % 2 === 0) reached = 0;
+    for (const append of this.#appends.slice(0, reached)) this.#persist(append);
+    this.disk.crash(random.u32() % 2 === 0);
+    this.#world.note(`crash ${this.id}, ${reached} of ${this.#appends.length} writes reached the disk`);
+    this.raw = undefined;
+    this.#ready = undefined;
+    this.pausedFor = 0;
+    for (const queue of [this.#appends, this.#written, this.#applies, this.#appliedNotTold]) queue.length = 0;
+  }
+
+  get isUp(): boolean {
+    return this.raw !== undefined && this.pausedFor === 0;
+  }
+  get isLeader(): boolean {
+    return this.#role === "StateLeader";
+  }
+  get canReady(): boolean {
+    if (this.raw === undefined || !this.raw.hasReady()) return false;
+    return this.#world.options.config.asyncStorageWrites || this.#ready === undefined;
+  }
+  get hasWork(): boolean {
+    return (
+      this.#ready !== undefined ||
+      this.#appends.length + this.#written.length + this.#applies.length + this.#appliedNotTold.length > 0
+    );
+  }
+  get canWrite(): boolean {
+    return this.#appends.length > 0;
+  }
+  get canAcknowledge(): boolean {
+    if (this.#world.options.config.asyncStorageWrites)
+      return this.#written.length > 0 || this.#appliedNotTold.length > 0;
+    return this.#ready !== undefined && this.#appends.length === 0 && this.#applies.length === 0;
+  }
+  get canApply(): boolean {
+    // In synchronous mode entries are applied after the write of their Ready.
+    return this.#applies.length > 0 && (this.#world.options.config.asyncStorageWrites || !this.canWrite);
+  }
+
+  tick(): void {
+    const { raw } = this;
+    if (raw === undefined) return;
+    this.#ticks++;
+    this.#leaderHeard++;
+    raw.tick();
+    this.check();
+    if (this.isLeader && this.#world.options.config.checkQuorum) this.#checkHeard(raw);
+  }
+
+  /** Takes in a message of a peer. */
+  step(message: Message): void {
+    const { raw } = this;
+    if (raw === undefined) return;
+    const isVoteRequest = message.type === "MsgVote" || message.type === "MsgPreVote";
+    const before = this.#term;
+    const holds = isVoteRequest && message.context.length === 0 && this.#hearsLeader(raw);
+    raw.step(message);
+    if (holds) this.#world.invariants.keepsLease(this.id, before, raw.term);
+    this.check();
+    if (this.isLeader) this.#heard.set(message.from, this.#ticks);
+    const isOfLeader =
+      message.type === "MsgApp" || message.type === "MsgHeartbeat" || message.type === "MsgSnap";
+    if (isOfLeader && message.term === this.#term) this.#leaderHeard = 0;
+  }
+
+  /** Within the lease of a leader that it follows. */
+  #hearsLeader(raw: RawNode): boolean {
+    const { checkQuorum, electionTicks } = this.#world.options.config;
+    if (!checkQuorum || this.#leaderHeard >= electionTicks) return false;
+    const { lead } = raw.basicStatus();
+    return lead !== 0 && lead !== this.id;
+  }
+
+  #checkHeard(raw: RawNode): void {
+    const { config } = raw;
+    const silent = this.#world.options.config.electionTicks * 2 + 1;
+    const hears = (id: NodeId): boolean => {
+      const heard = this.#heard.get(id);
+      if (heard === undefined) this.#heard.set(id, this.#ticks);
+      return id === this.id || heard === undefined || this.#ticks - Math.max(heard, this.#grace) <= silent;
+    };
+    const isHeard = (voters: readonly NodeId[]): boolean =>
+      voters.length === 0 || voters.filter(hears).length * 2 > voters.length;
+    const both = [isHeard(config.voters), isHeard(config.votersOutgoing)];
+    this.#world.invariants.hears(this.id, this.#term, !both.includes(false));
+  }
+
+  // Ready.
+
+  takeReady(): void {
+    const { raw } = this;
+    if (raw === undefined) return;
+    const ready = raw.ready();
+    const { append, apply } = ready;
+    if (append !== undefined) this.#checkAppended(raw, append);
+    for (const { index, requestContext } of ready.readStates) {
+      const number = (requestContext[0] as number) * 65_536 + (requestContext[1] as number) * 256;
+      const asked = this.#world.readsAsked.get(number + (requestContext[2] as number));
+      if (asked !== undefined) this.#world.invariants.reads(this.id, index, asked);
+    }
+    for (const message of ready.messages) this.#leave(message);
+    if (append !== undefined) this.#appends.push(append);
+    if (apply !== undefined) this.#applies.push(apply);
+    if (!this.#world.options.config.asyncStorageWrites) this.#ready = ready;
+    this.check();
+    if (!raw.hasPendingSnapshot) {
+      const { config } = raw;
+      this.#world.invariants.configured(this.id, config, this.confState);
+    }
+  }
+
+  #checkAppended(raw: RawNode, append: Append): void {
+    if (!this.isLeader) return;
+    for (const change of append.entries) {
+      if (change.type === "EntryNormal" || change.term !== raw.term) continue;
+      const pending = this.#changeWithin(change.index, append.entries);
+      this.#world.invariants.appendsConfChange(this.id, change.index, pending);
+    }
+  }
+
+  /** Index of a configuration change in the log that is not applied and lies before `end`. */
+  #changeWithin(end: number, newest: readonly Entry[] = []): number | undefined {
+    const isPending = (entry: Entry): boolean =>
+      entry.type !== "EntryNormal" && entry.index > this.applied && entry.index < end;
+    const pending = newest.find(isPending);
+    if (pending !== undefined) return pending.index;
+    for (let at = this.#appends.length - 1; at >= 0; at--) {
+      const found = (this.#appends[at] as Append).entries.find(isPending);
+      if (found !== undefined) return found.index;
+    }
+    const from = Math.max(this.applied + 1, this.disk.firstIndex());
+    if (from > this.disk.lastIndex()) return undefined;
+    return this.disk.tail(from as LogIndex).find(isPending)?.index;
+  }
+
+  write(): void {
+    const append = this.#appends.shift();
+    if (append === undefined) return;
+    this.#persist(append);
+    const { term, vote } = this.disk.initialState().hardState;
+    this.#written.push({ append, term, vote, lastIndex: this.disk.lastIndex() });
+    const { snapshot } = append;
+    if (snapshot !== undefined) {
+      this.#awaitsSnapshot = false;
+      this.applied = snapshot.metadata.index;
+      this.confState = snapshot.metadata.confState;
+      this.#state = stateOf(snapshot);
+      this.#world.invariants.applies(this.id, this.applied, this.#state);
+    }
+    this.#world.note(`write ${this.id} to ${this.disk.lastIndex()}`);
+    this.check();
+  }
+
+  #persist(append: Append): void {
+    const { invariants } = this.#world;
+    const error = this.disk.persist(append, (term, index) => invariants.prefixAt(term, index));
+    if (error !== undefined) throw new Error(`the write failed: ${error}`);
+    for (const entry of append.entries) {
+      const prefix = this.disk.prefix(entry.index);
+      if (prefix !== undefined) invariants.writes(this.id, entry.index, entry.term, prefix);
+    }
+    if (append.hardState !== undefined) invariants.persistsTerm(this.id, append.hardState.term);
+  }
+
+  acknowledge(): void {
+    const { raw } = this;
+    if (raw === undefined) return;
+    if (this.#ready !== undefined) this.#advance(raw, this.#ready);
+    else if (this.#written.length > 0) this.#acknowledgeWrite(raw, this.#written.shift() as Written);
+    else if (this.#appliedNotTold.length > 0) {
+      raw.ackApply(this.#appliedNotTold.shift() as Apply);
+      this.check();
+    }
+  }
+
+  /** Asynchronous mode: which is acknowledged first, a write or what was applied, is nobody's concern. */
+  acknowledgeApply(): boolean {
+    const { raw } = this;
+    if (raw === undefined || this.#ready !== undefined || this.#appliedNotTold.length === 0) return false;
+    raw.ackApply(this.#appliedNotTold.shift() as Apply);
+    this.check();
+    return true;
+  }
+
+  #advance(raw: RawNode, ready: Ready): void {
+    this.#ready = undefined;
+    const written = this.#written.shift();
+    this.#appliedNotTold.length = 0;
+    for (const message of raw.advance(ready)) this.#leave(message, written);
+    this.check();
+  }
+
+  #acknowledgeWrite(raw: RawNode, written: Written): void {
+    for (const message of raw.ackAppend(written.append)) this.#leave(message, written);
+    this.check();
+  }
+
+  apply(): void {
+    const apply = this.#applies.shift();
+    const { raw } = this;
+    if (apply === undefined || raw === undefined) return;
+    for (const entry of apply.entries) this.#applyEntry(raw, entry);
+    this.#appliedNotTold.push(apply);
+    this.#world.note(`apply ${this.id} to ${this.applied}`);
+  }
+
+  #applyEntry(raw: RawNode, entry: Entry): void {
+    // A snapshot may overtake entries that were handed out to be applied before it came.
+    if (entry.index <= this.applied) return;
+    if (entry.index !== this.applied + 1) {
+      throw new Error(`${this.id} applies ${entry.index} after ${this.applied}`);
+    }
+    this.#state = mix(mix(this.#state, entry.term), entryHash(entry));
+    this.#world.invariants.applies(this.id, entry.index, this.#state);
+    this.applied = entry.index;
+    if (entry.type === "EntryNormal") return;
+    const change = decodeConfChange(entry.data);
+    if (change === undefined) throw new Error("a configuration change does not decode");
+    const result = raw.applyConfChange(change);
+    if (result.kind === "applied") {
+      this.#world.invariants.changes(this.id, this.confState, result.confState);
+      this.confState = result.confState;
+      this.#grace = this.#ticks;
+    }
+    this.check();
+  }
+
+  #leave(message: Message, written?: Written): void {
+    if (message.to === this.id || message.to <= 0)
+      throw new Error(`sent to itself: ${describeMessage(message)}`);
+    const { invariants } = this.#world;
+    const { type, term } = message;
+    if (type === "MsgTimeoutNow") this.timeoutNowTerm = term;
+    if (type === "MsgVoteResp" && !message.reject) {
+      invariants.votes(this.id, term, message.to);
+      invariants.speaks(this.id, term, written?.term ?? 0);
+    }
+    if (type === "MsgAppResp" && !message.reject) {
+      const disk = written ?? { term: 0, lastIndex: 0 };
+      invariants.acknowledges(this.id, message.index, term, disk);
+    }
+    this.#world.send(message);
+  }
+
+  capture(): void {
+    if (!this.#awaitsSnapshot) this.disk.capture(this.applied, this.confState, this.#state);
+  }
+
+  requestSnapshot(): void {
+    if (this.raw === undefined || this.disk.stored().metadata.index >= this.raw.lastIndex) return;
+    if (this.raw.requestSnapshot()) this.#awaitsSnapshot = true;
+  }
+
+  // Checks of this node alone: nothing else has changed.
+
+  check(): void {
+    const { raw } = this;
+    if (raw === undefined) return;
+    const { invariants } = this.#world;
+    const status = raw.basicStatus();
+    const { term, commit, state } = status;
+    invariants.moves(this.id, { term: this.#term, commit: this.#commit }, status);
+    if (!raw.hasPendingSnapshot) invariants.trusts(this.id, status.persisted, this.disk.lastIndex());
+    const isNews = state !== this.#role || term !== this.#term;
+    const hasCommitted = commit > this.#commit;
+    this.#term = term;
+    this.#commit = commit;
+    this.#role = state;
+    if (isNews) this.#awaitsSnapshot = false;
+    if (state !== "StateLeader") this.#owed = undefined;
+    if (state === "StateFollower") return;
+    if (state !== "StateLeader") {
+      if (isNews || hasCommitted) invariants.campaigns(this.id, this.#changeWithin(commit + 1));
+      return;
+    }
+    if (isNews) this.#checkElected(term);
+    if (this.#owed !== undefined) this.#checkComplete(term);
+    if (hasCommitted) this.#checkCommit(raw, term, commit);
+    this.#checkProgress(raw, status);
+    if (status.leadTransferee !== 0) this.#grace = this.#ticks;
+    if (this.timeoutNowTerm === term) invariants.endsLease(this.id, raw.inLease());
+  }
+
+  #checkElected(term: number): void {
+    const { hardState } = this.disk.initialState();
+    this.#heard.clear();
+    this.#grace = this.#ticks;
+    const { invariants } = this.#world;
+    invariants.leads(this.id, term, hardState.term === term && hardState.vote === this.id);
+    this.#owed = invariants.committedBefore(term);
+    this.#checkComplete(term);
+    invariants.campaigns(this.id, this.#changeWithin(this.#commit + 1));
+  }
+
+  /** What the disk has not got yet is looked at when it has. */
+  #checkComplete(term: number): void {
+    const owed = this.#owed;
+    if (owed === undefined || this.raw === undefined) return;
+    const isOnItsWay = owed.index > this.disk.lastIndex() && owed.index <= this.raw.lastIndex;
+    if (isOnItsWay) return;
+    this.#owed = undefined;
+    this.#world.invariants.isComplete(this.id, term, owed, this.holds(owed.index, owed.prefix));
+  }
+
+  /** What a node has compacted it had; a node that is down keeps its disk. */
+  holds(index: number, prefix: number): boolean {
+    const own = this.disk.prefix(index);
+    return own === prefix || (own === undefined && index < this.disk.stored().metadata.index);
+  }
+
+  #checkCommit(raw: RawNode, term: number, commit: number): void {
+    const { config } = raw;
+    this.#world.invariants.leaderCommits(this.id, commit, term, (prefix) => {
+      const holds = (id: NodeId): boolean => this.#world.node(id)?.holds(commit, prefix) === true;
+      const isQuorum = (voters: readonly NodeId[]): boolean =>
+        voters.length === 0 || voters.filter(holds).length * 2 > voters.length;
+      return isQuorum(config.voters) && isQuorum(config.votersOutgoing);
+    });
+  }
+
+  #checkProgress(raw: RawNode, status: BasicStatus): void {
+    const { invariants, options } = this.#world;
+    const { maxInflightMessages, maxInflightBytes, maxSizePerMessageBytes } = options.config;
+    // The message that crosses the limit is admitted, and it holds one entry at least.
+    const crossing = Math.max(maxSizePerMessageBytes ?? 0, 64);
+    raw.withProgress((id, progress) => {
+      const { match, next, inflights } = progress;
+      const believed = {
+        match,
+        next,
+        inflight: inflights.count,
+        inflightMax: maxInflightMessages ?? 256,
+        bytes: inflights.bytes,
+        bytesMax: maxInflightBytes ? maxInflightBytes + crossing : Number.POSITIVE_INFINITY,
+        lastIndex: status.lastIndex,
+      };
+      invariants.believes(this.id, id, believed, this.#isHeldBy(id, match, status.term));
+    });
+  }
+
+  /** A peer that has moved on to a later term may have lost what it had. */
+  #isHeldBy(id: NodeId, match: number, term: number): boolean {
+    const peer = this.#world.node(id);
+    const own = this.disk.prefix(match);
+    if (peer === undefined || match === 0 || own === undefined) return true;
+    if (peer.disk.initialState().hardState.term > term) return true;
+    return peer.holds(match, own);
+  }
+}
