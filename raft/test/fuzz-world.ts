@@ -1,6 +1,6 @@
 /**
- * A group of nodes under random faults, driven by one seed: the same seed gives the same run, step by step. Nodes write,
- * apply and acknowledge out of step with each other, pause, lose what was not durable when they crash, and talk over a
+ * A group of nodes under random faults, driven by one seed: the same seed gives the same run, step by step. Nodes
+ * write, apply and acknowledge out of step with each other, pause, lose what was not durable when they crash, and talk over a
  * network that is as bad as the seed says (`fuzz-options.ts`). What each node must hold to is in `fuzz-node.ts`.
  */
 import { SeededRandom } from "../../base/random.js";
@@ -238,8 +238,8 @@ export class FuzzWorld implements Surroundings {
     if (!node.isUp || node.raw === undefined) return false;
     const number = this.#nextRead++;
     const context = new Uint8Array([number >>> 16, number >>> 8, number]);
-    // A lease by ticks promises little where every clock has its own pace; it promises nothing after a transfer, and the
-    // leader asks a quorum again.
+    // A lease by ticks promises little where every clock has its own pace; it promises nothing after a transfer, and
+    // the leader asks a quorum again.
     const isLease = this.options.config.readOnlyOption === "leaseBased";
     if (!isLease || (node.isLeader && node.timeoutNowTerm === node.raw.term)) {
       this.readsAsked.set(number, this.invariants.committedIndex);
@@ -396,8 +396,8 @@ export class FuzzWorld implements Surroundings {
       for (const message of this.#network.drain()) this.#handOver(message);
       for (const node of this.nodes) this.#settle(node);
       if (round > 20 && round % 10 === 0) this.#help();
-      // Who asked for a snapshot takes no entries until it has one, and it cannot have one of an entry that commits only
-      // with its help: a change of the term ends the request.
+      // Who asked for a snapshot takes no entries until it has one, and it cannot have one of an entry that commits
+      // only with its help: a change of the term ends the request.
       if (round % 300 === 299 && this.options.snapshotRequests) this.#anyNode().raw?.campaign();
       if (round > 30 && this.#isLive(target)) return;
     }

@@ -6,7 +6,7 @@ import type { EntriesContext, Entry, NodeId, Snapshot, StorageError } from "../t
 
 /**
  * Serves the newest state that the application reached by its own entries as snapshot, not the one that the log began
- * with. As in etcd's environment one that came by a snapshot is not among them: what it serves then knows nothing of it.
+ * with. As in etcd's environment one that came by a snapshot is not among them: what it serves then does not know it.
  */
 export class HistoryStorage extends MemStorage {
   /** What the application was at first and after each entry that it applied. */
