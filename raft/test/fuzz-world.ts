@@ -1,7 +1,7 @@
 /**
  * A group of nodes under random faults, driven by one seed: the same seed gives the same run, step by step. Nodes
- * write, apply and acknowledge out of step with each other, pause, lose what was not durable when they crash, and talk over a
- * network that is as bad as the seed says (`fuzz-options.ts`). What each node must hold to is in `fuzz-node.ts`.
+ * write, apply and acknowledge out of step with each other, pause, lose what was not durable when they crash, and talk
+ * over a network that is as bad as the seed says (`fuzz-options.ts`). What each node must hold to is in `fuzz-node.ts`.
  */
 import { SeededRandom } from "../../base/random.js";
 import type { LogIndex } from "../../base/ids.js";

@@ -1,6 +1,7 @@
 /**
- * `npm run raft:bugs [-- --seeds N] [--only WORDS]`: plants each known bug in a copy of the library and
- * lets the fuzzer look for it. Prints how many seeds it took; fails when a bug is not found, or when a replacement does not match exactly once.
+ * `npm run raft:bugs [-- --seeds N] [--only WORDS]`: plants each known bug in a copy of the library and lets the fuzzer
+ * look for it. Prints how many seeds it took; fails when a bug is not found, or when a replacement does not match
+ * exactly once.
  */
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
