@@ -176,6 +176,8 @@ export class Peer {
       checkQuorum: true,
       readOnlyOption: "safe",
       asyncStorageWrites: true,
+      // A commit travels with the next entries or heartbeat: told at once it doubles the messages of a busy region.
+      skipBroadcastCommit: true,
       // A leader that an entry of its predecessor demotes or removes must not lead on without a vote of its own.
       stepDownOnRemoval: true,
       // A proposal of a peer that has just stepped down must fail here: its waiters are kept by its own log index.
@@ -340,7 +342,11 @@ export class Peer {
     }
     const nowMs = this.#host.env.clock.monotonicMs();
     const index = this.#propose(encodeAdminEntry(epoch, command), [{ done, swapIndex: -1 }], nowMs);
-    if (command.kind === "split" && index > 0) this.#splitInFlight = index;
+    if (command.kind === "split" && index > 0) {
+      this.#splitInFlight = index;
+      // The parts cannot elect leaders before their replicas know that they exist.
+      this.#node.setSkipBroadcastCommit(false);
+    }
     this.#host.wake(this);
   }
 
@@ -645,6 +651,7 @@ export class Peer {
 
   #splitOver(error: typeof epochNotMatch): void {
     this.#splitInFlight = 0;
+    this.#node.setSkipBroadcastCommit(true);
     const parked = this.#takeParked();
     if (parked.length === 0) return;
     const answer = error(this.region, this.#host.siblings(this, this.region.epoch.version - 1));
@@ -692,6 +699,7 @@ export class Peer {
       this.lease.expire();
       this.#leadTransferee = 0;
       this.#splitInFlight = 0;
+      this.#node.setSkipBroadcastCommit(true);
       this.#confChangeInFlight = 0;
       this.#committedSplit = 0;
       for (const done of this.#takeParked()) done(this.notLeaderError(), undefined);

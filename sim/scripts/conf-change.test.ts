@@ -131,6 +131,7 @@ describe("who was away while it was replaced", () => {
   it("learns from those it asks for votes that it is removed, and goes [test_node_stale_peer]", async () => {
     const s = await script({ stores: 4, replicas: 3 });
     await s.put("k", "1");
+    await s.mustHave(3, "k", "1");
     s.isolate(3);
     await s.mustChange([["remove", 3]]);
     await s.addVoter(4);

@@ -168,6 +168,7 @@ describe("three stores", () => {
   it("accept writes on the side of the majority only, and agree after healing [test_node_partition_write]", async () => {
     const s = await script({ stores: 5, replicas: 5 });
     await s.put("k", "1");
+    for (const store of [4, 5]) await s.mustHave(store, "k", "1");
     const minority = s.partition([1, 2, 3], [4, 5]);
     await s.put("k", "2");
     expect([s.valueOn(4, "k"), s.valueOn(5, "k")]).toEqual(["1", "1"]);
