@@ -2,7 +2,7 @@
 // Starts the compiled command; says what to do when there is none.
 import { existsSync } from "node:fs";
 
-const compiled = new URL("../dist/ctl/main.js", import.meta.url);
+const compiled = new URL("../dist/bundle/main.js", import.meta.url);
 if (!existsSync(compiled)) {
   process.stderr.write("raftwerk is not compiled: run `npm run build` first\n");
   process.exit(1);

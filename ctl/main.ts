@@ -1,14 +1,27 @@
-/** The `raftwerk` command. */
+/** The `raftwerk` command. Only the code of the word that was asked for is loaded: starting is most of what it costs. */
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
-import { registerBench } from "../bench/index.js";
-import { registerKv } from "./kv-command.js";
-import { registerPdCtl } from "./pd-ctl.js";
-import { registerPd } from "./pd-command.js";
-import { registerPlayground } from "./playground-command.js";
 import { exitWithError } from "./process.js";
-import { registerStore } from "./store-command.js";
 import { RAFTWERK_VERSION, TIKV_VERSION } from "./version.js";
+
+type Register = (program: Command, entry: string) => void;
+
+/** In the order in which help shows them. */
+const WORDS: readonly (readonly [word: string, load: () => Promise<Register>])[] = [
+  ["playground", async () => (await import("./playground-command.js")).registerPlayground],
+  ["pd", async () => (await import("./pd-command.js")).registerPd],
+  ["store", async () => (await import("./store-command.js")).registerStore],
+  [
+    "ctl",
+    async () => {
+      const { registerPdCtl } = await import("./pd-ctl.js");
+      return (program) => registerPdCtl(program.command("ctl"));
+    },
+  ],
+  ["kv", async () => (await import("./kv-command.js")).registerKv],
+  ["bench", async () => (await import("../bench/index.js")).registerBench],
+  ["version", async () => registerVersion],
+];
 
 export async function main(argv: readonly string[], entry: string): Promise<void> {
   const program = new Command("raftwerk");
@@ -16,12 +29,12 @@ export async function main(argv: readonly string[], entry: string): Promise<void
     .description("a multi-Raft sharded key-value engine that speaks TiKV's protocol")
     .version(RAFTWERK_VERSION)
     .showHelpAfterError();
-  registerPlayground(program, entry);
-  registerPd(program);
-  registerStore(program, entry);
-  registerPdCtl(program.command("ctl"));
-  registerKv(program);
-  registerBench(program);
+  const asked = WORDS.filter(([word]) => word === argv[2]);
+  for (const [, load] of asked.length > 0 ? asked : WORDS) (await load())(program, entry);
+  await program.parseAsync([...argv]).catch(exitWithError);
+}
+
+function registerVersion(program: Command): void {
   program
     .command("version")
     .description("print versions")
@@ -30,7 +43,6 @@ export async function main(argv: readonly string[], entry: string): Promise<void
         `raftwerk ${RAFTWERK_VERSION}, behaving as TiKV ${TIKV_VERSION}, node ${process.version}\n`,
       );
     });
-  await program.parseAsync([...argv]).catch(exitWithError);
 }
 
 /** For the launcher in bin/. */

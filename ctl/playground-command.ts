@@ -4,7 +4,6 @@ import type { Command } from "commander";
 import { RaftwerkError } from "../base/index.js";
 import type { Child } from "../deploy/child.js";
 import { LocalCluster } from "../deploy/local-cluster.js";
-import { isReplicated, storeIds, tryWrite } from "../deploy/readiness.js";
 import { exitWithError } from "./process.js";
 
 interface PlaygroundFlags {
@@ -98,6 +97,7 @@ async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
     throw error;
   }
   isUp = true;
+  const { storeIds } = await import("../deploy/readiness.js");
   cluster.writeManifest(await storeIds(cluster.pdAddress));
   say(`PD      http://${cluster.pdAddress}`);
   for (let i = 0; i < stores; i++) {
@@ -112,6 +112,8 @@ async function waitUntilReady(cluster: LocalCluster, replicas: number, startedMs
   const fail = (message: string): never => {
     throw new RaftwerkError("regionUnavailable", message, { retry: "safe" });
   };
+  // Loaded only now, while the processes start.
+  const { isReplicated, tryWrite } = await import("../deploy/readiness.js");
   for (;;) {
     const dead = cluster.children.find((child) => !child.isRunning);
     if (dead !== undefined) {

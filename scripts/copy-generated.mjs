@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-/** Last step of `npm run build`: tsc does not copy the generated JavaScript and its declarations, so this does. */
+/** Part of `npm run build`: tsc does not copy the generated JavaScript and its declarations, so this does. */
 import { copyFileSync, mkdirSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
