@@ -1,4 +1,4 @@
-/** The `raftwerk` command. Only the code of the word that was asked for is loaded: starting is most of what it costs. */
+/** The `raftwerk` command. Only the code of the word that was asked for is loaded: that is most of a start. */
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { exitWithError } from "./process.js";
