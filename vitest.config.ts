@@ -3,7 +3,14 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["**/*.test.ts"],
-    exclude: ["node_modules/**", "dist/**", "**/*.etcd.test.ts", "**/*.etcd.cluster.test.ts"],
+    // The long fault scenarios and what needs etcd have scripts of their own.
+    exclude: [
+      "node_modules/**",
+      "dist/**",
+      "**/*.faults.cluster.test.ts",
+      "**/*.etcd.test.ts",
+      "**/*.etcd.cluster.test.ts",
+    ],
     // Cluster and engine tests start processes and sync disks: the suffix decides how long they may take.
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomInt } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,6 +21,8 @@ export interface ProcessClusterOptions {
   /** TOML. */
   readonly storeConfig?: string;
   readonly pdConfig?: string;
+  /** Data directories elsewhere than in the cluster's own, by name. */
+  readonly dataDirOf?: Readonly<Record<string, string>>;
 }
 
 interface Server {
@@ -72,47 +74,62 @@ export class ProcessCluster {
   readonly #spawned: ChildProcess[] = [];
   pdAddress = "";
 
-  private constructor() {}
+  readonly #options: ProcessClusterOptions;
+
+  private constructor(options: ProcessClusterOptions) {
+    this.#options = options;
+  }
 
   /** Ready when every region has three voters (or as many as there are stores). */
   static async start(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
-    const cluster = new ProcessCluster();
+    const cluster = await ProcessCluster.prepare(options);
     try {
-      await cluster.#startAll(options);
+      for (const name of cluster.#servers.keys()) cluster.restart(name);
+      const replicas = Math.min(3, options.stores ?? 3);
+      await cluster.waitUntil(async () => cluster.#isReplicated(replicas), 120_000, "not replicated");
     } catch (error) {
+      cluster.keepLogs(error);
       await cluster.close();
       throw error;
     }
     return cluster;
   }
 
-  async #startAll(options: ProcessClusterOptions): Promise<void> {
-    writeFileSync(join(this.directory, "store.toml"), options.storeConfig ?? "");
-    writeFileSync(join(this.directory, "pd.toml"), options.pdConfig ?? "");
-    const port = await freePort();
-    this.pdAddress = `127.0.0.1:${port}`;
-    this.#add("pd", [
-      ...["pd", "--client-urls", `http://${this.pdAddress}`, "--data-dir", join(this.directory, "pd")],
-      ...["--config", join(this.directory, "pd.toml"), "--log-file", join(this.directory, "pd.log")],
+  /** Chooses ports and directories for PD and its stores and starts nothing. */
+  static async prepare(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
+    const cluster = new ProcessCluster(options);
+    writeFileSync(join(cluster.directory, "store.toml"), options.storeConfig ?? "");
+    writeFileSync(join(cluster.directory, "pd.toml"), options.pdConfig ?? "");
+    cluster.pdAddress = `127.0.0.1:${await freePort()}`;
+    cluster.#add("pd", [
+      ...["pd", "--client-urls", `http://${cluster.pdAddress}`, "--data-dir", cluster.#directoryFor("pd")],
+      ...["--config", join(cluster.directory, "pd.toml"), "--log-file", join(cluster.directory, "pd.log")],
     ]);
-    this.restart("pd");
-    const stores = options.stores ?? 3;
-    for (let i = 1; i <= stores; i++) await this.addStore();
-    await this.waitUntil(async () => this.#isReplicated(Math.min(3, stores)), 30_000, "not replicated");
+    for (let i = 1; i <= (options.stores ?? 3); i++) await cluster.#newStore([]);
+    return cluster;
   }
 
   /** Starts one more store, `store-N`. */
   async addStore(flags: readonly string[] = []): Promise<string> {
-    const name = `store-${[...this.#servers.keys()].filter((key) => key.startsWith("store-")).length + 1}`;
+    const name = await this.#newStore(flags);
+    this.restart(name);
+    return name;
+  }
+
+  async #newStore(flags: readonly string[]): Promise<string> {
+    const name = `store-${this.storeNames.length + 1}`;
     const [port, statusPort] = [await freePort(), await freePort()];
     this.#add(name, [
       ...["store", "--pd", this.pdAddress, "--addr", `127.0.0.1:${port}`],
-      ...["--status-addr", `127.0.0.1:${statusPort}`, "--data-dir", join(this.directory, name)],
+      ...["--status-addr", `127.0.0.1:${statusPort}`, "--data-dir", this.#directoryFor(name)],
       ...["--config", join(this.directory, "store.toml"), "--log-file", join(this.directory, `${name}.log`)],
       ...flags,
     ]);
-    this.restart(name);
     return name;
+  }
+
+  #directoryFor(name: string): string {
+    return this.#options.dataDirOf?.[name] ?? join(this.directory, name);
   }
 
   get storeNames(): string[] {
@@ -121,6 +138,33 @@ export class ProcessCluster {
 
   argsOf(name: string): readonly string[] {
     return this.#server(name).args;
+  }
+
+  directoryOf(name: string): string {
+    const { args } = this.#server(name);
+    return must(args[args.indexOf("--data-dir") + 1], "no data directory");
+  }
+
+  pidOf(name: string): number {
+    return this.#server(name).process?.pid ?? 0;
+  }
+
+  /** What the process has logged so far. */
+  logOf(name: string): string {
+    try {
+      return readFileSync(join(this.directory, `${name}.log`), "utf8");
+    } catch {
+      return "";
+    }
+  }
+
+  /** Adds the last lines of every log to an error: the directory goes with the cluster. */
+  keepLogs(error: unknown): void {
+    if (!(error instanceof Error)) return;
+    for (const name of this.#servers.keys()) {
+      const lines = this.logOf(name).trimEnd().split("\n").slice(-25);
+      error.message += `\n--- ${name} ${this.isRunning(name) ? "runs" : "has ended"}\n${lines.join("\n")}`;
+    }
   }
 
   addressOf(name: string): string {
