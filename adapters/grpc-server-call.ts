@@ -1,7 +1,6 @@
 /**
- * Serves one method through grpc-js. Every kind of call is a stream of bytes here: unary is one message each
- * way. Messages
- * are decoded in this file, so that malformed bytes become a status and not an exception inside the transport.
+ * Serves one method through grpc-js. Every kind of call is a stream of bytes here: unary is one message each way.
+ * Messages are decoded in this file, so that malformed bytes become a status and not an exception in the transport.
  */
 import { type handleBidiStreamingCall, Metadata, type ServerDuplexStream } from "@grpc/grpc-js";
 import { AssertionError, type Logger, RaftwerkError } from "../base/index.js";
@@ -16,6 +15,7 @@ import {
   type ServerCallListener,
 } from "../proto/rpc.js";
 import { asBuffer } from "./grpc-common.js";
+import type { PortObserver } from "./port-observer.js";
 
 /** A caller that lets this many bytes of answers wait is not read from until they are taken. */
 const PAUSE_BYTES = 32 << 20;
@@ -33,9 +33,10 @@ export function grpcHandler(
   log: Logger,
   onFatal: (error: Error) => void,
   answers: PendingBytes,
+  observer: PortObserver,
 ): handleBidiStreamingCall<Buffer, Buffer> {
   return (stream) => {
-    const call = new GrpcServerCall(stream, definition, answers);
+    const call = new GrpcServerCall(stream, definition, answers, observer);
     const guarded = (run: () => void): void => {
       try {
         run();
@@ -59,8 +60,10 @@ export function grpcHandler(
       }
       guarded(() => {
         const request = decode(definition, bytes);
-        if ("status" in request) call.end(request.status);
-        else serve.onMessage(request.message);
+        if ("status" in request) {
+          observer.refused("malformed request");
+          call.end(request.status);
+        } else serve.onMessage(request.message);
       });
     });
     stream.on("end", () => {
@@ -124,8 +127,17 @@ class GrpcServerCall implements ServerCall<unknown> {
   #hasEnded = false;
   #isGone = false;
   #metadata: RpcMetadata | undefined;
+  readonly #observer: PortObserver;
+  readonly #startedMs = performance.now();
 
-  constructor(stream: Stream, definition: MethodDefinition<unknown, unknown>, answers: PendingBytes) {
+  constructor(
+    stream: Stream,
+    definition: MethodDefinition<unknown, unknown>,
+    answers: PendingBytes,
+    observer: PortObserver,
+  ) {
+    this.#observer = observer;
+    observer.started(definition);
     this.#stream = stream;
     this.#definition = definition;
     this.#answers = answers;
@@ -153,8 +165,10 @@ class GrpcServerCall implements ServerCall<unknown> {
     return this.#hasEnded;
   }
 
+  /** Its caller cancelled it or is gone. */
   markEnded(): void {
     this.#hasEnded = true;
+    this.#observer.ended(this.#definition, RPC_CODE.cancelled, performance.now() - this.#startedMs);
   }
 
   /** The caller is gone: nothing waits for it any more. */
@@ -189,6 +203,7 @@ class GrpcServerCall implements ServerCall<unknown> {
   end(status: RpcStatus = RPC_OK): void {
     if (this.#hasEnded) return;
     this.#hasEnded = true;
+    this.#observer.ended(this.#definition, status.code, performance.now() - this.#startedMs);
     if (status.code === RPC_CODE.ok) this.#stream.end();
     else this.#stream.emit("error", { code: status.code, details: status.message, metadata: new Metadata() });
   }

@@ -9,6 +9,8 @@ import { type Logger, RaftwerkError } from "../base/index.js";
 import type { BoundMethod } from "../proto/rpc.js";
 import { MESSAGE_BYTES_MAX } from "./grpc-common.js";
 import { grpcHandler, type PendingBytes } from "./grpc-server-call.js";
+import { hardened } from "./http-limits.js";
+import { NO_OBSERVER, type PortObserver } from "./port-observer.js";
 
 export interface PortServerOptions {
   /** Address to bind; `0.0.0.0` for all. */
@@ -21,15 +23,23 @@ export interface PortServerOptions {
   readonly http?: (request: IncomingMessage, response: ServerResponse) => void;
   /** More connections than this are closed at once. Default 10,000. */
   readonly connectionsMax?: number;
+  /** A connection that has said nothing for this long is closed. Default 20,000. */
+  readonly silenceMs?: number;
   /** Told of answers that wait for their callers. */
   readonly answers?: PendingBytes;
+  /** Told of calls and refusals, for metrics. */
+  readonly observer?: PortObserver;
   /** An invariant broke while serving: the process must end. */
   readonly onFatal: (error: Error) => void;
 }
 
-/** A connection that has said nothing for this long is closed. */
 const FIRST_BYTES_TIMEOUT_MS = 20_000;
 const STREAMS_PER_CONNECTION_MAX = 1_024;
+/** Of one connection, in MiB: headers, streams, what waits to be sent. Beyond it new streams are refused. */
+const SESSION_MEMORY_MIB_MAX = 256;
+/** A peer that leaves pings unanswered for this long is gone, or never spoke HTTP/2. */
+const PING_EVERY_MS = 10_000;
+const PING_TIMEOUT_MS = 20_000;
 const HTTP2_PREFACE = "PRI";
 
 export class PortServer {
@@ -37,15 +47,20 @@ export class PortServer {
   readonly #net: NetServer;
   readonly #grpc: Server;
   readonly #http = createHttpServer();
+  readonly #observer: PortObserver;
   readonly #sockets = new Set<Socket>();
   readonly #inject: (socket: Socket) => void;
 
   private constructor(options: PortServerOptions) {
     this.#options = options;
+    this.#observer = options.observer ?? NO_OBSERVER;
     this.#grpc = new Server({
       "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
       "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
       "grpc.max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
+      "grpc-node.max_session_memory": SESSION_MEMORY_MIB_MAX,
+      "grpc.keepalive_time_ms": PING_EVERY_MS,
+      "grpc.keepalive_timeout_ms": PING_TIMEOUT_MS,
       "grpc.enable_channelz": 0,
     });
     for (const { definition, handler } of options.methods) {
@@ -56,12 +71,16 @@ export class PortServer {
         options.log,
         options.onFatal,
         options.answers ?? { add() {} },
+        this.#observer,
       );
       this.#grpc.register(definition.path, serve, identity, identity, "bidi");
     }
     const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
     this.#inject = (socket) => injector.injectConnection(socket);
     if (options.http !== undefined) this.#http.on("request", options.http);
+    hardened(this.#http, () => this.#observer.refused("malformed HTTP"));
+    // It never listens by itself, and only a server that listens looks for requests that take too long to arrive.
+    this.#http.emit("listening");
     this.#net = createServer((socket) => this.#accept(socket));
   }
 
@@ -87,14 +106,21 @@ export class PortServer {
     return new Promise((resolve) => {
       this.#net.close(() => resolve());
       this.#grpc.forceShutdown();
+      this.#http.close();
       this.#http.closeAllConnections();
       for (const socket of this.#sockets) socket.destroy();
     });
   }
 
+  /** Connections that are open now. */
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
   #accept(socket: Socket): void {
     if (this.#sockets.size >= (this.#options.connectionsMax ?? 10_000)) {
       this.#options.log.warn("connection refused: too many are open", { open: this.#sockets.size });
+      this.#observer.refused("too many connections");
       socket.destroy();
       return;
     }
@@ -105,7 +131,11 @@ export class PortServer {
       socket.destroy();
     };
     socket.on("error", onEarlyError);
-    socket.setTimeout(FIRST_BYTES_TIMEOUT_MS, onEarlyError);
+    const onSilence = (): void => {
+      this.#observer.refused("silent connection");
+      socket.destroy();
+    };
+    socket.setTimeout(this.#options.silenceMs ?? FIRST_BYTES_TIMEOUT_MS, onSilence);
     const decide = (): void => {
       const bytes: Buffer | null = socket.read();
       if (bytes === null) return;
@@ -113,18 +143,29 @@ export class PortServer {
       if (bytes.length < HTTP2_PREFACE.length && HTTP2_PREFACE.startsWith(bytes.toString("latin1"))) return;
       socket.removeListener("readable", decide);
       socket.setTimeout(0);
-      socket.removeListener("timeout", onEarlyError);
+      socket.removeListener("timeout", onSilence);
       this.#hand(socket, bytes);
     };
     socket.on("readable", decide);
   }
 
   #hand(socket: Socket, first: Buffer): void {
-    if (first.toString("latin1", 0, HTTP2_PREFACE.length) === HTTP2_PREFACE) this.#inject(socket);
-    else if (this.#options.http !== undefined) this.#http.emit("connection", socket);
+    const head = first.toString("latin1", 0, 16);
+    if (head.startsWith(HTTP2_PREFACE)) return this.#inject(socket);
+    if (this.#options.http !== undefined) {
+      this.#http.emit("connection", socket);
+      return;
+    }
+    this.#observer.refused("not HTTP/2");
+    if (/^[A-Z]{3,10} /.test(head)) socket.end(HTTP1_REFUSAL);
     else socket.destroy();
   }
 }
+
+const HTTP1_TEXT = "This port speaks gRPC over HTTP/2. For HTTP ask the status address.\n";
+const HTTP1_REFUSAL =
+  "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n" +
+  `content-length: ${HTTP1_TEXT.length}\r\n\r\n${HTTP1_TEXT}`;
 
 function listenError(error: NodeJS.ErrnoException, options: PortServerOptions): RaftwerkError {
   const address = `${options.host}:${options.port}`;

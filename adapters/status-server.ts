@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Registry } from "prom-client";
 import { RaftwerkError } from "../base/index.js";
+import { hardened } from "./http-limits.js";
 import { bridge, type PlainReply, type PlainRequest } from "./http-bridge.js";
 import { type LeveledLogger, parseLogLevel } from "./logger.js";
 
@@ -20,6 +21,8 @@ export interface StatusServerOptions {
   readonly source: StatusSource;
   readonly registry: Registry;
   readonly log: LeveledLogger;
+  /** Told of requests that could not be read. */
+  readonly onMalformed?: () => void;
 }
 
 const JSON_TYPE = "application/json";
@@ -45,6 +48,7 @@ export class StatusServer {
         (error) => options.log.error("status request failed", { error: error.stack }),
       ),
     );
+    hardened(server, options.onMalformed ?? (() => {}));
     return new Promise((resolve, reject) => {
       server.once("error", (error: NodeJS.ErrnoException) => {
         const text = `cannot listen on status address ${options.host}:${options.port}: ${error.message}`;

@@ -1,125 +1,154 @@
 /**
- * A store's figures under TiKV's metric names where TiKV has them, read when asked: counting costs the store
- * nothing.
+ * A store's figures under TiKV's metric names, labels and buckets where TiKV has them; what only raftwerk has begins
+ * with `raftwerk_`. Most are read when asked, so that counting costs the store nothing.
  */
-import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import { availableParallelism } from "node:os";
+import { collectDefaultMetrics, Registry } from "prom-client";
+import type { Engine } from "../base/index.js";
+import { type BoundMethod, RPC_CODE } from "../proto/rpc.js";
 import type { Store } from "../store/index.js";
+import { watchBatches } from "./batch-metrics.js";
+import { exponential, LightHistogram, onScrape, type Set } from "./histogram.js";
+import { measuredEngine } from "./measured-engine.js";
+import { callLabel, type PortCounters, portCounters } from "./port-metrics.js";
+import type { PortObserver } from "./port-observer.js";
 
-export function storeRegistry(store: Store): Registry {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  gauge(registry, "tikv_raftstore_region_count", "Regions on this store", ["type"], (set) => {
-    const status = store.status();
-    set({ type: "region" }, Number(status["regions"]));
-    set({ type: "leader" }, Number(status["leaders"]));
+const MIB = 1 << 20;
+
+/** The metrics of one store process. Made before the store, whose engine and methods it watches. */
+export class StoreMetrics {
+  readonly registry = new Registry();
+  readonly #calls: LightHistogram;
+  readonly #counters: PortCounters;
+  readonly #append: LightHistogram;
+  readonly #apply: LightHistogram;
+
+  constructor() {
+    const { registry } = this;
+    collectDefaultMetrics({ register: registry });
+    this.#calls = new LightHistogram({
+      name: "tikv_grpc_msg_duration_seconds",
+      help: "Time from a request to its answer, inside batches too",
+      label: "type",
+      fixed: { priority: "normal" },
+      buckets: exponential(5e-5, 2, 22),
+      registry,
+    });
+    this.#append = seconds(registry, "tikv_raftstore_append_log_duration_seconds", "Writes with fsync", 26);
+    this.#apply = seconds(registry, "tikv_raftstore_apply_log_duration_seconds", "Writes without fsync", 26);
+    this.#counters = portCounters(registry, "tikv_grpc_msg_fail_total");
+  }
+
+  /** The engine with its writes measured. */
+  measured(engine: Engine): Engine {
+    return measuredEngine(engine, (ms, synced) => (synced ? this.#append : this.#apply).observe(ms / 1000));
+  }
+
+  /** The methods with batches watched. */
+  watched(methods: readonly BoundMethod[]): BoundMethod[] {
+    return watchBatches(methods, this.#calls, this.registry);
+  }
+
+  readonly port: PortObserver = {
+    started() {},
+    ended: (method, code, durationMs) => {
+      const type = callLabel(method.path);
+      if (method.kind === "unary") this.#calls.observe(durationMs / 1000, type);
+      if (code !== RPC_CODE.ok) this.#counters.failed(type);
+    },
+    refused: (reason) => this.#counters.refused(reason),
+  };
+
+  /** Adds what the store itself knows. */
+  watch(store: Store, connections: () => number): void {
+    const { registry } = this;
+    registry.setDefaultLabels({ store: String(store.id) });
+    const gauge = (name: string, help: string, read: (set: Set) => void): void =>
+      onScrape(registry, "gauge", name, help, read);
+    const counter = (name: string, help: string, read: (set: Set) => void): void =>
+      onScrape(registry, "counter", name, help, read);
+    aboutServer(store, connections, gauge);
+    aboutRegions(store, registry, gauge);
+    counter("tikv_pd_heartbeat_message_total", "Heartbeats to PD", (set) =>
+      set({ type: "report" }, Number(store.status()["heartbeatsSent"])),
+    );
+    counter("raftwerk_store_refused_total", "Requests turned away, by reason", (set) => {
+      for (const [reason, count] of store.admission.refusals) set({ reason }, count);
+    });
+    counter("raftwerk_store_streams_cut_off_total", "Batch streams ended for what clients did", (set) =>
+      set({}, store.batches.streamsCutOff),
+    );
+    counter("raftwerk_store_turns_total", "Turns of the store", (set) => set({}, store.turn.turns));
+    counter("raftwerk_store_synced_writes_total", "Engine writes with fsync", (set) =>
+      set({}, store.turn.syncedWrites),
+    );
+    counter("raftwerk_store_unsynced_writes_total", "Engine writes without fsync", (set) =>
+      set({}, store.turn.unsyncedWrites),
+    );
+  }
+}
+
+type Gauge = (name: string, help: string, read: (set: Set) => void) => void;
+
+function aboutServer(store: Store, connections: () => number, gauge: Gauge): void {
+  const { version, gitHash } = store.options;
+  gauge("tikv_server_info", "Version", (set) => set({ version, hash: gitHash }, 1));
+  gauge("tikv_server_cpu_cores_quota", "Cores of this machine", (set) => set({}, availableParallelism()));
+  gauge("tikv_server_memory_usage", "Resident bytes", (set) => set({}, process.memoryUsage.rss()));
+  gauge("raftwerk_port_connections", "Open connections of clients and stores", (set) =>
+    set({}, connections()),
+  );
+  gauge("tikv_store_size_bytes", "Disk of this store", (set) => {
+    const figures = store.capacity();
+    if (figures === undefined) return;
+    set({ type: "capacity" }, figures.capacity);
+    set({ type: "available" }, figures.available);
+    set({ type: "used" }, figures.used);
   });
-  gauge(registry, "tikv_raftstore_snapshot_traffic_total", "Snapshots under way", ["type"], (set) => {
+  gauge("tikv_config_raftstore", "Settings that are numbers", (set) => {
+    for (const [name, value] of Object.entries(store.options.config)) {
+      if (typeof value === "number") {
+        set({ name: name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) }, value);
+      }
+    }
+  });
+}
+
+function aboutRegions(store: Store, registry: Registry, gauge: Gauge): void {
+  const sizes = new LightHistogram({
+    name: "tikv_raftstore_region_size",
+    help: "Approximate bytes of the regions led here, observed at each scrape",
+    buckets: exponential(MIB, 2, 20),
+    registry,
+  });
+  const keys = new LightHistogram({
+    name: "tikv_raftstore_region_keys",
+    help: "Approximate keys of the regions led here, observed at each scrape",
+    buckets: exponential(1, 2, 20),
+    registry,
+  });
+  gauge("tikv_raftstore_region_count", "Regions on this store", (set) => {
+    let leaders = 0;
+    for (const peer of store.peers.all()) {
+      if (!peer.isLeader) continue;
+      leaders++;
+      sizes.observe(peer.approximateBytes);
+      keys.observe(peer.approximateKeys);
+    }
+    set({ type: "region" }, store.peers.size);
+    set({ type: "leader" }, leaders);
+  });
+  gauge("tikv_raftstore_leader_missing", "Peers that know no leader", (set) => {
+    let missing = 0;
+    for (const peer of store.peers.all()) if (peer.leaderId === 0) missing++;
+    set({}, missing);
+  });
+  gauge("tikv_raftstore_snapshot_traffic_total", "Snapshots under way", (set) => {
     const status = store.status();
     set({ type: "sending" }, Number(status["snapshotsSending"]));
-    set({ type: "recving" }, Number(status["snapshotsReceiving"]));
-  });
-  gauge(registry, "tikv_store_size_bytes", "Disk of this store", ["type"], (set) => {
-    const capacity = store.capacity();
-    if (capacity === undefined) return;
-    set({ type: "capacity" }, capacity.capacity);
-    set({ type: "available" }, capacity.available);
-    set({ type: "used" }, capacity.used);
-  });
-  total(registry, "raftwerk_store_turns_total", "Turns of the store", () => store.turn.turns);
-  total(
-    registry,
-    "raftwerk_store_synced_writes_total",
-    "Engine writes with fsync",
-    () => store.turn.syncedWrites,
-  );
-  total(
-    registry,
-    "raftwerk_store_unsynced_writes_total",
-    "Engine writes without fsync",
-    () => store.turn.unsyncedWrites,
-  );
-  total(
-    registry,
-    "tikv_server_grpc_req_batch_size_sum",
-    "Commands that came in batches",
-    () => store.batches.requests,
-  );
-  total(
-    registry,
-    "tikv_server_grpc_req_batch_size_count",
-    "Batches of commands",
-    () => store.batches.messages,
-  );
-  const requests = new Counter({
-    name: "tikv_grpc_msg_total",
-    help: "Unary requests by method",
-    labelNames: ["type"],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [path, count] of store.requestCounts) {
-        this.inc({ type: path.slice(path.lastIndexOf("/") + 1) }, count);
-      }
-    },
-  });
-  admissionMetrics(registry, store);
-  registry.setDefaultLabels({ store: String(store.id) });
-  void requests;
-  return registry;
-}
-
-/** What is held against bounds, and what was refused because of them. */
-function admissionMetrics(registry: Registry, store: Store): void {
-  gauge(registry, "raftwerk_store_held_bytes", "Bytes held against a bound of the store", ["type"], (set) => {
-    const { budgets, scans, answers } = store.admission;
-    set({ type: "writes" }, budgets.proposals.bytes);
-    set({ type: "entry_cache" }, budgets.entryCache.bytes);
-    set({ type: "scans" }, scans.bytes);
-    set({ type: "answers" }, answers.bytes);
-  });
-  const refusals = new Counter({
-    name: "raftwerk_store_refused_total",
-    help: "What was not taken on, by reason",
-    labelNames: ["reason"],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [reason, count] of store.admission.refusals) this.inc({ reason }, count);
-      this.inc({ reason: "client streams cut off" }, store.batches.streamsCutOff);
-      this.inc({ reason: "streams of another cluster" }, store.streams.strangers);
-    },
-  });
-  void refusals;
-}
-
-type SetGauge = (labels: Record<string, string>, value: number) => void;
-
-function gauge(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: string[],
-  read: (set: SetGauge) => void,
-): Gauge {
-  return new Gauge({
-    name,
-    help,
-    labelNames,
-    registers: [registry],
-    collect() {
-      read((labels, value) => this.set(labels, value));
-    },
+    set({ type: "receiving" }, Number(status["snapshotsReceiving"]));
   });
 }
 
-function total(registry: Registry, name: string, help: string, read: () => number): Counter {
-  return new Counter({
-    name,
-    help,
-    registers: [registry],
-    collect() {
-      this.reset();
-      this.inc(read());
-    },
-  });
-}
+const seconds = (registry: Registry, name: string, help: string, buckets: number): LightHistogram =>
+  new LightHistogram({ name, help, buckets: exponential(1e-5, 2, buckets), registry });

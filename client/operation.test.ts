@@ -23,7 +23,7 @@ type Fate = "broken" | errorpb.IError | "success" | "silence";
 /** Runs an operation whose attempts end as told, the last one again and again, until its time is over. */
 function run(effect: Attempt<AnswerBody>["effect"], onLost: "retry" | "fail", ...fates: Fate[]) {
   const env = new ManualEnv();
-  const pd = { clusterId: 1n } as never;
+  const pd = { clusterId: 1n, getStore() {}, lookupRegion() {} } as never;
   const router = new RegionRouter(env, { channel: () => ({}) as never }, pd, 1);
   Object.assign(router, {
     locate: (_key: unknown, _before: unknown, found: (error: undefined, region: unknown) => void) =>

@@ -31,6 +31,9 @@ export class RegionRouter {
   readonly #connectionCount: number;
   readonly #addresses = new Map<number, string>();
   readonly #connections = new Map<string, StoreConnection[]>();
+  /** Stores whose addresses, and regions whose places, PD is asked for in the background. */
+  readonly #storesAsked = new Set<number>();
+  readonly #regionsAsked = new Set<number>();
   #waiters: Waiter[] = [];
   #isLookingUp = false;
   #turn = 0;
@@ -63,6 +66,31 @@ export class RegionRouter {
     this.#pd.getStore(storeId, (error, store) => {
       if (store !== undefined) this.#addresses.set(storeId, store.address);
       callback(error, store?.address);
+    });
+  }
+
+  /** Takes in a region, and learns where all of its stores are: PD may be gone when its leader is. */
+  #insert(region: CachedRegion): void {
+    this.cache.insert(region);
+    for (const { storeId } of region.peers) if (!this.#addresses.has(storeId)) this.#askForStore(storeId);
+  }
+
+  #askForStore(storeId: number): void {
+    if (this.#storesAsked.has(storeId)) return;
+    this.#storesAsked.add(storeId);
+    this.#pd.getStore(storeId, (_error, store) => {
+      this.#storesAsked.delete(storeId);
+      if (store !== undefined) this.#addresses.set(storeId, store.address);
+    });
+  }
+
+  /** What is known of the region is in doubt, and used until PD knows better: PD may be gone as well. */
+  #doubt(region: CachedRegion): void {
+    if (this.#regionsAsked.has(region.id)) return;
+    this.#regionsAsked.add(region.id);
+    this.#pd.lookupRegion(region.startKey, (_error, response) => {
+      this.#regionsAsked.delete(region.id);
+      if (response?.region != null) this.#insert(cachedRegion(response.region, response.leader));
     });
   }
 
@@ -104,7 +132,7 @@ export class RegionRouter {
       for (const current of regions) {
         const full = current as Parameters<typeof cachedRegion>[0];
         // The same store probably leads the parts as it led the whole.
-        this.cache.insert(
+        this.#insert(
           cachedRegion(
             full,
             full.peers.find((peer) => peer.storeId === storeId),
@@ -136,11 +164,11 @@ export class RegionRouter {
     return this.#later(attempt);
   }
 
-  /** No answer came from the store: ask the next peer; after a whole round, PD. */
+  /** No answer came from the store: ask the next peer; after a whole round, PD too. */
   learnBroken(region: CachedRegion, attempt: number): Advice {
-    this.#addresses.delete(region.peers[region.leader]?.storeId ?? 0);
+    this.#askForStore(region.peers[region.leader]?.storeId ?? 0);
     region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
-    if (attempt % Math.max(1, region.peers.length) === 0) this.cache.remove(region);
+    if (attempt % Math.max(1, region.peers.length) === 0) this.#doubt(region);
     return this.#later(Math.min(attempt, 5));
   }
 
@@ -156,7 +184,8 @@ export class RegionRouter {
     }
     // No leader known there: another peer may know better, and an election takes its time.
     region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
-    if (leader !== undefined || attempt % 4 === 3) this.cache.remove(region);
+    if (leader !== undefined) this.cache.remove(region);
+    else if (attempt % 4 === 3) this.#doubt(region);
     return this.#later(Math.min(attempt, 5));
   }
 
@@ -185,7 +214,7 @@ export class RegionRouter {
     const done = (error: Error | undefined, region: CachedRegion | undefined): void => {
       this.#isLookingUp = false;
       const waiter = this.#waiters.shift();
-      if (region !== undefined) this.cache.insert(region);
+      if (region !== undefined) this.#insert(region);
       waiter?.callback(error, region);
       this.#lookUpNext();
     };

@@ -5,7 +5,7 @@ import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { PortServer } from "../adapters/port-server.js";
 import { StatusServer } from "../adapters/status-server.js";
-import { storeRegistry } from "../adapters/store-metrics.js";
+import { StoreMetrics } from "../adapters/store-metrics.js";
 import { RaftwerkError } from "../base/index.js";
 import { openEngine, stampIdentity } from "../engine/open.js";
 import { PdClient } from "../pd-client/index.js";
@@ -170,6 +170,7 @@ async function serve(
   const opened = await openEngine({ directory: options.dataDir, kind: options.engine, role: "store", log });
   log.info(`engine ${opened.kind}: ${opened.reason}`, { directory: options.dataDir });
   const pd = new PdClient(env, network, { endpoints: options.endpoints });
+  const metrics = new StoreMetrics();
   const store = new Store(
     env,
     {
@@ -181,7 +182,7 @@ async function serve(
       config: file.store,
     },
     {
-      engine: opened.engine,
+      engine: metrics.measured(opened.engine),
       network,
       pd,
       capacity: diskFigures(options.dataDir, options.capacityBytes),
@@ -192,7 +193,8 @@ async function serve(
   const port = await PortServer.listen({
     ...options.listen,
     log,
-    methods: store.methods(),
+    methods: metrics.watched(store.methods()),
+    observer: metrics.port,
     answers: store.admission.answers,
     onFatal: fatal,
   });
@@ -204,7 +206,8 @@ async function serve(
       config: () => describeStoreConfig(file.store),
       isReady: () => store.isServing,
     },
-    registry: storeRegistry(store),
+    registry: metrics.registry,
+    onMalformed: () => metrics.port.refused("malformed HTTP"),
     log,
   });
   stopOnSignal({
@@ -222,5 +225,6 @@ async function serve(
   await stampIdentity(options.dataDir, { clusterId: pd.clusterId.toString() });
   await promised<void>((callback) => store.start(callback));
   await stampIdentity(options.dataDir, { storeId: store.id });
+  metrics.watch(store, () => port.connections);
   log.info("store serves", { store: store.id, addr: options.addr, cluster: String(pd.clusterId) });
 }

@@ -6,7 +6,6 @@
  * Waiting is by progress and not by the clock: the limits here only end tests that hang, on a machine however slow.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { expect } from "vitest";
 import type { RawClient } from "../../client/index.js";
 import { Counters } from "./counters.js";
 import { compareStores, inspectStore, type StoreOnDisk } from "./disk-inspection.js";
@@ -202,9 +201,9 @@ export class Scenario {
     await Promise.all([writers.stop(), counters.stop()]);
     // A client that knows nothing yet sees what a stranger would.
     const stranger = await cluster.client();
-    expect(await writers.lost(stranger)).toEqual([]);
-    expect(await counters.wrong(stranger)).toEqual([]);
-    expect(writers.wrongReads).toEqual([]);
+    mustBeNone("acknowledged writes are lost", await writers.lost(stranger));
+    mustBeNone("increments are lost or were applied twice", await counters.wrong(stranger));
+    mustBeNone("reads were stale or of nobody's writes", writers.wrongReads);
     client.close();
     await this.settled();
     await this.#converged();
@@ -212,7 +211,7 @@ export class Scenario {
     await Promise.all(running.map((name) => cluster.kill(name, "SIGTERM")));
     const stores = new Map<string, StoreOnDisk>();
     for (const name of running) stores.set(name, await inspectStore(cluster.directoryOf(name)));
-    expect(compareStores(stores)).toEqual([]);
+    mustBeNone("the disks are not as they should be", compareStores(stores));
   }
 
   /** All replicas have applied the same, and no more comes. */
@@ -249,4 +248,8 @@ export class Scenario {
   #url(name: string, path: string): string {
     return `http://${this.cluster.statusAddressOf(name)}/${path}`;
   }
+}
+
+function mustBeNone(what: string, found: readonly string[]): void {
+  if (found.length > 0) throw new Error(`${what}:\n${found.slice(0, 20).join("\n")}`);
 }
