@@ -1,10 +1,11 @@
 /**
- * `raftwerk ctl`: an administrator's words to PD over its HTTP API, so that it also works with a PD of TiKV. Tables for
- * people, PD's own JSON with --json for scripts.
+ * `raftwerk ctl`: an administrator's words to PD over its HTTP API, so that it also works with a PD of TiKV. Tables
+ * for people, PD's own JSON with --json for scripts.
  */
 import type { Command } from "commander";
 import { registerClusterWords } from "./pd-ctl-cluster.js";
 import { registerOperatorWords, registerSchedulerWords } from "./pd-ctl-operators.js";
+import { registerPdMetadata } from "./pd-metadata-command.js";
 import { registerRegionWords } from "./pd-ctl-regions.js";
 import { registerStoreWords } from "./pd-ctl-stores.js";
 
@@ -18,4 +19,5 @@ export function registerPdCtl(ctl: Command): void {
   registerOperatorWords(ctl);
   registerSchedulerWords(ctl);
   registerClusterWords(ctl);
+  registerPdMetadata(ctl);
 }

@@ -3,8 +3,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Command } from "commander";
 import { RaftwerkError } from "../base/index.js";
 import type { Child } from "../deploy/child.js";
+import { etcdClientUrl } from "../deploy/etcd.js";
 import { LocalCluster } from "../deploy/local-cluster.js";
 import { exitWithError } from "./process.js";
+import { wholeNumber } from "./units.js";
 
 interface PlaygroundFlags {
   readonly dataDir: string;
@@ -13,6 +15,9 @@ interface PlaygroundFlags {
   readonly storePort: string;
   readonly statusPort: string;
   readonly stores: string;
+  readonly pds: string;
+  readonly etcds?: string;
+  readonly etcdPort: string;
   readonly engine: string;
   readonly logLevel: string;
   readonly pdConfig?: string;
@@ -33,6 +38,9 @@ export function registerPlayground(program: Command, entry: string): void {
     .option("--store-port <port>", "port of the first store; the others follow", "20160")
     .option("--status-port <port>", "status port of the first store; the others follow", "20180")
     .option("--stores <count>", "number of stores, 1 to 16", "3")
+    .option("--pds <count>", "number of PDs, 1 to 7; several need etcd", "1")
+    .option("--etcds <count>", "number of etcd nodes, 0 to 7 (default 3 for several PDs, else 0)")
+    .option("--etcd-port <port>", "port of the first etcd node; each takes two", "12379")
     .option("--engine <kind>", "auto, rocksdb or leveldb", "auto")
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .option("--pd-config <file>", "TOML file for PD")
@@ -43,21 +51,14 @@ export function registerPlayground(program: Command, entry: string): void {
 const READY_TIMEOUT_MS = 60_000;
 const REPLICAS = 3;
 
-function wholeNumber(name: string, text: string, minimum: number, maximum: number): number {
-  const value = Number(text);
-  if (!/^[0-9]+$/.test(text) || value < minimum || value > maximum) {
-    const message = `${name} must be a whole number from ${minimum} to ${maximum}, not "${text}"`;
-    throw new RaftwerkError("invalidConfig", message, { retry: "never" });
-  }
-  return value;
-}
-
 async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
   const say = (line: string): void => {
     process.stdout.write(`${line}\n`);
   };
   let stopping = false;
   const stores = wholeNumber("--stores", flags.stores, 1, 16);
+  const pds = wholeNumber("--pds", flags.pds, 1, 7);
+  const etcds = wholeNumber("--etcds", flags.etcds ?? (pds > 1 ? "3" : "0"), pds > 1 ? 1 : 0, 7);
   const cluster = new LocalCluster({
     dataDir: flags.dataDir,
     host: flags.host,
@@ -65,6 +66,9 @@ async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
     storePort: wholeNumber("--store-port", flags.storePort, 1, 65_535 - stores),
     statusPort: wholeNumber("--status-port", flags.statusPort, 1, 65_535 - stores),
     stores,
+    pds,
+    etcds,
+    etcdPort: wholeNumber("--etcd-port", flags.etcdPort, 1, 65_535 - 2 * etcds),
     engine: flags.engine,
     logLevel: flags.logLevel,
     pdConfig: flags.pdConfig,
@@ -86,7 +90,9 @@ async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
   process.on("SIGINT", () => void stop());
   process.on("SIGTERM", () => void stop());
 
-  say(`starting PD and ${stores} store${stores === 1 ? "" : "s"} in ${cluster.options.dataDir}`);
+  const plural = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
+  const pdWords = etcds === 0 ? "PD" : `${plural(etcds, "etcd node")}, ${plural(pds, "PD")}`;
+  say(`starting ${pdWords} and ${plural(stores, "store")} in ${cluster.options.dataDir}`);
   const startedMs = performance.now();
   await cluster.start();
   try {
@@ -99,7 +105,12 @@ async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
   isUp = true;
   const { storeIds } = await import("../deploy/readiness.js");
   cluster.writeManifest(await storeIds(cluster.pdAddress));
-  say(`PD      http://${cluster.pdAddress}`);
+  for (const [i, child] of cluster.children.filter(({ command }) => command === "etcd").entries()) {
+    say(
+      `etcd ${i + 1}  ${cluster.nodes === undefined ? "" : etcdClientUrl(cluster.nodes, i)}  (pid ${child.pid})`,
+    );
+  }
+  for (const address of cluster.pdAddresses) say(`PD      http://${address}`);
   for (let i = 0; i < stores; i++) {
     say(`store ${i + 1} ${cluster.storeAddress(i)}  (status http://${cluster.statusAddress(i)}/status)`);
   }

@@ -201,7 +201,11 @@ async function serve(
   const status = await StatusServer.listen({
     ...parseAddress("--status-addr", options.statusAddr),
     source: {
-      status: () => ({ ...store.status(), raftwerkVersion: RAFTWERK_VERSION }),
+      status: () => ({
+        ...store.status(),
+        address: options.advertiseAddr,
+        raftwerkVersion: RAFTWERK_VERSION,
+      }),
       region: (id) => store.regionStatus(id),
       config: () => describeStoreConfig(file.store),
       isReady: () => store.isServing,

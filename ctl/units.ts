@@ -1,4 +1,7 @@
-/** Durations and sizes as TiKV writes them in TOML: `100ms`, `1m30s`, `96MiB`, `1GB` (units are powers of 1024). */
+/**
+ * Durations and sizes as TiKV writes them in TOML: `100ms`, `1m30s`, `96MiB`, `1GB` (units are powers of
+ * 1024).
+ */
 import { RaftwerkError } from "../base/index.js";
 
 const DURATION_MS: Readonly<Record<string, number>> = {
@@ -66,4 +69,14 @@ export function parseLabels(name: string, text: string): { key: string; value: s
       }
       return { key, value };
     });
+}
+
+/** A whole number within bounds, or an error that names the option. */
+export function wholeNumber(name: string, text: string, minimum: number, maximum: number): number {
+  const value = Number(text);
+  if (!/^[0-9]+$/.test(text) || value < minimum || value > maximum) {
+    const message = `${name} must be a whole number from ${minimum} to ${maximum}, not "${text}"`;
+    throw new RaftwerkError("invalidConfig", message, { retry: "never" });
+  }
+  return value;
 }

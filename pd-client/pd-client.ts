@@ -1,10 +1,10 @@
 /**
  * The client of PD that stores and our own client share. It finds the leader among the endpoints by GetMembers,
  * keeps to
- * it, and looks again whenever a call says that it is not the leader or cannot be reached: errors of the transport mean
- * "ask another PD", errors in the header mean "this PD answered". The cluster id is checked on every answer.
+ * it, and looks again whenever a call says that it is not the leader or cannot be reached: errors of the transport
+ * mean "ask another PD", errors in the header mean "this PD answered". The cluster id is checked on every answer.
  */
-import { type Env, misbehaves, RaftwerkError, type RetryClass } from "../base/index.js";
+import { type Env, misbehaves, RaftwerkError, type RetryClass, type TimerHandle } from "../base/index.js";
 import {
   callUnary,
   type MethodDefinition,
@@ -13,7 +13,7 @@ import {
   pdpb,
   RPC_CODE,
   type RpcNetwork,
-  type RpcStatusError,
+  RpcStatusError,
 } from "../proto/index.js";
 import { RegionHeartbeats } from "./region-heartbeats.js";
 import { TsoStream } from "./tso-stream.js";
@@ -33,6 +33,11 @@ interface WithHeader {
   readonly header: pdpb.ResponseHeader | null;
 }
 
+/** A leader that has not answered for this long is doubted: the other PDs are asked who leads. */
+const DOUBT_MS = 700;
+/** While streams are open another PD is asked this often whether the leader is still the leader. */
+const LEADER_CHECK_MS = 1_000;
+const MEMBERS_TIMEOUT_MS = 1_000;
 const RETRY_MS_MIN = 50;
 const RETRY_MS_MAX = 1_000;
 
@@ -42,12 +47,16 @@ export class PdClient {
   readonly #env: Env;
   readonly #network: RpcNetwork;
   readonly #callTimeoutMs: number;
+  readonly #membersTimeoutMs: number;
   readonly #giveUpMs: number;
   #endpoints: string[];
   #leader: string;
   #clusterId = 0n;
   #closed = false;
   readonly #closers = new Set<() => void>();
+  readonly #leaderListeners = new Set<() => void>();
+  #isChecking = false;
+  #nextToCheck = 0;
 
   constructor(env: Env, network: RpcNetwork, options: PdClientOptions) {
     this.#env = env;
@@ -55,6 +64,7 @@ export class PdClient {
     this.#endpoints = options.endpoints.map(hostOf);
     this.#leader = this.#endpoints[0] ?? "";
     this.#callTimeoutMs = options.callTimeoutMs ?? 3_000;
+    this.#membersTimeoutMs = Math.min(this.#callTimeoutMs, MEMBERS_TIMEOUT_MS);
     this.#giveUpMs = options.giveUpMs ?? 30_000;
   }
 
@@ -185,6 +195,7 @@ export class PdClient {
     onReconnect: () => void,
   ): RegionHeartbeats {
     const stream = new RegionHeartbeats(this.#env, this, this.#network, onResponse, onReconnect);
+    this.#checkLeaderLater();
     this.#closers.add(() => stream.close());
     return stream;
   }
@@ -192,8 +203,14 @@ export class PdClient {
   /** Timestamps; requests of one turn travel together. */
   openTso(): TsoStream {
     const stream = new TsoStream(this.#env, this, this.#network);
+    this.#checkLeaderLater();
     this.#closers.add(() => stream.close());
     return stream;
+  }
+
+  /** Told when calls go to another PD from now on. */
+  onLeaderChanged(listener: () => void): void {
+    this.#leaderListeners.add(listener);
   }
 
   /** Asks the known endpoints in turn who they are and who leads. */
@@ -205,20 +222,72 @@ export class PdClient {
       const endpoint = order[at];
       if (endpoint === undefined || endpoint === "")
         return callback(last ?? new Error("no PD endpoint was given"));
-      const channel = this.#network.channel(endpoint);
-      callUnary(channel, PdService.GetMembers, {}, { timeoutMs: this.#callTimeoutMs }, (error, response) => {
-        if (error !== undefined || response === undefined) return ask(at + 1, error);
-        const wrong = this.#learnCluster(response.header);
-        if (wrong !== undefined) return callback(wrong);
-        const leader = response.leader?.clientUrls[0];
-        if (leader === undefined) return ask(at + 1, new Error(`${endpoint} knows no PD leader`));
-        this.#leader = hostOf(leader);
-        const urls = response.members.flatMap((member) => member.clientUrls.map(hostOf));
-        this.#endpoints = [...new Set([...this.#endpoints, ...urls])];
-        callback(undefined);
+      this.#askMembers(endpoint, (error, isFinal) => {
+        if (error === undefined || isFinal) callback(error);
+        else ask(at + 1, error);
       });
     };
     ask(0, undefined);
+  }
+
+  /**
+   * The leader is silent: asks all others at once, so that a PD that is stopped holds nobody up. Calls back once,
+   * when another leader is known or all have answered.
+   */
+  doubtLeader(callback: () => void): void {
+    const doubted = this.#leader;
+    const others = this.#endpoints.filter((endpoint) => endpoint !== doubted);
+    let left = others.length;
+    let called = false;
+    const done = (): void => {
+      if (called) return;
+      called = true;
+      callback();
+    };
+    if (left === 0) return done();
+    for (const endpoint of others) {
+      this.#askMembers(endpoint, () => {
+        left -= 1;
+        if (left === 0 || this.#leader !== doubted) done();
+      });
+    }
+  }
+
+  #askMembers(endpoint: string, callback: (error: Error | undefined, isFinal: boolean) => void): void {
+    const channel = this.#network.channel(endpoint);
+    callUnary(channel, PdService.GetMembers, {}, { timeoutMs: this.#membersTimeoutMs }, (error, response) => {
+      if (error !== undefined || response === undefined) return callback(error, false);
+      const wrong = this.#learnCluster(response.header);
+      if (wrong !== undefined) return callback(wrong, true);
+      const urls = response.members.flatMap((member) => member.clientUrls.map(hostOf));
+      this.#endpoints = [...new Set([...this.#endpoints, ...urls])];
+      const leader = response.leader?.clientUrls[0];
+      if (leader === undefined) return callback(new Error(`${endpoint} knows no PD leader`), false);
+      this.#setLeader(hostOf(leader));
+      callback(undefined, true);
+    });
+  }
+
+  #setLeader(leader: string): void {
+    if (leader === this.#leader) return;
+    this.#leader = leader;
+    for (const listener of [...this.#leaderListeners]) listener();
+  }
+
+  /** A stream that is silent says nothing about its PD: another one is asked now and then. */
+  #checkLeaderLater(): void {
+    if (this.#isChecking) return;
+    this.#isChecking = true;
+    const check = (): void => {
+      this.#env.timers.set(LEADER_CHECK_MS, () => {
+        if (this.#closed) return;
+        const others = this.#endpoints.filter((endpoint) => endpoint !== this.#leader);
+        const endpoint = others[this.#nextToCheck++ % Math.max(1, others.length)];
+        if (endpoint !== undefined) this.#askMembers(endpoint, () => {});
+        check();
+      });
+    };
+    check();
   }
 
   #learnCluster(header: pdpb.ResponseHeader | null): Error | undefined {
@@ -253,18 +322,60 @@ export class PdClient {
     const attempt = (number: number): void => {
       if (this.#closed) return callback(closedError(), undefined);
       const full = { ...request, header: { clusterId: this.#clusterId } };
-      const channel = this.#network.channel(this.#leader);
-      callUnary(channel, method, full, { timeoutMs: this.#callTimeoutMs }, (error, response) => {
+      this.#callOnce(method, full, (error, response) => {
         if (error === undefined) return callback(undefined, response);
         if (!isAboutLeader(error)) return callback(error, undefined);
         if (this.#env.clock.monotonicMs() >= deadlineMs) return callback(this.#unavailable(error), undefined);
         this.#env.timers.set(backoffMs(number), () => {
           if (this.#closed) return callback(closedError(), undefined);
-          this.refreshMembers(() => attempt(number + 1));
+          this.refreshMembers((failed) => {
+            // Nobody knows a leader: lookups are answered by any PD, so the next attempt goes to the next one.
+            if (failed !== undefined) this.#tryNext();
+            attempt(number + 1);
+          });
         });
       });
     };
     attempt(0);
+  }
+
+  /** One attempt; given up early when it is silent and another PD turns out to lead. */
+  #callOnce<Q, R, QI, RI>(
+    method: MethodDefinition<Q, R, QI, RI>,
+    request: QI,
+    callback: (error: RpcStatusError | undefined, response: R | undefined) => void,
+  ): void {
+    const leader = this.#leader;
+    let finished = false;
+    const options = { timeoutMs: this.#callTimeoutMs };
+    const call = callUnary(this.#network.channel(leader), method, request, options, (error, response) => {
+      if (finished) return;
+      finished = true;
+      if (timer !== undefined) this.#env.timers.clear(timer);
+      callback(error, response);
+    });
+    const doubt = (): void => {
+      if (finished || this.#closed) return;
+      if (this.#leader === leader) {
+        timer = this.#env.timers.set(DOUBT_MS, doubt);
+        return this.doubtLeader(() => {
+          if (this.#leader !== leader) doubt();
+        });
+      }
+      finished = true;
+      if (timer !== undefined) this.#env.timers.clear(timer);
+      call.cancel();
+      const message = `PD at ${leader} is silent and leads no more`;
+      callback(new RpcStatusError({ code: RPC_CODE.unavailable, message }), undefined);
+    };
+    let timer: TimerHandle | undefined;
+    if (this.#endpoints.length > 1) timer = this.#env.timers.set(DOUBT_MS, doubt);
+  }
+
+  #tryNext(): void {
+    const at = this.#endpoints.indexOf(this.#leader);
+    const next = this.#endpoints[(at + 1) % Math.max(1, this.#endpoints.length)];
+    if (next !== undefined) this.#setLeader(next);
   }
 
   #unavailable(cause: Error): RaftwerkError {

@@ -12,6 +12,9 @@ export interface PdLeaderSource {
   readonly leaderAddress: string;
   readonly isClosed: boolean;
   refreshMembers(callback: (error: Error | undefined) => void): void;
+  /** Asks the others who leads, the leader being silent. */
+  doubtLeader(callback: () => void): void;
+  onLeaderChanged(listener: () => void): void;
 }
 
 const RETRY_MS_MIN = 100;
@@ -24,6 +27,7 @@ export class RegionHeartbeats {
   readonly #onResponse: (response: pdpb.RegionHeartbeatResponse) => void;
   readonly #onReconnect: () => void;
   #call: ClientCall<pdpb.IRegionHeartbeatRequest> | undefined;
+  #address = "";
   #retryMs = RETRY_MS_MIN;
   #closed = false;
 
@@ -39,6 +43,14 @@ export class RegionHeartbeats {
     this.#network = network;
     this.#onResponse = onResponse;
     this.#onReconnect = onReconnect;
+    // A PD that is stopped keeps its connections: the stream to it does not break by itself.
+    pd.onLeaderChanged(() => {
+      const call = this.#call;
+      if (call === undefined || this.#address === pd.leaderAddress) return;
+      this.#call = undefined;
+      call.cancel();
+      this.#open();
+    });
     this.#open();
   }
 
@@ -55,7 +67,8 @@ export class RegionHeartbeats {
 
   #open(): void {
     if (this.#closed || this.#pd.isClosed) return;
-    const call = this.#network.channel(this.#pd.leaderAddress).open(PdService.RegionHeartbeat, {
+    this.#address = this.#pd.leaderAddress;
+    const call = this.#network.channel(this.#address).open(PdService.RegionHeartbeat, {
       onMessage: (response) => {
         this.#retryMs = RETRY_MS_MIN;
         this.#onResponse(response);

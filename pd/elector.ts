@@ -5,7 +5,15 @@
  * A leader that hands over leaves a note beside the key (`leader_transfer`, with a lease of its own): the member it
  * names, or with `!` the one that shall not lead for the moment. Campaigns respect it until it is gone.
  */
-import { type Env, fromUtf8, randomBelow, RaftwerkError, type TimerHandle, utf8 } from "../base/index.js";
+import {
+  type Env,
+  equalBytes,
+  fromUtf8,
+  randomBelow,
+  RaftwerkError,
+  type TimerHandle,
+  utf8,
+} from "../base/index.js";
 import type { MetaKeys } from "./keys.js";
 import type { MetaEntry, MetaOperation, MetaStore, MetaWatch } from "./meta-store.js";
 import { TermOfOffice } from "./term-of-office.js";
@@ -133,7 +141,8 @@ export class Elector {
   }
 
   #tellLeader(value: Uint8Array | undefined): void {
-    if (value === undefined && this.#lastLeader === undefined) return;
+    const last = this.#lastLeader;
+    if (value === undefined ? last === undefined : last !== undefined && equalBytes(value, last)) return;
     this.#lastLeader = value;
     this.#options.onLeader(value);
   }

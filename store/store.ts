@@ -1,6 +1,7 @@
 /**
  * A store: many Raft groups over one engine, one thread, one turn. This class wires the parts and answers their
- * questions; what each part decides lives in its own file. Start: identity, first region, PD, regions from disk, ticks.
+ * questions; what each part decides lives in its own file. Start: identity, first region, PD, regions from disk,
+ * ticks.
  */
 import {
   assert,
@@ -101,9 +102,14 @@ export class Store {
   readonly #peerHost: PeerHost;
   readonly #splitReservations = new Set<number>();
   readonly #pendingSnapshots = new Map<number, Region>();
-  /** Peers made by a split under another leader, which have not been heard of since, and the region that was split. */
+  /**
+   * Peers made by a split under another leader, which have not been heard of since, and the region that was
+   * split.
+   */
   readonly #uncampaigned = new Map<Peer, number>();
-  /** Peers that are gone but for a batch under way, which must not come after their tombstone. (rule 9.2.2) */
+  /**
+   * Peers that are gone but for a batch under way, which must not come after their tombstone. (rule 9.2.2)
+   */
   readonly #destroysWaiting = new Set<Peer>();
   readonly #startSeconds: number;
   #id = 0;
@@ -240,6 +246,8 @@ export class Store {
   status(): Record<string, unknown> {
     return {
       storeId: this.#id,
+      clusterId: String(this.#pd.clusterId),
+      ...this.#knownIds(),
       version: this.options.version,
       gitHash: this.options.gitHash,
       startTimestamp: this.#startSeconds,
@@ -255,6 +263,20 @@ export class Store {
       batchRequests: this.batches.requests,
       heartbeatsSent: this.#reporter?.heartbeatsSent ?? 0,
     };
+  }
+
+  /** What a lost PD is made anew from: the highest id in use, and the stores that replicas are on. */
+  #knownIds(): { readonly highestId: number; readonly storeIds: readonly number[] } {
+    let highestId: number = this.#id;
+    const storeIds = new Set<number>();
+    for (const { region } of this.peers.all()) {
+      highestId = Math.max(highestId, region.id);
+      for (const peer of region.peers) {
+        highestId = Math.max(highestId, peer.id, peer.storeId);
+        storeIds.add(peer.storeId);
+      }
+    }
+    return { highestId, storeIds: [...storeIds] };
   }
 
   /** One region as `/region/N` shows it. */

@@ -23,11 +23,17 @@ export interface ProcessClusterOptions {
   readonly pdConfig?: string;
   /** Data directories elsewhere than in the cluster's own, by name. */
   readonly dataDirOf?: Readonly<Record<string, string>>;
+  /** Several PDs, `pd1` to `pdN`, over this etcd; else one, `pd`, alone. */
+  readonly etcdUrls?: readonly string[];
+  readonly pds?: number;
+  /** Arguments of node itself for a PD: its index from 1. */
+  readonly pdNodeArgs?: (index: number) => readonly string[];
 }
 
 interface Server {
   readonly name: string;
   readonly args: readonly string[];
+  readonly nodeArgs: readonly string[];
   process: ChildProcess | undefined;
   errorText: string;
 }
@@ -73,6 +79,8 @@ export class ProcessCluster {
   readonly #clients: RawClient[] = [];
   readonly #spawned: ChildProcess[] = [];
   pdAddress = "";
+  /** Of all PDs. */
+  pdAddresses: string[] = [];
 
   readonly #options: ProcessClusterOptions;
 
@@ -95,16 +103,24 @@ export class ProcessCluster {
     return cluster;
   }
 
-  /** Chooses ports and directories for PD and its stores and starts nothing. */
+  /** Chooses ports and directories for PDs and stores and starts nothing. */
   static async prepare(options: ProcessClusterOptions = {}): Promise<ProcessCluster> {
     const cluster = new ProcessCluster(options);
     writeFileSync(join(cluster.directory, "store.toml"), options.storeConfig ?? "");
     writeFileSync(join(cluster.directory, "pd.toml"), options.pdConfig ?? "");
-    cluster.pdAddress = `127.0.0.1:${await freePort()}`;
-    cluster.#add("pd", [
-      ...["pd", "--client-urls", `http://${cluster.pdAddress}`, "--data-dir", cluster.#directoryFor("pd")],
-      ...["--config", join(cluster.directory, "pd.toml"), "--log-file", join(cluster.directory, "pd.log")],
-    ]);
+    const names = options.etcdUrls === undefined ? ["pd"] : range(options.pds ?? 1).map((i) => `pd${i}`);
+    for (const [i, name] of names.entries()) {
+      const address = `127.0.0.1:${await freePort()}`;
+      cluster.pdAddresses.push(address);
+      const etcd = options.etcdUrls === undefined ? [] : ["--etcd", options.etcdUrls.join(",")];
+      const args = [
+        ...["pd", "--name", name, "--client-urls", `http://${address}`, ...etcd],
+        ...["--data-dir", cluster.#directoryFor(name), "--log-file", join(cluster.directory, `${name}.log`)],
+        ...["--config", join(cluster.directory, "pd.toml")],
+      ];
+      cluster.#add(name, args, options.pdNodeArgs?.(i + 1) ?? []);
+    }
+    cluster.pdAddress = cluster.pdAddresses[0] as string;
     for (let i = 1; i <= (options.stores ?? 3); i++) await cluster.#newStore([]);
     return cluster;
   }
@@ -120,7 +136,7 @@ export class ProcessCluster {
     const name = `store-${this.storeNames.length + 1}`;
     const [port, statusPort] = [await freePort(), await freePort()];
     this.#add(name, [
-      ...["store", "--pd", this.pdAddress, "--addr", `127.0.0.1:${port}`],
+      ...["store", "--pd", this.pdAddresses.join(","), "--addr", `127.0.0.1:${port}`],
       ...["--status-addr", `127.0.0.1:${statusPort}`, "--data-dir", this.#directoryFor(name)],
       ...["--config", join(this.directory, "store.toml"), "--log-file", join(this.directory, `${name}.log`)],
       ...flags,
@@ -133,7 +149,25 @@ export class ProcessCluster {
   }
 
   get storeNames(): string[] {
-    return [...this.#servers.keys()].filter((name) => name !== "pd");
+    return [...this.#servers.keys()].filter((name) => name.startsWith("store-"));
+  }
+
+  get pdNames(): string[] {
+    return [...this.#servers.keys()].filter((name) => name.startsWith("pd"));
+  }
+
+  /** The PD that leads, by its own word. */
+  async pdLeader(): Promise<string> {
+    for (const name of this.pdNames) {
+      const url = this.#server(name).args.find((arg) => arg.startsWith("http://127"));
+      try {
+        const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(500) });
+        if (answer.ok) return name;
+      } catch {
+        // Down or stopped.
+      }
+    }
+    throw new Error("no PD leads");
   }
 
   argsOf(name: string): readonly string[] {
@@ -196,9 +230,13 @@ export class ProcessCluster {
 
   restart(name: string): void {
     const server = this.#server(name);
-    const child = spawn(process.execPath, [PROGRAM, ...server.args, "--stop-on-stdin-end"], {
-      stdio: ["pipe", "ignore", "pipe"],
-    });
+    const child = spawn(
+      process.execPath,
+      [...server.nodeArgs, PROGRAM, ...server.args, "--stop-on-stdin-end"],
+      {
+        stdio: ["pipe", "ignore", "pipe"],
+      },
+    );
     child.stdin?.on("error", () => {});
     child.stderr?.on("data", (chunk: Buffer) => {
       server.errorText = (server.errorText + chunk.toString()).slice(-10_000);
@@ -230,7 +268,7 @@ export class ProcessCluster {
 
   async client(): Promise<RawClient> {
     const client = new RawClient(nodeEnv(SILENT_LOGGER), new GrpcNetwork(), {
-      pdEndpoints: [this.pdAddress],
+      pdEndpoints: this.pdAddresses,
     });
     this.#clients.push(client);
     await client.connect();
@@ -238,9 +276,18 @@ export class ProcessCluster {
   }
 
   async pdGet<T>(path: string): Promise<T> {
-    const response = await fetch(`http://${this.pdAddress}/pd/api/v1/${path}`);
-    if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
-    return (await response.json()) as T;
+    let last: unknown;
+    for (const address of this.pdAddresses) {
+      try {
+        const signal = AbortSignal.timeout(5_000);
+        const response = await fetch(`http://${address}/pd/api/v1/${path}`, { signal });
+        if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+        return (await response.json()) as T;
+      } catch (error) {
+        last = error;
+      }
+    }
+    throw last;
   }
 
   async regions(): Promise<readonly RegionJson[]> {
@@ -299,14 +346,16 @@ export class ProcessCluster {
     return regions.length > 0 && regions.every(isServed);
   }
 
-  #add(name: string, args: readonly string[]): void {
-    this.#servers.set(name, { name, args, process: undefined, errorText: "" });
+  #add(name: string, args: readonly string[], nodeArgs: readonly string[] = []): void {
+    this.#servers.set(name, { name, args, nodeArgs, process: undefined, errorText: "" });
   }
 
   #server(name: string): Server {
     return must(this.#servers.get(name), () => `no process named ${name}`);
   }
 }
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
 
 export const voters = (region: RegionJson): number[] =>
   region.peers.filter((peer) => (peer.role_name ?? "Voter") === "Voter").map((peer) => peer.store_id);
