@@ -201,11 +201,7 @@ async function serve(
   const status = await StatusServer.listen({
     ...parseAddress("--status-addr", options.statusAddr),
     source: {
-      status: () => ({
-        ...store.status(),
-        address: options.advertiseAddr,
-        raftwerkVersion: RAFTWERK_VERSION,
-      }),
+      status: () => statusOf(store, options.advertiseAddr),
       region: (id) => store.regionStatus(id),
       config: () => describeStoreConfig(file.store),
       isReady: () => store.isServing,
@@ -232,3 +228,9 @@ async function serve(
   metrics.watch(store, () => port.connections);
   log.info("store serves", { store: store.id, addr: options.addr, cluster: String(pd.clusterId) });
 }
+
+const statusOf = (store: Store, address: string): Record<string, unknown> => ({
+  ...store.status(),
+  address,
+  raftwerkVersion: RAFTWERK_VERSION,
+});
