@@ -187,3 +187,17 @@ describe("a running operator", () => {
     expect(scene.world.view.influence().size).toBe(0);
   });
 });
+
+describe("a store that is buried while an operator wants a peer on it", () => {
+  test("ends the operator, instead of keeping its region from every other change until the time is up", () => {
+    const scene = new Scene();
+    const operator = scene.startMove();
+    const store = must(scene.world.view.store(4), "no store 4");
+    store.setNodeState("removed");
+    scene.world.report(scene.region);
+    expect([operator.state, operator.reason]).toEqual([
+      "canceled",
+      "stale status: target store 4 has been removed",
+    ]);
+  });
+});

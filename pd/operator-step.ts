@@ -150,6 +150,8 @@ export function stepProblem(step: Step, region: RegionInfo, stores: StoreView): 
 function storeProblem(storeId: number, stores: StoreView): string | undefined {
   const store = stores.store(storeId);
   if (store === undefined) return `target store ${storeId} does not exist`;
+  // Buried: it is not down either, since nobody waits for its heartbeats.
+  if (store.isRemoved) return `target store ${storeId} has been removed`;
   return stores.isDown(store) ? `target store ${storeId} is down` : undefined;
 }
 

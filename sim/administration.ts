@@ -78,7 +78,7 @@ function operator(cluster: SimCluster, name: string, { peer }: Led, detail: numb
   const orders: Readonly<Record<string, object | undefined>> = {
     "transfer-leader": { to_store_id: from },
     "add-peer": to === undefined ? undefined : { store_id: to },
-    "remove-peer": here.length > 2 ? { store_id: from } : undefined,
+    "remove-peer": here.length > 2 && cluster.disksLost === 0 ? { store_id: from } : undefined,
     "transfer-peer": to === undefined ? undefined : { from_store_id: from, to_store_id: to },
     "transfer-region":
       to === undefined ? undefined : { to_store_ids: [to, ...here.filter((id) => id !== from)].slice(0, 3) },

@@ -10,7 +10,7 @@ import { PdClient } from "../pd-client/index.js";
 import { EmbeddedMetaStore, PlacementDriver } from "../pd/index.js";
 import type { Region } from "../region/region.js";
 import { DEFAULT_STORE_CONFIG, Store, type StoreConfig } from "../store/index.js";
-import { type DiskKnobs, QUIET_DISK, SimDisk } from "./engine.js";
+import { DISK_BYTES, type DiskKnobs, QUIET_DISK, SimDisk } from "./engine.js";
 import { type NetworkKnobs, QUIET_NETWORK, SimNetwork } from "./network.js";
 import type { SimNode } from "./node.js";
 import { MS, Violation, type World } from "./world.js";
@@ -64,6 +64,10 @@ export class SimStore extends SimProcess {
   readonly #cluster: SimCluster;
   /** Of the process that runs now. */
   store: Store | undefined;
+  /** PD was told to empty it. */
+  isLeaving = false;
+  /** Its disk is lost, and PD does not know yet. */
+  isReplaced = false;
 
   constructor(cluster: SimCluster, node: SimNode, disk: SimDisk) {
     super(node, disk);
@@ -87,7 +91,7 @@ export class SimStore extends SimProcess {
         labels: [],
         config: { ...DEFAULT_STORE_CONFIG, ...this.#cluster.shape.storeConfig },
       },
-      { engine: this.disk.open(), network: door, pd, onFatal: fatal },
+      { engine: this.disk.open(), network: door, pd, onFatal: fatal, capacity: () => this.#capacity() },
     );
     this.store = store;
     network.listen(this.node, this.address, store.methods());
@@ -98,6 +102,11 @@ export class SimStore extends SimProcess {
         else world.probe("a store process serves");
       });
     });
+  }
+
+  #capacity(): { readonly capacity: number; readonly available: number; readonly used: number } {
+    const { availableBytes } = this.disk.knobs;
+    return { capacity: DISK_BYTES, available: availableBytes, used: DISK_BYTES - availableBytes };
   }
 
   override stop(): void {
@@ -150,6 +159,10 @@ export class SimCluster {
   readonly pd: SimPd;
   readonly stores: SimStore[] = [];
   readonly clients: SimClient[] = [];
+  /** Emptied, buried, ended: no part of the cluster any more. */
+  readonly retired: SimStore[] = [];
+  /** Disks that were lost for ever. */
+  disksLost = 0;
   /** Called before a store's process starts, for observers of its disk. */
   onStore: (store: SimStore) => void = () => {};
 
@@ -177,8 +190,19 @@ export class SimCluster {
     if (!this.#isReplicated(replicas)) throw new Violation("liveness", "the cluster did not come up in 60 s");
   }
 
+  /** PD has buried it: its process ends and is not started again. */
+  retire(store: SimStore): void {
+    const at = this.stores.indexOf(store);
+    if (at < 0) return;
+    store.isHeldDown = true;
+    this.crash(store, false);
+    this.stores.splice(at, 1);
+    this.retired.push(store);
+  }
+
   addStore(): SimStore {
-    const node = this.world.addNode(`store-${this.stores.length + 1}`);
+    const number = this.stores.length + this.retired.length + 1;
+    const node = this.world.addNode(`store-${number}`);
     const store = new SimStore(this, node, new SimDisk(node, { ...this.shape.disk }));
     this.stores.push(store);
     this.onStore(store);
@@ -242,7 +266,8 @@ export class SimCluster {
   }
 
   restart(victim: SimProcess): void {
-    if (victim.node.isUp) return;
+    const isGone = victim instanceof SimStore && (victim.isReplaced || this.retired.includes(victim));
+    if (victim.node.isUp || isGone) return;
     victim.node.note("*** starts");
     victim.start();
   }

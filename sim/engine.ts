@@ -30,7 +30,12 @@ export interface DiskKnobs {
   isVisibleEarly: boolean;
   /** Scans call back in a later event. */
   scansLater: boolean;
+  /** Room that the machine reports. */
+  availableBytes: number;
 }
+
+/** Of each simulated machine. */
+export const DISK_BYTES = 2 ** 40;
 
 export const QUIET_DISK: DiskKnobs = {
   syncUs: 300,
@@ -39,6 +44,7 @@ export const QUIET_DISK: DiskKnobs = {
   stallUs: 0,
   isVisibleEarly: true,
   scansLater: false,
+  availableBytes: DISK_BYTES,
 };
 
 export type DiskOperation = MemoryOperation;
@@ -148,6 +154,7 @@ export class SimDisk {
   wipe(): void {
     this.memory = new MemoryEngine();
     this.writes.length = 0;
+    this.lastDoneUs = 0;
   }
 
   #rowsOf({ space, start, end }: KeyRange): DiskOperation[] {

@@ -5,8 +5,11 @@
 import { RaftwerkError } from "../base/index.js";
 import { administer } from "./administration.js";
 import type { SimCluster, SimProcess } from "./cluster.js";
+import { DISK_BYTES } from "./engine.js";
+import { drain, join, loseDisk } from "./membership.js";
 import type { Action, FaultClass } from "./nemesis.js";
 import { type SimNode, TURN_US } from "./node.js";
+import { strangerSpeaks } from "./stranger.js";
 import { MS } from "./world.js";
 
 export interface Fault {
@@ -259,13 +262,36 @@ export const FAULTS = {
       cluster.shape.disk,
     ),
   ),
-  "a write fails": fault("disk", 10, (cluster, { target }) => {
+  "a write fails": fault("disk", 10, (cluster, { target, detail }) => {
     const { disk, node } = processAt(cluster, target);
-    if (node.isUp)
-      disk.failure = new RaftwerkError("engineFailed", "EIO: i/o error, fdatasync", { retry: "never" });
+    const text = detail % 2 === 0 ? "EIO: i/o error, fdatasync" : "ENOSPC: no space left on device, write";
+    if (node.isUp) disk.failure = new RaftwerkError("engineFailed", text, { retry: "never" });
     return undefined;
   }),
 
+  "a disk fills up": fault("disk", 6_000, (cluster, { target, detail }) =>
+    changed(
+      storeAt(cluster, target).disk.knobs,
+      // Below the reserve, or below a fifth of it.
+      { availableBytes: detail % 2 === 0 ? 2 ** 20 : 2 ** 31 },
+      { availableBytes: DISK_BYTES },
+    ),
+  ),
+  "all disks fill up": fault("disk", 3_000, (cluster, { detail }) => {
+    const full = { availableBytes: detail % 2 === 0 ? 2 ** 20 : 2 ** 31 };
+    const ends = cluster.stores.map(({ disk }) => changed(disk.knobs, full, { availableBytes: DISK_BYTES }));
+    return () => {
+      for (const end of ends) end();
+    };
+  }),
+
+  "a store of another cluster speaks": fault("network", 10, (cluster, { target, detail }) =>
+    strangerSpeaks(cluster, target, detail),
+  ),
+
+  "a store joins": fault("admin", 10, join),
+  "a store is drained": fault("admin", 10, (cluster, { target }) => drain(cluster, target)),
+  "a store loses its disk": fault("admin", 10, (cluster, { target }) => loseDisk(cluster, target)),
   "split at a key": fault("admin", 10, administer("split")),
   "hand a leader over": fault("admin", 10, administer("transfer-leader")),
   "hand all leaders of a store over": fault("admin", 10, administer("evict")),

@@ -7,6 +7,7 @@
 import { type Random, randomBelow } from "../base/index.js";
 import { FAULTS, type FaultKind } from "./faults.js";
 import type { SimCluster } from "./cluster.js";
+import { DISK_BYTES } from "./engine.js";
 import { TURN_US } from "./node.js";
 import { MS } from "./world.js";
 
@@ -84,7 +85,11 @@ export function heal(cluster: SimCluster): void {
   for (const victim of cluster.processes) {
     victim.isHeldDown = false;
     if (!victim.disk.hasFailed) victim.disk.failure = undefined;
-    Object.assign(victim.disk.knobs, { stallPerMillion: 0, syncUs: cluster.shape.disk.syncUs });
+    Object.assign(victim.disk.knobs, {
+      stallPerMillion: 0,
+      syncUs: cluster.shape.disk.syncUs,
+      availableBytes: DISK_BYTES,
+    });
     victim.node.turnUs = TURN_US;
     if (victim.node.isPaused) victim.node.resume();
     cluster.restart(victim);

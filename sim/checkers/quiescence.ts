@@ -32,7 +32,8 @@ function placed(cluster: SimCluster): Map<number, Placed[]> {
 export function unrest(cluster: SimCluster, replicas: number): string | undefined {
   const { pd } = cluster.pd;
   if (pd === undefined || !cluster.pd.node.isUp) return "PD does not serve";
-  for (const { node, store, disk } of cluster.stores) {
+  for (const { node, store, disk, isLeaving } of cluster.stores) {
+    if (isLeaving) return `${node.name} is still being emptied`;
     if (!node.isUp || store?.isServing !== true) return `${node.name} does not serve`;
     if (disk.writes.some(({ isSync, isDone }) => isSync && !isDone)) return `${node.name} is writing`;
   }
