@@ -1,7 +1,8 @@
 /**
- * Stores come and go while the cluster runs: one joins, one is drained and buried, one loses its disk for ever and comes
- * back empty, under a new id. The last is done only where docs/guarantees.md promises that it is survived: once in a run,
- * and when every region has a majority of its voters elsewhere, with no change of peers that could be under way.
+ * Stores come and go while the cluster runs: one joins, one is drained and buried, one loses its disk for ever and
+ * comes back empty, under a new id. The last is done only where docs/guarantees.md promises that it is survived:
+ * once in a run, and when every region has a majority of its voters elsewhere, with no change of peers that could
+ * be under way.
  */
 import { EMPTY_BYTES, utf8 } from "../base/index.js";
 import type { Peer } from "../region/peer.js";
