@@ -109,6 +109,7 @@ export class GroupCore {
   /** An append with a snapshot: waits until it is alone, and nothing is taken from the Raft node meanwhile. */
   #installing: Append | undefined;
   #votesFromMs = 0;
+  #aloneTicks = 0;
   #isScheduled = false;
   #isRunning = false;
   readonly #onIdle: (() => void)[] = [];
@@ -284,7 +285,16 @@ export class GroupCore {
     this.receiver.tick();
     this.membership.tick();
     this.keeper.tick();
+    this.#askWhenAlone();
     this.wake();
+  }
+
+  /** Without a leader for long: maybe this member was removed and nobody talks to it any more. Any answer tells. */
+  #askWhenAlone(): void {
+    const { electionTicks } = this.parts.config;
+    this.#aloneTicks = this.leaderId === 0 ? this.#aloneTicks + 1 : 0;
+    if (this.#aloneTicks < electionTicks * 3 || this.#aloneTicks % electionTicks !== 0) return;
+    for (const id of this.state.members.keys()) if (id !== this.id) this.send(id, { kind: "hello" });
   }
 
   wake(): void {

@@ -129,6 +129,7 @@ export class SimGroup {
     if (name !== "stopped") return;
     const { error } = event as GroupEvents["stopped"];
     if (error === undefined) return;
+    if (member.isLost) return;
     if (error.code === "memberLostItsDisk" || error.code === "memberRemoved") member.isLost = true;
     else this.onStopped(member, error);
   }

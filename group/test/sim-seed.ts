@@ -348,6 +348,7 @@ class SeedRun {
     this.#joiners++;
     this.group.kill(member);
     member.disk.wipe();
+    member.isLost = true;
     this.group.world.probe("a disk was lost");
     this.group.restart(member);
   }
@@ -461,6 +462,7 @@ export async function runSeed(seed: number, plan = drawPlan(seed)): Promise<Seed
     failure = error as Error;
   }
   const { world } = group;
+  if (failure !== undefined) for (const member of group.members.values()) world.note(describeMember(member));
   const lines = [...world.nodes.flatMap(({ lines }) => lines), ...world.lines]
     .sort((left, right) => left.atUs - right.atUs)
     .map(({ atUs, node, text }) => `${(atUs / 1000).toFixed(3)} ${node} ${text}`);
@@ -475,4 +477,15 @@ export async function runSeed(seed: number, plan = drawPlan(seed)): Promise<Seed
     probes: world.probes,
     lines,
   };
+}
+
+/** Where a member stands, for the report of a failed seed. */
+function describeMember({ name, node, core, isLost }: SimMember): string {
+  const { phase, id, leaderId, applier, raw, receiver, sender, keeper } = core;
+  const members = [...core.state.members.values()].map((member) => `${member.id}:${member.role}`).join(" ");
+  return (
+    `${name} up=${node.isUp} lost=${isLost} ${phase} id=${id} leader=${leaderId} term=${raw?.term} commit=${raw?.commitIndex} ` +
+    `applied=${applier.appliedIndex} paused=${applier.pausedBy} backlog=${applier.backlog} receiving=${receiver.isActive} ` +
+    `sending=${sender.active} making=${keeper.isBusy} members=[${members}]`
+  );
 }
