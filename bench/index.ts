@@ -5,6 +5,7 @@ import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { RaftwerkError, SILENT_LOGGER } from "../base/index.js";
 import { RawClient } from "../client/index.js";
+import { type GroupBenchOptions, groupFigures } from "./group.js";
 import { raftFigures } from "./raft.js";
 import { workload } from "./workload.js";
 import { runYcsb, type YcsbResult } from "./ycsb.js";
@@ -46,6 +47,45 @@ export function registerBench(program: Command): void {
     .option("--seconds <n>", "of each of the four loops", "5")
     .option("--json", "print the figures as JSON")
     .action((flags: RaftFlags) => raft(flags));
+  registerGroup(bench);
+}
+
+interface GroupFlags {
+  readonly seconds: string;
+  readonly bytes: string;
+  readonly engine: string;
+  readonly json?: boolean;
+}
+
+function registerGroup(bench: Command): void {
+  bench
+    .command("group")
+    .description("a Raft group of three processes on this machine, disk with fsync")
+    .option("--seconds <n>", "of each measurement", "5")
+    .option("--bytes <n>", "bytes of a command", "100")
+    .option("--engine <kind>", "auto, rocksdb or leveldb", "auto")
+    .option("--json", "print the figures as JSON")
+    .action((flags: GroupFlags) => group(flags));
+}
+
+async function group(flags: GroupFlags): Promise<void> {
+  const figures = await groupFigures({
+    seconds: wholeNumber("--seconds", flags.seconds, 1),
+    bytes: wholeNumber("--bytes", flags.bytes, 1),
+    engine: flags.engine as GroupBenchOptions["engine"],
+  });
+  if (flags.json === true) {
+    process.stdout.write(`${JSON.stringify(figures)}\n`);
+    return;
+  }
+  const head = ["what", "per second", "mark", "p50 ms", "p99 ms", "commands/entry", "leader's cores"];
+  const table = new Table({ head, style: { head: [] } });
+  for (const { name, perSecond, mark, latency, commandsPerEntry, leaderCpu } of figures) {
+    const rate = Math.round(perSecond).toLocaleString("en");
+    const times = [latency?.p50.toFixed(2) ?? "", latency?.p99.toFixed(2) ?? ""];
+    table.push([name, rate, mark, ...times, commandsPerEntry.toFixed(1), leaderCpu.toFixed(2)]);
+  }
+  process.stdout.write(`${table.toString()}\n`);
 }
 
 interface RaftFlags {
