@@ -360,9 +360,13 @@ export class Peer {
       return `peer ${target} is not a voter of region ${this.regionId}`;
     if (this.#confChangeInFlight > 0) return "a change of peers is under way";
     let lag = Number.POSITIVE_INFINITY;
+    let isLoading = false;
     this.#node.withProgress((id, progress) => {
-      if (id === target) lag = this.#node.lastIndex - progress.match;
+      if (id !== target) return;
+      lag = this.#node.lastIndex - progress.match;
+      isLoading = progress.state === "StateSnapshot";
     });
+    if (isLoading) return `peer ${target} is waiting for a snapshot`;
     if (lag > this.#host.config.leaderTransferLogLagMax) return `peer ${target} lags by ${lag} entries`;
     this.flushWrites();
     this.#leadTransferee = target;
@@ -692,6 +696,8 @@ export class Peer {
       // Harmless: reads also need an applied entry of this term, which a quorum has to acknowledge first.
       this.lease.expire();
       this.lease.renew(nowMs);
+      // Others had no reason to talk to a follower: their silence counts from now, also of those never heard of.
+      for (const meta of this.region.peers) this.#heardMs.set(meta.id, nowMs);
       this.approximateBytes = 0;
       this.approximateKeys = 0;
     }

@@ -3,11 +3,11 @@
  * await an effect fail when it does not come; those that begin with `try` give the refusal back.
  */
 import { fromUtf8, logIndex, peerId, regionId, utf8 } from "../../base/index.js";
-import type { Engine } from "../../base/engine.js";
+import type { Engine, KeySpace } from "../../base/engine.js";
 import { type kvrpcpb, pdpb } from "../../proto/index.js";
 import type { AdminCommand, PeerChange } from "../../region/admin.js";
 import type { RegionError } from "../../region/errors.js";
-import { dataKey } from "../../region/keys.js";
+import { dataKey, readU64 } from "../../region/keys.js";
 import { type PeerState, readApplyState, readRegionState } from "../../region/local-state.js";
 import type { Peer } from "../../region/peer.js";
 import { liveValue } from "../../region/raw-value.js";
@@ -33,6 +33,13 @@ export class Pending<T> {
 export type RawName = "get" | "batchGet" | "put" | "batchPut" | "delete" | "compareAndSwap" | "scan";
 type RawRequest<N extends RawName> = Parameters<RawCommands[N]>[0];
 type RawResponse<N extends RawName> = Parameters<Parameters<RawCommands[N]>[1]>[0];
+
+/** An answer to a read in a word: its value, "(none)", "error", or "no answer" yet. */
+export function textOf(answer: kvrpcpb.IRawGetResponse | undefined): string {
+  if (answer === undefined) return "no answer";
+  if (answer.regionError != null) return "error";
+  return answer.notFound === true ? "(none)" : fromUtf8(answer.value ?? new Uint8Array(0));
+}
 
 /** What became of a proposal: without an error it was applied by the leader. */
 export interface Outcome {
@@ -131,7 +138,7 @@ export class Script extends Stage {
   roles(region = this.first): Record<number, PeerRole> {
     const roles: Record<number, PeerRole> = {};
     for (const { storeId, role } of this.region(region).peers) {
-      roles[this.cluster.stores.findIndex(({ store }) => store?.id === storeId) + 1] = role;
+      roles[this.cluster.stores.findIndex((_, i) => this.storeId(i + 1) === storeId) + 1] = role;
     }
     return roles;
   }
@@ -174,7 +181,7 @@ export class Script extends Stage {
   // ---- changes of peers
 
   change(kind: PeerChange["kind"], store: number, region = this.first): PeerChange {
-    const { id } = this.running(store);
+    const id = this.storeId(store);
     const here = this.region(region).peers.find(({ storeId }) => storeId === id);
     const role = kind === "addLearner" ? "learner" : "voter";
     return { kind, peer: { id: here?.id ?? peerId(this.newId()), storeId: id as never, role } };
@@ -380,6 +387,30 @@ export class Script extends Stage {
     return value === undefined ? undefined : fromUtf8(value);
   }
 
+  /** Keys of a key space on the store's disk. */
+  keysOn(store: number, space: KeySpace): Uint8Array[] {
+    let keys: Uint8Array[] = [];
+    const all = { start: Uint8Array.of(0), end: undefined, keysOnly: true, limit: 1 << 30 };
+    this.at(store).disk.memory.scan(space, all, (_error, { rows }) => {
+      keys = rows.map(({ key }) => key);
+    });
+    return keys;
+  }
+
+  /** Chunks of snapshots on the store's disk. */
+  chunksOn(store: number): number {
+    return this.keysOn(store, "snap").length;
+  }
+
+  /** Indexes of the region's log on the store's disk. */
+  logOn(store: number, region = this.first): number[] {
+    const isLog = (key: Uint8Array): boolean =>
+      key.length === 19 && key[1] === 2 && readU64(key, 2) === region && key[10] === 1;
+    return this.keysOn(store, "raft")
+      .filter(isLog)
+      .map((key) => readU64(key, 11));
+  }
+
   async mustHave(store: number, key: string, value: string): Promise<void> {
     await this.until(`store ${store} holds ${key}=${value}`, () => this.valueOn(store, key) === value);
   }
@@ -400,8 +431,8 @@ export class Script extends Stage {
     const pending = new Pending<{ status: number; text: string }>();
     const body = utf8(JSON.stringify({ name, region_id: region, ...fields }));
     const request = { method: "POST", path: "/pd/api/v1/operators", query: {}, headers: {}, body };
-    this.pd.handleHttp(request, (status, answer) => {
-      pending.settle({ status, text: JSON.stringify(answer) ?? "" });
+    this.pd.handleHttp(request, (status, _type, answer) => {
+      pending.settle({ status, text: answer });
     });
     return this.answerTo(pending);
   }

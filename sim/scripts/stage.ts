@@ -3,7 +3,7 @@
  * begins with one region whose peers are on the first stores; store 1 leads it. PD arranges nothing of its own accord,
  * unless asked to.
  */
-import type { Engine, RaftwerkError } from "../../base/index.js";
+import { type Engine, RaftwerkError } from "../../base/index.js";
 import { metapb, raft_serverpb, tikvpb } from "../../proto/index.js";
 import type { RpcStatus, ServerCallListener } from "../../proto/rpc.js";
 import { readU64 } from "../../region/keys.js";
@@ -165,7 +165,7 @@ export class Stage {
 
   /** PD's id of the store. */
   storeId(number: number): number {
-    return this.running(number).id;
+    return readIdent(this.at(number).disk.memory as Engine)?.storeId ?? 0;
   }
 
   running(number: number): NonNullable<SimStore["store"]> {
@@ -212,8 +212,11 @@ export class Stage {
   releaseWrites(number: number): void {
     this.at(number).disk.release();
   }
-  failDisk(number: number, error: RaftwerkError): void {
-    this.at(number).disk.failure = error;
+  /** The next write fails; the process ends by it. */
+  failDisk(number: number): void {
+    this.at(number).disk.failure = new RaftwerkError("engineClosed", "the script's disk fails", {
+      retry: "never",
+    });
   }
 
   // ---- network

@@ -8,3 +8,6 @@ export { regionStates } from "../scripts/stage.js";
 export type { Script } from "../scripts/script.js";
 
 export const script = (options: ScriptOptions = {}): Promise<Script> => Script.start(options, drain);
+
+/** One on which nothing has been started. */
+export const rawScript = (options: ScriptOptions = {}): Script => new Script(options, drain);
