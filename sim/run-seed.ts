@@ -4,6 +4,7 @@
  * that it lost nothing.
  */
 import { SeededRandom } from "../base/index.js";
+import type { RegisterOperation } from "./checkers/linearizability.js";
 import { Logs } from "./checkers/logs.js";
 import { Peers } from "./checkers/peers.js";
 import { disksDiffer, unrest } from "./checkers/quiescence.js";
@@ -32,6 +33,8 @@ export interface SeedResult {
   readonly succeeded: number;
   readonly failed: number;
   readonly probes: ReadonlyMap<string, number>;
+  /** Of registers, by key. */
+  readonly histories: ReadonlyMap<string, readonly RegisterOperation[]>;
   /** What the processes said last, in order. */
   readonly lines: readonly LogLine[];
 }
@@ -52,6 +55,7 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
     world,
     cluster,
     random: new SeededRandom(plan.seed, 0x3017),
+    histories: new Map(),
     isOver: false,
     succeeded: 0,
     failed: 0,
@@ -71,6 +75,7 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
     succeeded: stage.succeeded,
     failed: stage.failed,
     probes: world.probes,
+    histories: stage.histories,
     lines: [...world.lines, ...world.nodes.flatMap(({ lines }) => lines)].sort(
       (left, right) => left.atUs - right.atUs,
     ),

@@ -17,7 +17,7 @@ type Mutable = { -readonly [K in keyof RegisterOperation]: RegisterOperation[K] 
 
 export class Registers implements Workload {
   readonly name = "registers";
-  readonly histories = new Map<string, RegisterOperation[]>();
+  readonly histories: Map<string, RegisterOperation[]>;
   readonly #stage: WorkloadStage;
   readonly #current: string[];
   #values = 0;
@@ -25,6 +25,7 @@ export class Registers implements Workload {
 
   constructor(stage: WorkloadStage) {
     this.#stage = stage;
+    this.histories = stage.histories;
     this.#current = Array.from({ length: KEYS }, (_, slot) => this.#newKey(slot));
   }
 

@@ -3,6 +3,7 @@
  * world says stop; what it remembers is judged afterwards, when all is healed.
  */
 import { RaftwerkError, type Random, randomBelow } from "../../base/index.js";
+import type { RegisterOperation } from "../checkers/linearizability.js";
 import type { SimClient, SimCluster } from "../cluster.js";
 import { MS, type World } from "../world.js";
 
@@ -10,6 +11,8 @@ export interface WorkloadStage {
   readonly world: World;
   readonly cluster: SimCluster;
   readonly random: Random;
+  /** Of registers, by key: what clients did and were answered. */
+  readonly histories: Map<string, RegisterOperation[]>;
   /** No new operations from then on. */
   isOver: boolean;
   /** Operations that succeeded. A run with too few proves nothing. */
