@@ -19,6 +19,7 @@ const WORDS: readonly (readonly [word: string, load: () => Promise<Register>])[]
     },
   ],
   ["kv", async () => (await import("./kv-command.js")).registerKv],
+  ["group", async () => (await import("./group-command.js")).registerGroup],
   ["bench", async () => (await import("../bench/index.js")).registerBench],
   ["version", async () => registerVersion],
 ];

@@ -19,6 +19,14 @@ export type {
 } from "./events.js";
 export type { Entry } from "../raft/index.js";
 export { type Founder, groupIdOf } from "./founding.js";
+export {
+  type DescribedCommand,
+  type DescribedEntry,
+  type DescribedStorage,
+  describeEntry,
+  describeStorage,
+} from "./inspect.js";
+export { type Recovery, recoverGroup, type RecoveryOptions } from "./recover.js";
 export { InProcessNetwork } from "./in-process.js";
 export type { Member, MemberRole } from "./members.js";
 export type { MembershipChange } from "./membership.js";
