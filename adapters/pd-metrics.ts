@@ -1,24 +1,224 @@
-/** PD's own samples as a prom-client registry, read when asked. */
-import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
-import type { PdMetrics } from "../pd/index.js";
+/**
+ * PD's metrics under PD's names: its own counters, its calls, and the state of the cluster, which is read over PD's own
+ * HTTP handlers when somebody asks. A PD that does not lead tells of itself alone.
+ */
+import { collectDefaultMetrics, Registry } from "prom-client";
+import type { MetricSample, PdMetrics } from "../pd/index.js";
+import type { PlainReply, PlainRequest } from "./http-bridge.js";
+import { pdPortMetrics } from "./port-metrics.js";
+import type { PortObserver } from "./port-observer.js";
+import { onScrape } from "./histogram.js";
 
-export function pdMetricsText(metrics: PdMetrics, process: Registry): Promise<string> {
-  const registry = new Registry();
-  const known = new Map<string, Counter | Gauge>();
-  for (const { name, kind, labels, value } of metrics.samples()) {
-    let metric = known.get(name);
-    if (metric === undefined) {
-      const options = { name, help: name, labelNames: Object.keys(labels), registers: [registry] };
-      metric = kind === "counter" ? new Counter(options) : new Gauge(options);
-      known.set(name, metric);
-    }
-    metric.inc(labels, value);
-  }
-  return Registry.merge([process, registry]).metrics();
+export interface PdSource {
+  readonly metrics: PdMetrics;
+  readonly clusterId: bigint;
+  readonly isServing: boolean;
+  handleHttp(request: PlainRequest, reply: PlainReply): void;
 }
 
-export function processRegistry(): Registry {
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  return registry;
+export interface PdMetricsOptions {
+  readonly version: string;
+  readonly gitHash: string;
+  readonly connections: () => number;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+export class PdMetricsPage {
+  readonly #registry = new Registry();
+  readonly port: PortObserver;
+
+  constructor({ version, gitHash, connections }: PdMetricsOptions) {
+    const registry = this.#registry;
+    collectDefaultMetrics({ register: registry });
+    this.port = pdPortMetrics(registry);
+    onScrape(registry, "gauge", "pd_server_info", "Version", (set) => set({ version, hash: gitHash }, 1));
+    onScrape(registry, "gauge", "raftwerk_port_connections", "Open connections", (set) =>
+      set({}, connections()),
+    );
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  async text(pd: PdSource): Promise<string> {
+    const samples = [...pd.metrics.samples(), ...leadership(pd)];
+    if (pd.isServing) samples.push(...(await clusterSamples(pd)));
+    const page = new Registry();
+    const byName = new Map<string, MetricSample[]>();
+    for (const sample of samples) {
+      const known = byName.get(sample.name);
+      if (known === undefined) byName.set(sample.name, [sample]);
+      else known.push(sample);
+    }
+    for (const [name, same] of byName) {
+      onScrape(page, (same[0] as MetricSample).kind, name, name, (set) => {
+        for (const { labels, value } of same) set(labels, value);
+      });
+    }
+    return Registry.merge([this.#registry, page]).metrics();
+  }
+}
+
+const gauge = (name: string, labels: Record<string, string>, value: unknown): MetricSample => ({
+  name,
+  kind: "gauge",
+  labels,
+  value: Number(value ?? 0),
+});
+
+const leadership = (pd: PdSource): MetricSample[] => [
+  gauge("service_member_role", { service: "PD" }, pd.isServing ? 1 : 0),
+  gauge("pd_cluster_metadata", { type: `cluster${pd.clusterId}` }, 0),
+];
+
+/** The value of a GET, as parsed JSON; undefined when PD does not answer it now. */
+function ask(pd: PdSource, path: string): Promise<Json | undefined> {
+  const [route = "", search = ""] = path.split("?");
+  const query: Record<string, string[]> = {};
+  for (const [key, value] of new URLSearchParams(search)) query[key] = [value];
+  return new Promise((resolve) => {
+    pd.handleHttp(
+      { method: "GET", path: `/pd/api/v1${route}`, query, headers: {}, body: new Uint8Array(0) },
+      (status, _type, body) => resolve(status === 200 ? (JSON.parse(body) as Json) : undefined),
+    );
+  });
+}
+
+const list = (value: unknown): readonly Json[] => (Array.isArray(value) ? (value as Json[]) : []);
+
+async function clusterSamples(pd: PdSource): Promise<MetricSample[]> {
+  const [stores, config, limits, schedulers] = await Promise.all(
+    ["/stores", "/config", "/stores/limit", "/schedulers"].map((path) => ask(pd, path)),
+  );
+  return [
+    ...storeSamples(list(stores?.["stores"])),
+    ...configSamples(config ?? {}),
+    ...Object.entries(limits ?? {}).flatMap(([store, limit]) =>
+      Object.entries(limit as Json).map(([type, rate]) =>
+        gauge("pd_cluster_store_limit", { store, type }, rate),
+      ),
+    ),
+    ...(Array.isArray(schedulers) ? schedulers : []).map((kind: string) =>
+      gauge("pd_scheduler_status", { kind, type: "allow" }, 1),
+    ),
+    ...(await regionSamples(pd)),
+    ...(await hotSamples(pd)),
+  ];
+}
+
+const SIZE_UNITS = "KMGTPE";
+
+/** `1.5GiB` -> bytes: how PD's HTTP API shows sizes of stores. */
+function bytesOf(text: unknown): number {
+  const match = /^([0-9.]+)([KMGTPE]?)(?:i?B)?$/.exec(String(text ?? "0B"));
+  if (match === null) return 0;
+  const power = match[2] === "" ? 0 : SIZE_UNITS.indexOf(match[2] as string) + 1;
+  return Number(match[1]) * 1024 ** power;
+}
+
+/** Fields of a store's status and the `type` under which PD exports them. */
+const STORE_FIGURES: readonly (readonly [field: string, type: string])[] = [
+  ["leader_count", "leader_count"],
+  ["leader_size", "leader_size"],
+  ["leader_score", "leader_score"],
+  ["region_count", "region_count"],
+  ["region_size", "region_size"],
+  ["region_score", "region_score"],
+  ["capacity", "store_capacity"],
+  ["available", "store_available"],
+  ["used_size", "store_used"],
+];
+const STATES: Readonly<Record<string, string>> = {
+  Up: "store_up_count",
+  Disconnected: "store_disconnected_count",
+  Down: "store_down_count",
+  Offline: "store_offline_count",
+  Tombstone: "store_tombstone_count",
+};
+
+function storeSamples(stores: readonly Json[]): MetricSample[] {
+  const samples: MetricSample[] = [];
+  const totals = new Map<string, number>(Object.values(STATES).map((type) => [type, 0]));
+  const add = (type: string, value: number): void => {
+    totals.set(type, (totals.get(type) ?? 0) + value);
+  };
+  for (const entry of stores) {
+    const store = entry["store"] as Json;
+    const status = entry["status"] as Json;
+    add(STATES[String(store["state_name"])] ?? "store_unhealth_count", 1);
+    const labels = { address: String(store["address"]), store: String(store["id"]) };
+    for (const [field, type] of STORE_FIGURES) {
+      const isSize = type.startsWith("store_");
+      const value = isSize ? bytesOf(status[field]) : Number(status[field] ?? 0);
+      samples.push(gauge("pd_scheduler_store_status", { ...labels, type }, value));
+      if (type === "leader_count") add("leader_count", value);
+      if (type === "region_count") add("region_count", value);
+      if (type === "store_capacity") add("storage_capacity", value);
+      if (type === "store_used") add("storage_size", value);
+    }
+  }
+  for (const [type, value] of totals) {
+    samples.push(gauge("pd_cluster_status", { type, engine: "tikv", store: "all" }, value));
+  }
+  return samples;
+}
+
+function configSamples(config: Json): MetricSample[] {
+  const samples: MetricSample[] = [];
+  for (const section of ["schedule", "replication"]) {
+    for (const [type, value] of Object.entries((config[section] as Json | undefined) ?? {})) {
+      const flag =
+        value === "true" || value === true ? 1 : value === "false" || value === false ? 0 : undefined;
+      const number = flag ?? (typeof value === "number" ? value : undefined);
+      if (number !== undefined) samples.push(gauge("pd_config_status", { type }, number));
+    }
+  }
+  return samples;
+}
+
+const REGION_CHECKS: readonly (readonly [check: string, type: string])[] = [
+  ["miss-peer", "miss-peer-region-count"],
+  ["extra-peer", "extra-peer-region-count"],
+  ["down-peer", "down-peer-region-count"],
+  ["pending-peer", "pending-peer-region-count"],
+  ["offline-peer", "offline-peer-region-count"],
+  ["learner-peer", "learner-peer-region-count"],
+  ["empty-region", "empty-region-count"],
+  ["oversized-region", "oversized-region-count"],
+  ["undersized-region", "undersized-region-count"],
+];
+
+async function regionSamples(pd: PdSource): Promise<MetricSample[]> {
+  const samples: MetricSample[] = [];
+  for (const [check, type] of REGION_CHECKS) {
+    const found = await ask(pd, `/regions/check/${check}`);
+    if (found !== undefined) samples.push(gauge("pd_regions_status", { type }, found["count"]));
+  }
+  return samples;
+}
+
+/** Hot regions by store: PD's `type` names carry direction and role. */
+async function hotSamples(pd: PdSource): Promise<MetricSample[]> {
+  const samples: MetricSample[] = [];
+  for (const [direction, verb] of [
+    ["read", "read"],
+    ["write", "written"],
+  ] as const) {
+    const hot = await ask(pd, `/hotspot/regions/${direction}`);
+    for (const role of ["leader", "peer"]) {
+      for (const [store, load] of Object.entries((hot?.[`as_${role}`] as Json | undefined) ?? {})) {
+        const figures = load as Json;
+        const labels = { address: "", store };
+        const set = (type: string, field: string): void => {
+          samples.push(gauge("pd_hotspot_status", { ...labels, type }, figures[field]));
+        };
+        set(`total_${verb}_bytes_as_${role}`, "total_flow_bytes");
+        set(`total_${verb}_keys_as_${role}`, "total_flow_keys");
+        set(`hot_${direction}_region_as_${role}`, "regions_count");
+      }
+    }
+  }
+  return samples;
 }

@@ -62,7 +62,6 @@ export class StoreMetrics {
   /** Adds what the store itself knows. */
   watch(store: Store, connections: () => number): void {
     const { registry } = this;
-    registry.setDefaultLabels({ store: String(store.id) });
     const gauge = (name: string, help: string, read: (set: Set) => void): void =>
       onScrape(registry, "gauge", name, help, read);
     const counter = (name: string, help: string, read: (set: Set) => void): void =>

@@ -1,12 +1,12 @@
 /** `raftwerk pd`: the Placement Driver over a data directory of its own; gRPC and HTTP on one port. */
 import type { Command } from "commander";
-import { EtcdMetaStore } from "../adapters/etcd-meta-store.js";
 import { GrpcNetwork } from "../adapters/grpc-network.js";
+import type { EtcdMetaStore } from "../adapters/etcd-meta-store.js";
 import { bridge } from "../adapters/http-bridge.js";
 import { forwardHttp } from "../adapters/http-forward.js";
 import { createLogger, type LeveledLogger, parseLogLevel } from "../adapters/logger.js";
 import { nodeEnv } from "../adapters/node-env.js";
-import { pdMetricsText, processRegistry } from "../adapters/pd-metrics.js";
+import { PdMetricsPage } from "../adapters/pd-metrics.js";
 import { PortServer } from "../adapters/port-server.js";
 import { type Engine, type Env, must, RaftwerkError } from "../base/index.js";
 import { openEngine } from "../engine/open.js";
@@ -15,6 +15,7 @@ import { etcdSettings } from "./etcd-settings.js";
 import { loadPdConfig, type PdFileConfig, pdSections } from "./pd-config.js";
 import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
 import { parseAddress } from "./units.js";
+import { TIKV_VERSION } from "./version.js";
 
 interface PdFlags {
   readonly name?: string;
@@ -116,6 +117,15 @@ async function runPd(flags: PdFlags): Promise<void> {
   await serve(options, file, log, fatal, flags.stopOnStdinEnd === true);
 }
 
+/** Loaded only when asked for: etcd's client costs as much as the rest of PD. */
+async function onEtcd(
+  env: Env,
+  connection: ConstructorParameters<typeof EtcdMetaStore>[1],
+): Promise<EtcdMetaStore> {
+  const { EtcdMetaStore } = await import("../adapters/etcd-meta-store.js");
+  return new EtcdMetaStore(env, connection);
+}
+
 async function serve(
   options: Settings,
   file: PdFileConfig,
@@ -129,7 +139,7 @@ async function serve(
   const network = new GrpcNetwork();
   const { etcd } = options;
   const metaStore =
-    etcd === undefined ? await openEmbedded(env, opened.engine) : new EtcdMetaStore(env, etcd.connection);
+    etcd === undefined ? await openEmbedded(env, opened.engine) : await onEtcd(env, etcd.connection);
   const election =
     etcd === undefined
       ? {}
@@ -145,16 +155,21 @@ async function serve(
   );
   if (etcd !== undefined) log.info("metadata on etcd", { endpoints: etcd.connection.endpoints });
   await promised<void>((callback) => pd.start(callback));
-  const registry = processRegistry();
-  const port = await PortServer.listen({
+  const metrics = new PdMetricsPage({
+    version: TIKV_VERSION,
+    gitHash: "",
+    connections: () => port.connections,
+  });
+  const port: PortServer = await PortServer.listen({
     ...options.listen,
     log,
     methods: pd.methods(),
+    observer: metrics.port,
     onFatal: fatal,
     http: bridge((request, reply) => {
       if (request.path !== "/metrics") return pd.handleHttp(request, reply);
-      pdMetricsText(pd.metrics, registry).then(
-        (body) => reply(200, registry.contentType, body),
+      metrics.text(pd).then(
+        (body) => reply(200, metrics.contentType, body),
         (error: Error) => reply(500, "text/plain", `${error.message}\n`),
       );
     }, fatal),

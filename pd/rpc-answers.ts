@@ -73,7 +73,7 @@ export function leaderCall<
     unaryHandler<Request, ResponseInit>((request, reply) => {
       const refused = refusal(context, request.header);
       if (refused !== undefined) return reply(refused);
-      context.metrics.increment("pd_server_request_total", { method: definition.path });
+      context.metrics.increment("raftwerk_pd_requests_total", { method: definition.path });
       serve(request, reply);
     }),
   );
@@ -136,7 +136,7 @@ export function lookupCall<
     unaryHandler<Request, ResponseInit>((request, reply, call) => {
       const refused = lookupRefusal(context, request.header, call.metadata);
       if (refused !== undefined) return reply(refused);
-      context.metrics.increment("pd_server_request_total", { method: definition.path });
+      context.metrics.increment("raftwerk_pd_requests_total", { method: definition.path });
       if (!cluster.isBootstrapped) return reply({ header: notBootstrapped(context) } as ResponseInit);
       serve(request, (answer) => {
         const mayBeStale = context.leadership.lookupRole() !== "leader";

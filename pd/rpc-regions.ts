@@ -185,8 +185,13 @@ function heartbeatCall(
     streams.unbind(call);
     call.end(status);
   };
+  const count = (status: string): void => {
+    const address = cluster.store(boundStore)?.meta.address ?? "";
+    const labels = { address, store: String(boundStore), type: "report", status };
+    context.metrics.increment("pd_scheduler_region_heartbeat", labels);
+  };
   const report = (message: string, region: pdpb.RegionHeartbeatRequest["region"]): void => {
-    context.metrics.increment("pd_scheduler_region_heartbeat", { type: "report", status: "err" });
+    count("err");
     const target = region?.peers[0];
     const answer: pdpb.IRegionHeartbeatResponse = {
       header: errorHeader(context, ERROR_TYPE.UNKNOWN, message),
@@ -227,7 +232,7 @@ function heartbeatCall(
       }
       const result = cluster.putRegion(record);
       if (result.kind === "stale") return report(result.reason, region);
-      context.metrics.increment("pd_scheduler_region_heartbeat", { type: "report", status: "ok" });
+      count("ok");
       events.onRegionHeartbeat(record, previous);
     },
     onHalfClose() {

@@ -2,7 +2,7 @@
 /**
  * Last step of `npm run build`: the command in few files. Loading some six hundred small modules costs each process
  * half a second of processor time, and a local cluster is four processes. Programs that import the package get the
- * plain modules of dist/; only bin/raftwerk.js runs the bundle. Native engines stay outside: they load their binaries
+ * plain modules of dist/; only bin/raftwerk.js runs the bundle. Native engines and etcd3 stay outside: they load files
  * from their own directories.
  */
 import { rmSync } from "node:fs";
@@ -21,7 +21,7 @@ await build({
   platform: "node",
   format: "esm",
   target: "node20",
-  external: ["@nxtedition/rocksdb", "classic-level"],
+  external: ["@nxtedition/rocksdb", "classic-level", "etcd3"],
   legalComments: "linked",
   logLevel: "warning",
   // CommonJS packages call require, which modules lack.

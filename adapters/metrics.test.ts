@@ -1,0 +1,171 @@
+/** Metrics that bear names of TiKV or PD have their types and labels too: dashboards read them unchanged. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { utf8 } from "../base/index.js";
+import { Cluster } from "../embed/cluster.js";
+import type { BoundMethod } from "../proto/rpc.js";
+import { PdMetricsPage } from "./pd-metrics.js";
+import { StoreMetrics } from "./store-metrics.js";
+
+interface Shape {
+  readonly type: string;
+  /** Sorted, apart by commas; undefined when no sample has been seen. */
+  readonly labels: string | undefined;
+}
+
+/** Shapes of the metrics in a page of Prometheus' text format. */
+function shapesOf(page: string): Map<string, Shape> {
+  const types = new Map([...page.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map((match) => [match[1], match[2]]));
+  const labels = new Map<string, string>();
+  for (const [, sample = "", inner = ""] of page.matchAll(/^(\w+)(?:\{(.*)\})? \S+$/gm)) {
+    const name = types.has(sample) ? sample : sample.replace(/_(bucket|sum|count)$/, "");
+    const names = [...inner.matchAll(/(\w+)="/g)].map((match) => match[1] as string);
+    labels.set(
+      name,
+      [...new Set(names)]
+        .filter((label) => label !== "le")
+        .sort()
+        .join(","),
+    );
+  }
+  return new Map(
+    [...types].map(([name, type]) => [
+      name as string,
+      { type: type as string, labels: labels.get(name as string) },
+    ]),
+  );
+}
+
+function known(server: "tikv" | "pd"): Map<string, Shape> {
+  const text = readFileSync(join(import.meta.dirname, "test", "known-metrics.tsv"), "utf8");
+  const rows = text.split("\n").map((line) => line.split("\t"));
+  return new Map(
+    rows
+      .filter((row) => row[0] === server)
+      .map(([, name = "", type = "", labels = ""]) => [name, { type, labels }]),
+  );
+}
+
+const strangers = (ours: Map<string, Shape>, theirs: Map<string, Shape>, prefixes: RegExp): string[] =>
+  [...ours]
+    .filter(([name]) => prefixes.test(name))
+    .flatMap(([name, { type, labels }]) => {
+      const expected = theirs.get(name);
+      if (expected === undefined) return [`${name}: unknown there`];
+      const same = expected.type === type && (labels === undefined || labels === expected.labels);
+      return same ? [] : [`${name}: ${type} {${labels}}, there ${expected.type} {${expected.labels}}`];
+    });
+
+/** Three requests in one message, over the watched method, until all are answered. */
+function oneBatch(methods: readonly BoundMethod[]): Promise<void> {
+  const method = methods.find(({ definition }) => definition.path.endsWith("/BatchCommands"));
+  if (method === undefined) throw new Error("no BatchCommands");
+  return new Promise((resolve) => {
+    let answers = 0;
+    const listener = method.handler({
+      metadata: {},
+      peer: "test",
+      pendingBytes: 0,
+      send: (message) => {
+        answers += (message as { requestIds: number[] }).requestIds.length;
+        if (answers === 3) resolve();
+      },
+      end: () => {},
+    });
+    const requests = [{ RawScan: { startKey: utf8("a"), limit: 1 } }, { Empty: {} }, { Empty: {} }];
+    listener.onMessage({ requests, requestIds: [7, 8, 9] });
+  });
+}
+
+let cluster: Cluster;
+let storePage = "";
+let pdPage = "";
+
+beforeAll(async () => {
+  cluster = await Cluster.start({ stores: 1 });
+  await cluster.client.put(utf8("k"), utf8("v"));
+  const metrics = new StoreMetrics();
+  const [slot] = cluster.stores;
+  if (slot === undefined) throw new Error("no store");
+  metrics.watch(slot.store, () => 1);
+  const [method] = slot.store.methods();
+  if (method === undefined) throw new Error("no method");
+  metrics.port.ended(method.definition, 0, 2);
+  metrics.port.ended(method.definition, 3, 2);
+  metrics.port.refused("silent connection");
+  await oneBatch(metrics.watched(slot.store.methods()));
+  metrics.measured(slot.engine).write(slot.engine.batch(), { sync: true }, () => {});
+  storePage = await metrics.registry.metrics();
+  const page = new PdMetricsPage({ version: "8.5.0", gitHash: "", connections: () => 1 });
+  page.port.started(method.definition);
+  page.port.ended(method.definition, 0, 2);
+  await cluster.waitUntil(() => cluster.pd.metrics.samples().length > 0, 10_000, "PD counted nothing");
+  pdPage = await page.text(cluster.pd);
+});
+afterAll(() => cluster?.close());
+
+test("a store's metrics have TiKV's types and labels", () => {
+  expect(strangers(shapesOf(storePage), known("tikv"), /^tikv_/)).toEqual([]);
+});
+
+test("PD's metrics have PD's types and labels", () => {
+  expect(strangers(shapesOf(pdPage), known("pd"), /^(pd_|grpc_server_|service_)/)).toEqual([]);
+});
+
+test("what the summary dashboards begin with is there", () => {
+  const store = shapesOf(storePage);
+  for (const name of [
+    "tikv_grpc_msg_duration_seconds",
+    "tikv_grpc_msg_fail_total",
+    "tikv_raftstore_append_log_duration_seconds",
+    "tikv_raftstore_apply_log_duration_seconds",
+    "tikv_raftstore_region_count",
+    "tikv_raftstore_region_size",
+    "tikv_raftstore_leader_missing",
+    "tikv_raftstore_snapshot_traffic_total",
+    "tikv_pd_heartbeat_message_total",
+    "tikv_server_grpc_req_batch_size",
+    "tikv_server_info",
+    "tikv_config_raftstore",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+  ]) {
+    expect([...store.keys()]).toContain(name);
+  }
+  const pd = shapesOf(pdPage);
+  for (const name of [
+    "pd_cluster_status",
+    "pd_scheduler_store_status",
+    "pd_regions_status",
+    "pd_config_status",
+    "pd_cluster_store_limit",
+    "pd_scheduler_status",
+    "pd_cluster_metadata",
+    "pd_server_info",
+    "pd_scheduler_region_heartbeat",
+    "grpc_server_handled_total",
+    "grpc_server_handling_seconds",
+    "service_member_role",
+  ]) {
+    expect([...pd.keys()]).toContain(name);
+  }
+  expect(pdPage).toMatch(/^pd_cluster_status\{type="store_up_count",engine="tikv",store="all"\} 1$/m);
+  expect(pdPage).toMatch(/^pd_cluster_status\{type="region_count",engine="tikv",store="all"\} 1$/m);
+});
+
+test("durations of batched requests are counted under TiKV's names of calls", () => {
+  expect(storePage).toMatch(/^tikv_grpc_msg_duration_seconds_count\{priority="normal",type="raw_get"\} 2$/m);
+  expect(storePage).toMatch(
+    /^tikv_grpc_msg_duration_seconds_bucket\{le="0\.00005",priority="normal",type="raw_get"\} 0$/m,
+  );
+});
+
+test("batches are counted by their size, and each request of a batch by its name", () => {
+  expect(storePage).toMatch(/^tikv_grpc_msg_duration_seconds_count\{priority="normal",type="raw_scan"\} 1$/m);
+  expect(storePage).toMatch(/^tikv_grpc_msg_duration_seconds_count\{priority="normal",type="empty"\} 2$/m);
+  expect(storePage).toMatch(/^tikv_server_grpc_req_batch_size_bucket\{le="2"\} 0$/m);
+  expect(storePage).toMatch(/^tikv_server_grpc_req_batch_size_bucket\{le="4"\} 1$/m);
+  expect(storePage).toMatch(/^tikv_server_grpc_req_batch_size_sum 3$/m);
+});
