@@ -112,7 +112,7 @@ const SIZE_UNITS = "KMGTPE";
 
 /** `1.5GiB` -> bytes: how PD's HTTP API shows sizes of stores. */
 function bytesOf(text: unknown): number {
-  const match = /^([0-9.]+)([KMGTPE]?)(?:i?B)?$/.exec(String(text ?? "0B"));
+  const match = /^([0-9.]+)([KMGTPE]?)(?:i?B)?$/.exec(typeof text === "string" ? text : "0B");
   if (match === null) return 0;
   const power = match[2] === "" ? 0 : SIZE_UNITS.indexOf(match[2] as string) + 1;
   return Number(match[1]) * 1024 ** power;

@@ -170,6 +170,12 @@ function covers(found: readonly RegionInfo[], start: Uint8Array, end: Uint8Array
   return end.length > 0 && compareBytes(covered, end) >= 0;
 }
 
+function countHeartbeat(cluster: Cluster, store: number, status: "ok" | "err"): void {
+  const address = cluster.store(store)?.meta.address ?? "";
+  const labels = { address, store: String(store), type: "report", status };
+  cluster.context.metrics.increment("pd_scheduler_region_heartbeat", labels);
+}
+
 function heartbeatCall(
   cluster: Cluster,
   streams: HeartbeatStreams,
@@ -185,13 +191,8 @@ function heartbeatCall(
     streams.unbind(call);
     call.end(status);
   };
-  const count = (status: string): void => {
-    const address = cluster.store(boundStore)?.meta.address ?? "";
-    const labels = { address, store: String(boundStore), type: "report", status };
-    context.metrics.increment("pd_scheduler_region_heartbeat", labels);
-  };
   const report = (message: string, region: pdpb.RegionHeartbeatRequest["region"]): void => {
-    count("err");
+    countHeartbeat(cluster, boundStore, "err");
     const target = region?.peers[0];
     const answer: pdpb.IRegionHeartbeatResponse = {
       header: errorHeader(context, ERROR_TYPE.UNKNOWN, message),
@@ -232,7 +233,7 @@ function heartbeatCall(
       }
       const result = cluster.putRegion(record);
       if (result.kind === "stale") return report(result.reason, region);
-      count("ok");
+      countHeartbeat(cluster, boundStore, "ok");
       events.onRegionHeartbeat(record, previous);
     },
     onHalfClose() {
