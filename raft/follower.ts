@@ -16,7 +16,7 @@ function wellFormed(message: Message): boolean {
   let term: number = message.logTerm;
   for (let i = 0; i < message.entries.length; i++) {
     const entry = message.entries[i] as Entry;
-    if (entry.index !== ++index || entry.term < term) return false;
+    if (entry.index !== ++index || !(entry.term >= term)) return false;
     term = entry.term;
   }
   return message.term === 0 || term <= message.term;

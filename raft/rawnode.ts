@@ -568,5 +568,16 @@ function malformation(message: Message): string | undefined {
     return "not a safe integer";
   if (message.logTerm > message.term && message.type === "MsgApp") return `log term ${message.logTerm}`;
   if (message.type === "MsgProp" && message.entries.length === 0) return "MsgProp without entries";
+  return message.type === "MsgSnap" ? malformedSnapshot(message) : undefined;
+}
+
+function malformedSnapshot(message: Message): string | undefined {
+  if (message.snapshot === undefined) return "MsgSnap without a snapshot";
+  const { index, term, confState } = message.snapshot.metadata;
+  if (!isCount(index) || !isCount(term) || term > message.term) return `snapshot at ${term}/${index}`;
+  const { voters, votersOutgoing, learners, learnersNext } = confState;
+  for (const ids of [voters, votersOutgoing, learners, learnersNext]) {
+    if (!ids.every((id) => isCount(id) && id > 0)) return `snapshot of nodes ${ids.join(", ")}`;
+  }
   return undefined;
 }

@@ -127,6 +127,25 @@ describe("step", () => {
     }
   });
 
+  it("refuses snapshots that no leader can have made, and nothing changes", () => {
+    const member = memberWith(1, [1, 2], { log: [1, 1], term: 2 });
+    const status = member.raw.status();
+    for (const snapshot of [
+      undefined,
+      makeSnapshot(Number.NaN, 1, { voters: [1, 2] }),
+      makeSnapshot(2 ** 60, 1, { voters: [1, 2] }),
+      makeSnapshot(9, 3, { voters: [1, 2] }),
+      makeSnapshot(9, -1, { voters: [1, 2] }),
+      makeSnapshot(9, 2, { voters: [1, 0] }),
+      makeSnapshot(9, 2, { voters: [1], votersOutgoing: [1, 1.5] }),
+      makeSnapshot(9, 2, { voters: [1], learners: [Number.NaN] }),
+    ]) {
+      const message = makeMessage({ type: "MsgSnap", from: 2, to: 1, term: 2, snapshot });
+      expect(member.raw.step(message).kind, JSON.stringify(snapshot)).toBe("malformed");
+      expect(member.raw.status()).toEqual(status);
+    }
+  });
+
   it("drops appends whose entries have holes or terms that cannot be, and answers nothing", () => {
     const member = memberWith(1, [1, 2], { log: [1, 1], term: 2 });
     const base = {
@@ -142,6 +161,7 @@ describe("step", () => {
       [makeEntry(2, 2), makeEntry(2, 4)],
       [makeEntry(9, 2)],
       [makeEntry(2, 2), makeEntry(1, 3)],
+      [makeEntry(Number.NaN, 2), makeEntry(2, 3)],
     ]) {
       expect(say(member, { ...base, entries })).toEqual([]);
       expect(member.storage.tail(1 as never).map(({ term }) => term)).toEqual([1, 1]);

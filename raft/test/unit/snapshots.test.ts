@@ -174,7 +174,7 @@ describe("a follower", () => {
 
   it("does not campaign before it is durable", () => {
     const member = memberWith(1, [1, 2], {}, { asyncStorageWrites: true });
-    member.raw.step({ ...snapMessage(snapshot({ voters: [1, 2, 3] })), to: 1 } as never);
+    member.raw.step({ ...snapMessage(snapshot({ voters: [1, 2, 3] })), to: 1, term: index(12) } as never);
     const ready = member.raw.ready();
     expect(ready.append?.snapshot?.metadata.index).toBe(11);
     member.raw.campaign();
