@@ -4,39 +4,52 @@
  * exactly once.
  */
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { build, type Plugin } from "esbuild";
 import { PLANTED_BUGS, type PlantedBug } from "./planted-bugs.js";
 
-const ROOT = join(import.meta.dirname, "..", "..");
+const RAFT = join(import.meta.dirname, "..");
 const { values } = parseArgs({
   options: { seeds: { type: "string", default: "5000" }, only: { type: "string", default: "" } },
 });
 
-function plant(directory: string, bug: PlantedBug): void {
-  cpSync(join(ROOT, "base"), join(directory, "base"), { recursive: true });
-  cpSync(join(ROOT, "raft"), join(directory, "raft"), { recursive: true });
-  const path = join(directory, "raft", bug.file);
-  const source = readFileSync(path, "utf8");
-  const matches = source.split(bug.find).length - 1;
-  if (matches !== 1) throw new Error(`"${bug.name}" matches ${matches} times in raft/${bug.file}, not once`);
-  writeFileSync(
-    path,
-    source.replace(bug.find, () => bug.replace),
-  );
-  writeFileSync(join(directory, "package.json"), '{ "type": "module" }');
+/** Loads the file of a bug with the bug in it; all other files as they are. */
+function planted(bug: PlantedBug): Plugin {
+  const path = join(RAFT, bug.file);
+  return {
+    name: "planted bug",
+    setup({ onLoad }) {
+      onLoad({ filter: /\.ts$/ }, (file) => {
+        if (file.path !== path) return undefined;
+        const source = readFileSync(path, "utf8");
+        const matches = source.split(bug.find).length - 1;
+        if (matches !== 1)
+          throw new Error(`"${bug.name}" matches ${matches} times in raft/${bug.file}, not once`);
+        return { contents: source.replace(bug.find, () => bug.replace), loader: "ts" };
+      });
+    },
+  };
 }
 
 /** Seeds until the first failure; undefined when none failed. */
-function seedsToFind(bug: PlantedBug): number | undefined {
+async function seedsToFind(bug: PlantedBug): Promise<number | undefined> {
   const directory = mkdtempSync(join(tmpdir(), "raftwerk-bug-"));
+  const script = join(directory, "fuzz.mjs");
   try {
-    plant(directory, bug);
-    const script = join(directory, "raft", "test", "fuzz-main.ts");
-    const args = ["--import", "tsx", script, "--seeds", values.seeds, "--stop-at-first"];
-    const { stdout } = spawnSync(process.execPath, args, { cwd: ROOT, encoding: "utf8", maxBuffer: 1 << 28 });
+    await build({
+      entryPoints: [join(RAFT, "test", "fuzz-main.ts")],
+      outfile: script,
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      logLevel: "silent",
+      plugins: [planted(bug)],
+    });
+    const args = [script, "--seeds", values.seeds, "--stop-at-first"];
+    const { stdout } = spawnSync(process.execPath, args, { encoding: "utf8", maxBuffer: 1 << 28 });
     const passed = /^(\d+) seeds passed, 1 failed$/m.exec(stdout);
     return passed === null ? undefined : Number(passed[1]) + 1;
   } finally {
@@ -47,7 +60,7 @@ function seedsToFind(bug: PlantedBug): number | undefined {
 let missed = 0;
 const bugs = PLANTED_BUGS.filter(({ name }) => name.includes(values.only));
 for (const bug of bugs) {
-  const seeds = seedsToFind(bug);
+  const seeds = await seedsToFind(bug);
   if (seeds === undefined) missed++;
   process.stdout.write(`${(seeds === undefined ? "-" : String(seeds)).padStart(6)}  ${bug.name}\n`);
 }

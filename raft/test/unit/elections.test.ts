@@ -349,6 +349,26 @@ describe("the election timeout", () => {
     for (const count of counts.values()) expect(count).toBeGreaterThan(100);
   });
 
+  it("of a candidate is drawn anew for each campaign", () => {
+    const counts = new Map<number, number>();
+    const candidate = memberWith(1, [1, 2, 3]);
+    const untilVotes = (): number => {
+      let ticks = 1;
+      while (ofType(tick(candidate, 1), "MsgVote").length === 0) ticks++;
+      return ticks;
+    };
+    untilVotes();
+    for (let round = 0; round < 2000; round++) {
+      expect(stateOf(candidate)).toBe("StateCandidate");
+      const ticks = untilVotes();
+      counts.set(ticks, (counts.get(ticks) ?? 0) + 1);
+    }
+    expect([...counts.keys()].sort((left, right) => left - right)).toEqual(
+      Array.from({ length: 10 }, (_, at) => 10 + at),
+    );
+    for (const count of counts.values()) expect(count).toBeGreaterThan(100);
+  });
+
   it("of nodes with random sources of their own rarely meet", () => {
     const ids = [1, 2, 3, 4, 5];
     let conflicts = 0;
