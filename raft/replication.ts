@@ -223,6 +223,9 @@ function handleAcceptance(raft: Raft, progress: Progress, message: Message): voi
 export function handleHeartbeatResponse(raft: Raft, progress: Progress, message: Message): void {
   progress.recentActive = true;
   progress.paused = false;
+  // Who waits for a snapshot answers heartbeats by asking for it again: what was asked for is not wanted any more. A
+  // late request would otherwise keep entries from a peer for an index that can only commit with its help.
+  progress.requestedSnapshot = 0;
   if (message.commit > progress.committed) progress.committed = message.commit;
   // In StateProbe even a peer that has everything needs one append to leave it.
   if (progress.match < raft.log.lastIndex() || progress.state === "StateProbe") {

@@ -537,3 +537,19 @@ describe("check-quorum at the start of a group", () => {
     expect(member.raw.lastIndex).toBe(1);
   });
 });
+
+describe("a late request for a snapshot", () => {
+  it("does not keep entries from a peer that answers heartbeats again", () => {
+    const member = memberWith(1, [1, 2], { log: [1], term: 1 });
+    elect(member, 2);
+    expect(member.raw.propose(new Uint8Array(1)).kind).toBe("proposed");
+    drain(member);
+    const term = member.raw.term as never;
+    const index = member.raw.lastIndex as never;
+    const request = { index: 1 as never, rejectHint: 1 as never, requestSnapshot: index, reject: true };
+    const asked = say(member, { type: "MsgAppResp", from: 2, term, ...request });
+    expect(ofType(asked, "MsgSnap")).toEqual([]);
+    const answer = say(member, { type: "MsgHeartbeatResp", from: 2, term });
+    expect(ofType(answer, "MsgApp").length).toBe(1);
+  });
+});
