@@ -21,8 +21,8 @@ function planted(bug: PlantedBug): Plugin {
   const path = join(RAFT, bug.file);
   return {
     name: "planted bug",
-    setup({ onLoad }) {
-      onLoad({ filter: /\.ts$/ }, (file) => {
+    setup(bundle) {
+      bundle.onLoad({ filter: /\.ts$/ }, (file) => {
         if (file.path !== path) return undefined;
         const source = readFileSync(path, "utf8");
         const matches = source.split(bug.find).length - 1;
