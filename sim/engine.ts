@@ -1,9 +1,9 @@
 /**
- * An engine on a disk that forgets. The disk outlives its processes; an engine is one process's hold on it. A write is
- * durable when its sync, or that of a later write, is done. When the process is killed, writes under way survive
- * or not; when
- * the power fails, so do all that were never synced. What is lost is always a tail: the log of a real engine is
- * read up to its first hole. Ranges are deleted row by row and may be half done after a crash.
+ * An engine on a disk that forgets. The disk outlives its processes; an engine is one process's hold on it. A
+ * write is durable when its sync, or that of a later write, is done. When the process is killed, writes under
+ * way survive or not; when the power fails, so do all that were never synced. What is lost is always a tail:
+ * the log of a real engine is read up to its first hole. Ranges are deleted row by row and may be half done
+ * after a crash.
  */
 import {
   assert,

@@ -1,6 +1,6 @@
 /**
- * What can be done to a cluster, each by a name. `begin` does it and returns how it ends; faults that are over at once
- * return nothing. Nothing here breaks what docs/guarantees.md asks of the world.
+ * What can be done to a cluster, each by a name. `begin` does it and returns how it ends; faults that are over
+ * at once return nothing. Nothing here breaks what docs/guarantees.md asks of the world.
  */
 import { RaftwerkError } from "../base/index.js";
 import { administer } from "./administration.js";

@@ -4,7 +4,8 @@
  * were sent, after a delay drawn for each. What is sent over a blocked link waits, as TCP waits; when the block lasts
  * longer than keep-alive allows, the streams over it break. A killed process's streams break at once; those of a
  * machine
- * without power only by keep-alive. Streams of Raft may moreover lose, repeat and reorder frames: Raft has to bear it.
+ * without power only by keep-alive. Streams of Raft may moreover lose, repeat and reorder frames: Raft has to
+ * bear it.
  */
 import type { Env } from "../base/index.js";
 import {

@@ -1,7 +1,7 @@
 /**
- * A machine with one process on it. Each start is an incarnation with an `Env` of its own; a crash ends it, and with it
- * every event that it had made. An `Env` of a dead incarnation fails the run when it is touched: code that runs after
- * its process died would be code that reached the world by another door.
+ * A machine with one process on it. Each start is an incarnation with an `Env` of its own; a crash ends it, and
+ * with it every event that it had made. An `Env` of a dead incarnation fails the run when it is touched: code
+ * that runs after its process died would be code that reached the world by another door.
  */
 import type { Env, Logger, TimerHandle } from "../base/index.js";
 import { type SeededRandom, SILENT_LOGGER } from "../base/index.js";
@@ -41,6 +41,9 @@ export class SimNode {
   incarnation = 0;
   isUp = false;
   isPaused = false;
+  /** How long it has stood still, in all. */
+  pausedUs = 0;
+  #pausedAtUs = 0;
   #held: SimEvent[] = [];
 
   constructor(world: World, index: number, name: string, random: SeededRandom) {
@@ -112,10 +115,12 @@ export class SimNode {
   /** The process stands still; its clock does not. */
   pause(): void {
     this.isPaused = true;
+    this.#pausedAtUs = this.world.nowUs;
   }
 
   resume(): void {
     this.isPaused = false;
+    this.pausedUs += this.world.nowUs - this.#pausedAtUs;
     const held = this.#held;
     this.#held = [];
     for (const event of held) {

@@ -1,7 +1,7 @@
 /**
- * What one seed does: the shape of its cluster, the classes of faults, the actions of the nemesis, the workloads. Drawn
- * before the run from the seed alone. Whole classes are on or off, and odd sizes are drawn, since no one mix of
- * faults finds every bug, and more noise can hide one.
+ * What one seed does: the shape of its cluster, the classes of faults, the actions of the nemesis, the
+ * workloads. Drawn before the run from the seed alone. Whole classes are on or off, and odd sizes are drawn,
+ * since no one mix of faults finds every bug, and more noise can hide one.
  */
 import { randomBelow, SeededRandom } from "../base/index.js";
 import type { StoreConfig } from "../store/index.js";

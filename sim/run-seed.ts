@@ -1,13 +1,14 @@
 /**
- * One seed from beginning to end. First safety: faults for a while, nothing promised but that no invariant breaks. Then
- * liveness: everything is healed, and within a bound the cluster must come to rest, serve every key and show
- * that it lost nothing.
+ * One seed from beginning to end. First safety: faults for a while, nothing promised but that no invariant
+ * breaks. Then liveness: everything is healed, and within a bound the cluster must come to rest, serve every
+ * key and show that it lost nothing.
  */
 import { SeededRandom } from "../base/index.js";
 import type { RegisterOperation } from "./checkers/linearizability.js";
 import { Logs } from "./checkers/logs.js";
 import { Peers } from "./checkers/peers.js";
 import { disksDiffer, unrest } from "./checkers/quiescence.js";
+import { firstDifference, rowsOf } from "./checkers/recovery.js";
 import { SimCluster } from "./cluster.js";
 import { heal, unleash } from "./nemesis.js";
 import type { LogLine } from "./node.js";
@@ -23,6 +24,8 @@ import { type Drain, MS, Violation, World } from "./world.js";
 
 /** Healed, a cluster must be at rest within this time. */
 const REST_MS = 90_000;
+/** One seed in so many loses all power at rest. */
+const RECOVER_EVERY = 3;
 
 export interface SeedResult {
   readonly plan: Plan;
@@ -84,8 +87,8 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
 
 async function phases(plan: Plan, stage: WorkloadStage): Promise<void> {
   const { world, cluster } = stage;
-  Logs.watch(cluster);
-  Peers.watch(cluster);
+  const logs = Logs.watch(cluster);
+  Peers.watch(cluster, logs.completeness);
   await cluster.start(() => drawClocks(plan, cluster));
   const workloads = plan.workloads.map((name) => new MAKERS[name](stage));
   for (const workload of workloads) workload.start();
@@ -99,7 +102,22 @@ async function phases(plan: Plan, stage: WorkloadStage): Promise<void> {
   await comeToRest(stage);
   const differ = disksDiffer(cluster);
   if (differ !== undefined) throw new Violation("15 16 32 disks", differ);
+  if (plan.seed % RECOVER_EVERY === 0) await recoverTwice(stage);
   await judge(stage, workloads);
+}
+
+/** All power fails, and again while everything starts. */
+async function recoverTwice(stage: WorkloadStage): Promise<void> {
+  const { world, cluster } = stage;
+  const before = rowsOf(cluster);
+  for (let round = 0; round < 2; round++) {
+    for (const victim of cluster.processes) cluster.crash(victim, true);
+    for (const victim of cluster.processes) cluster.restart(victim);
+    await world.run(world.nowUs + (world.random.u32() % 30) * MS);
+  }
+  await comeToRest(stage);
+  const difference = firstDifference(before, rowsOf(cluster)) ?? disksDiffer(cluster);
+  if (difference !== undefined) throw new Violation("29 30 recovery", difference);
 }
 
 /** Clocks of machines run at speeds that differ by what is allowed. */

@@ -1,6 +1,6 @@
 /**
- * A store of another cluster that was given one of our addresses. Ids of clusters look alike, so what it says could be
- * said by a leader here: entries that nobody here proposed, in a term above ours.
+ * A store of another cluster that was given one of our addresses. Ids of clusters look alike, so what it says
+ * could be said by a leader here: entries that nobody here proposed, in a term above ours.
  */
 import { utf8 } from "../base/index.js";
 import { eraftpb, TikvService } from "../proto/index.js";

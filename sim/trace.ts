@@ -1,7 +1,7 @@
 /**
- * The fingerprint of a run. Every event goes into it, so that two runs with the same fingerprint did the same things in
- * the same order; a difference means that something outside the world was looked at. (FNV-1a over 32 bit words,
- * two lanes.)
+ * The fingerprint of a run. Every event goes into it, so that two runs with the same fingerprint did the same
+ * things in the same order; a difference means that something outside the world was looked at. (FNV-1a over 32
+ * bit words, two lanes.)
  */
 export class TraceHash {
   #low = 0x811c9dc5;

@@ -1,7 +1,7 @@
 /**
- * The world: one virtual time, one queue of events, nodes. Nothing happens but events, one after the other; so a run is
- * a function of its seed. What a node does reaches the world by its `Env`, the network and the disk, all of which
- * make events.
+ * The world: one virtual time, one queue of events, nodes. Nothing happens but events, one after the other; so
+ * a run is a function of its seed. What a node does reaches the world by its `Env`, the network and the disk,
+ * all of which make events.
  *
  * Time is whole microseconds since the world's beginning.
  */

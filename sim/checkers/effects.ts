@@ -1,7 +1,7 @@
 /**
- * 18 epoch check and 31 atomicity, on what is durable: in a batch that moves applied indexes, every key that is written
- * or deleted is one that an entry applied by that batch names, and that entry was proposed under the version which its
- * region has at that place of the log.
+ * 18 epoch check and 31 atomicity, on what is durable: in a batch that moves applied indexes, every key that is
+ * written or deleted is one that an entry applied by that batch names, and that entry was proposed under the
+ * version which its region has at that place of the log.
  *
  *   forall batch B, key k in B: exists region r, index i in (applied before, applied after]: k in keys(entry(r, i)),
  *   version(entry(r, i)) = version(r at i)

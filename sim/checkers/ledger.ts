@@ -10,10 +10,12 @@ import {
   INIT_LOG_INDEX,
 } from "../../region/local-state.js";
 import { raft_serverpb } from "../../proto/index.js";
+import { decodeEntry } from "../../region/entry-codec.js";
 import { readU64 } from "../../region/keys.js";
 import { isInitialized, type Region } from "../../region/region.js";
 import { Violation } from "../world.js";
 import { type AppliedStep, checkEffects } from "./effects.js";
+import { checkLogGc } from "./log-gc.js";
 
 export interface RegionLedger {
   /** Fingerprints by index. */
@@ -47,6 +49,12 @@ export class StoreLedger {
 
   constructor(name: string) {
     this.name = name;
+  }
+
+  /** Of an entry that is being applied. */
+  termOf(region: number, index: number): number | undefined {
+    const bytes = this.regions.get(region)?.unapplied.get(index);
+    return bytes === undefined ? undefined : decodeEntry(bytes).term;
   }
 
   region(id: number): RegionLedger {
@@ -139,7 +147,8 @@ export class StoreLedger {
     const suffix = key[10];
     if (suffix === SUFFIX_RAFT_STATE || suffix === SUFFIX_EARLY_VOTE) this.#vote(id, ledger, value);
     else if (suffix === SUFFIX_APPLY_STATE) {
-      const { appliedIndex } = decodeApplyState(value);
+      const state = decodeApplyState(value);
+      const { appliedIndex } = state;
       const from = ledger.applied;
       if (appliedIndex < from && !ledger.isTombstone) {
         throw new Violation(
@@ -147,9 +156,10 @@ export class StoreLedger {
           `${this.name}: region ${id} went from ${from} back to ${appliedIndex}`,
         );
       }
+      if (!ledger.isTombstone) checkLogGc(this.name, id, state, from, (index) => ledger.entries.has(index));
       ledger.applied = appliedIndex;
-      for (let index = from + 1; index <= appliedIndex; index++) ledger.unapplied.delete(index);
       if (appliedIndex > from) this.onApplied(this, id, from, appliedIndex);
+      for (let index = from + 1; index <= appliedIndex; index++) ledger.unapplied.delete(index);
     }
   }
 

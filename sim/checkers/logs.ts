@@ -9,6 +9,7 @@ import type { Region } from "../../region/region.js";
 import type { SimCluster, SimStore } from "../cluster.js";
 import type { Frame } from "../network.js";
 import { Violation, type World } from "../world.js";
+import { LeaderCompleteness } from "./leader-completeness.js";
 import { StoreLedger } from "./ledger.js";
 
 const MSG_APPEND_RESPONSE = 4;
@@ -23,6 +24,7 @@ interface Voters {
 
 export class Logs {
   readonly #world: World;
+  readonly completeness = new LeaderCompleteness();
   readonly #ledgers = new Map<string, StoreLedger>();
   readonly #committed = new Map<string, { hash: number; by: string }>();
   readonly #voters = new Map<number, Voters[]>();
@@ -84,6 +86,8 @@ export class Logs {
       const known = this.#committed.get(key);
       if (known === undefined) {
         this.#committed.set(key, { hash, by: ledger.name });
+        const term = ledger.termOf(region, index);
+        if (term !== undefined) this.completeness.committed(region, index, term, ledger.region(region).term);
         if (!this.#isDurableOnQuorum(region, index, hash)) {
           const configurations = (this.#voters.get(region) ?? []).map(({ name }) => name).join(" | ");
           const holders = this.#holders(region, index, hash).join();

@@ -1,16 +1,24 @@
 /**
- * Peers as the processes show them, looked at after each event of their store: one leader a term, terms and
- * commits that
- * never fall, epochs that mean one thing, ids used once, and at most one valid lease over any key. (1, 3, 12, 13, 14)
+ * The walk over peers as their processes show them: after each event those that changed, now and then all. 3 is
+ * judged here (terms and commits of a process never fall); the others have files of their own: 1, 5, 9, 10, 12,
+ * 13, 14, 28.
+ *
+ *   forall peer p of one incarnation: term(p) and commit(p) never fall
  */
-import { compareBytes, toHex } from "../../base/index.js";
 import type { Peer } from "../../region/peer.js";
 import type { Region } from "../../region/region.js";
+import { DEFAULT_STORE_CONFIG, type Store } from "../../store/index.js";
 import type { SimCluster, SimStore } from "../cluster.js";
 import type { SimEvent } from "../event-queue.js";
 import type { SimNode } from "../node.js";
-import type { Store } from "../../store/index.js";
 import { MS, Violation, type World } from "../world.js";
+import { checkConfChange } from "./conf-change.js";
+import { ElectionSafety } from "./election-safety.js";
+import { Epochs } from "./epoch.js";
+import type { LeaderCompleteness } from "./leader-completeness.js";
+import { checkLeases, type LeaseHolder } from "./lease-exclusion.js";
+import { checkOperators } from "./operators.js";
+import { checkProgress } from "./progress.js";
 
 /** What a peer showed last. Of one incarnation. */
 interface Seen {
@@ -20,24 +28,32 @@ interface Seen {
   region: Region;
 }
 
+/** The costly looks are at every so many sweeps. */
+const SWEEPS_PER_LOOK = 10;
+
 export class Peers {
   readonly #world: World;
   readonly #cluster: SimCluster;
-  readonly #leaders = new Map<number, Map<number, number>>();
+  readonly #elections = new ElectionSafety();
+  readonly #epochs = new Epochs();
+  readonly #completeness: LeaderCompleteness | undefined;
+  readonly #inflightMax: number;
   readonly #seen = new Map<Peer, Seen>();
-  readonly #epochs = new Map<string, string>();
-  readonly #owners = new Map<number, string>();
   readonly #byNode = new Map<number, SimStore>();
   /** Of the store whose process runs on a node: peers that asked for a turn since they were looked at. */
   readonly #woken = new Map<number, { readonly store: Store; readonly peers: Set<Peer> }>();
-  #nextLeaseCheckUs = 0;
+  #nextSweepUs = 0;
+  #sweeps = 0;
 
   /** Looks after each event from now on. */
-  static watch(cluster: SimCluster): Peers {
-    return new Peers(cluster);
+  static watch(cluster: SimCluster, completeness?: LeaderCompleteness): Peers {
+    return new Peers(cluster, completeness);
   }
 
-  private constructor(cluster: SimCluster) {
+  private constructor(cluster: SimCluster, completeness: LeaderCompleteness | undefined) {
+    this.#completeness = completeness;
+    const { raftInflightMessagesMax } = { ...DEFAULT_STORE_CONFIG, ...cluster.shape.storeConfig };
+    this.#inflightMax = raftInflightMessagesMax;
     this.#world = cluster.world;
     this.#cluster = cluster;
     cluster.world.observers.push((event) => this.#look(event));
@@ -54,9 +70,9 @@ export class Peers {
         woken.clear();
       }
     }
-    if (this.#world.nowUs < this.#nextLeaseCheckUs) return;
-    this.#nextLeaseCheckUs = this.#world.nowUs + 4 * MS;
-    this.#leases();
+    if (this.#world.nowUs < this.#nextSweepUs) return;
+    this.#nextSweepUs = this.#world.nowUs + 4 * MS;
+    this.#sweep();
   }
 
   /**
@@ -92,7 +108,7 @@ export class Peers {
     const seen = this.#seen.get(peer);
     if (seen === undefined || seen.incarnation !== node.incarnation) {
       this.#seen.set(peer, { incarnation: node.incarnation, term, commit, region });
-      this.#region(node, peer);
+      if (peer.isInitialized) this.#epochs.shows(region, node.name);
     } else if (seen.term !== term || seen.commit !== commit || seen.region !== region) {
       if (term < seen.term || commit < seen.commit) {
         throw new Violation(
@@ -101,13 +117,16 @@ export class Peers {
         );
       }
       if (seen.region !== region) {
-        this.#region(node, peer);
+        if (peer.isInitialized) this.#epochs.shows(region, node.name);
+        checkConfChange(seen.region, region, node.name);
         this.#probeChange(seen.region, region);
       }
       Object.assign(seen, { term, commit, region });
     }
     // The peer's own word lags behind its Raft node's by up to a turn.
-    if (peer.isLeader && peer.node.isLeading) this.#leader(node, peer);
+    if (!peer.isLeader || !peer.node.isLeading) return;
+    if (this.#elections.leads(peer.regionId, term, peer.peerId, node.name))
+      this.#completeness?.leads(peer, node.name);
   }
 
   /** Rare changes of a region, as one of its peers sees them. */
@@ -134,68 +153,26 @@ export class Peers {
     if (versionsMissed > 1) probe("a peer missed a split and learned it by a snapshot");
   }
 
-  #leader(node: SimNode, { regionId, peerId, term }: Peer): void {
-    let leaders = this.#leaders.get(regionId);
-    if (leaders === undefined) this.#leaders.set(regionId, (leaders = new Map<number, number>()));
-    const known = leaders.get(term);
-    if (known === undefined) leaders.set(term, peerId);
-    else if (known !== peerId) {
-      throw new Violation(
-        "1 election safety",
-        `region ${regionId}: ${known} and ${peerId} lead term ${term} (${node.name})`,
-      );
-    }
-  }
-
-  #region(node: SimNode, { region, isInitialized }: Peer): void {
-    if (!isInitialized) return;
-    const key = `${region.id} ${region.epoch.version} ${region.epoch.confVer}`;
-    const members = region.peers.map(({ id, storeId, role }) => `${id}@${storeId} ${role}`).sort();
-    const content = `${toHex(region.startKey)} ${toHex(region.endKey)} ${members.join()}`;
-    const known = this.#epochs.get(key);
-    if (known === undefined) this.#epochs.set(key, content);
-    else if (known !== content) {
-      throw new Violation(
-        "12 epoch",
-        `${node.name}: region, version, conf ${key} is ${content} and was ${known}`,
-      );
-    }
-    for (const { id, storeId } of region.peers) {
-      const owner = `region ${region.id} on store ${storeId}`;
-      const before = this.#owners.get(id);
-      if (before !== undefined && before !== owner)
-        throw new Violation("14 peer ids", `${id} is of ${before} and ${owner}`);
-      this.#owners.set(id, owner);
-    }
-  }
-
-  /**
-   * All peers that would serve a read at this moment, in key order, must not overlap. A process that stands still
-   * serves none.
-   */
-  #leases(): void {
-    const holders: { readonly peer: Peer; readonly name: string }[] = [];
-    const regions = new Set<number>();
+  #sweep(): void {
+    const isLook = this.#sweeps++ % SWEEPS_PER_LOOK === 0;
+    const holders: LeaseHolder[] = [];
+    const led = new Map<number, number>();
     for (const { node, store } of this.#cluster.stores) {
       if (!node.isUp || node.isPaused || store === undefined) continue;
       for (const peer of store.peers.all()) {
         this.#peer(node, peer);
         if (!peer.isLeader) continue;
-        if (regions.has(peer.regionId)) this.#world.probe("two leaders of one region at one time");
-        regions.add(peer.regionId);
+        const other = led.get(peer.regionId);
+        if (other !== undefined) this.#world.probe("two leaders of one region at one time");
+        if (other !== undefined && other !== peer.term)
+          this.#world.probe("two leaders alive in different terms");
+        led.set(peer.regionId, peer.term);
         if (peer.mayReadLocally(node.monotonicMs())) holders.push({ peer, name: node.name });
         else if (peer.node.isLeading) this.#world.probe("a leader without a lease");
+        if (isLook) checkProgress(peer, this.#inflightMax, node.name);
       }
     }
-    holders.sort((left, right) => compareBytes(left.peer.region.startKey, right.peer.region.startKey));
-    for (let i = 1; i < holders.length; i++) {
-      const [left, right] = [holders[i - 1], holders[i]] as [(typeof holders)[0], (typeof holders)[0]];
-      const { endKey } = left.peer.region;
-      if (endKey.length > 0 && compareBytes(endKey, right.peer.region.startKey) <= 0) continue;
-      throw new Violation(
-        "13 lease exclusion",
-        `${left.name} region ${left.peer.regionId} term ${left.peer.term} and ${right.name} region ${right.peer.regionId} term ${right.peer.term} would both serve a read`,
-      );
-    }
+    checkLeases(holders);
+    if (isLook) checkOperators(this.#cluster);
   }
 }

@@ -1,7 +1,7 @@
 /**
- * What must hold when all faults are over and everything has come to rest: regions tile the key space, each on as many
- * stores as it should be, replicas equal byte for byte, nothing left over on any disk, PD's picture true. (11,
- * 15, 16, 27, 32, 33)
+ * What must hold when all faults are over and everything has come to rest: regions tile the key space, each on
+ * as many stores as it should be, replicas equal byte for byte, nothing left over on any disk, PD's picture
+ * true. (11, 15, 16, 27, 32, 33)
  */
 import { compareBytes, toHex } from "../../base/index.js";
 import { DATA_KEY_SPACES, type Row } from "../../base/engine.js";

@@ -1,6 +1,7 @@
 /**
  * Processes that run seeds. The sources are bundled into one file first: started by a loader of TypeScript, functions
- * carry names and imports are looked up at each use, which costs half the speed. Into the bundle a bug may be planted.
+ * carry names and imports are looked up at each use, which costs half the speed. Into the bundle a bug may be
+ * planted.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";

@@ -1,6 +1,7 @@
 /**
- * Counters: compare-and-swap loops. At the end a counter is at least the increments that were acknowledged and at most
- * those that were tried: an increment never happens twice, however often an answer was lost. (invariant 22)
+ * Counters: compare-and-swap loops. At the end a counter is at least the increments that were acknowledged and
+ * at most those that were tried: an increment never happens twice, however often an answer was lost. (invariant
+ * 22)
  */
 import { fromUtf8, utf8 } from "../../base/index.js";
 import type { SimClient } from "../cluster.js";
@@ -32,13 +33,14 @@ export class Counters implements Workload {
     }
   }
 
-  async #increment({ client }: SimClient, counter: Counter): Promise<void> {
-    const read = await attempt(this.#stage, () => client.get(counter.key));
+  async #increment(who: SimClient, counter: Counter): Promise<void> {
+    const { client } = who;
+    const read = await attempt(this.#stage, () => client.get(counter.key), who);
     if (read.kind !== "ok") return;
     const next = utf8(String(Number(read.value === undefined ? 0 : fromUtf8(read.value)) + 1));
     // One that is still under way at the end may have happened as well.
     counter.unknown++;
-    const swap = await attempt(this.#stage, () => client.compareAndSwap(counter.key, read.value, next));
+    const swap = await attempt(this.#stage, () => client.compareAndSwap(counter.key, read.value, next), who);
     if (swap.kind !== "unknown") counter.unknown--;
     if (swap.kind === "ok" && swap.value.swapped) counter.acknowledged++;
   }

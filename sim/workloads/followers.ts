@@ -1,7 +1,7 @@
 /**
- * Reads from any replica, followers and learners too, of keys that carry a growing number. A read must show a number no
- * smaller than any that was read or acknowledged before it began: what a linearizable follower read promises.
- * (invariant 23)
+ * Reads from any replica, followers and learners too, of keys that carry a growing number. A read must show a
+ * number no smaller than any that was read or acknowledged before it began: what a linearizable follower read
+ * promises. (invariant 23)
  */
 import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
 import { callUnary, type kvrpcpb, TikvService } from "../../proto/index.js";

@@ -1,6 +1,7 @@
 /**
  * Registers: a few contended keys, put, get, delete and compare-and-swap from all clients. Judged by a search for an
- * order that explains all answers (invariant 20). Keys are changed after some operations, since the search is bounded.
+ * order that explains all answers (invariant 20). Keys are changed after some operations, since the search is
+ * bounded.
  */
 import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
 import { checkRegister, type RegisterCall, type RegisterOperation } from "../checkers/linearizability.js";
@@ -83,24 +84,28 @@ export class Registers implements Workload {
     }
   }
 
-  async #put({ client }: SimClient, index: number, key: string, value: string): Promise<void> {
+  async #put(who: SimClient, index: number, key: string, value: string): Promise<void> {
     const operation = this.#begin(index, key, { kind: "put", value });
-    this.#end(key, operation, await attempt(this.#stage, () => client.put(utf8(key), utf8(value), STRICT)));
+    this.#end(
+      key,
+      operation,
+      await attempt(this.#stage, () => who.client.put(utf8(key), utf8(value), STRICT), who),
+    );
   }
 
-  async #delete({ client }: SimClient, index: number, key: string): Promise<void> {
+  async #delete(who: SimClient, index: number, key: string): Promise<void> {
     const operation = this.#begin(index, key, { kind: "delete" });
-    this.#end(key, operation, await attempt(this.#stage, () => client.delete(utf8(key), STRICT)));
+    this.#end(key, operation, await attempt(this.#stage, () => who.client.delete(utf8(key), STRICT), who));
   }
 
-  async #get({ client }: SimClient, index: number, key: string): Promise<void> {
+  async #get(who: SimClient, index: number, key: string): Promise<void> {
     const operation = this.#begin(index, key, { kind: "get", result: undefined });
-    const outcome = await attempt(this.#stage, () => client.get(utf8(key)));
+    const outcome = await attempt(this.#stage, () => who.client.get(utf8(key)), who);
     if (outcome.kind === "ok") operation.call = { kind: "get", result: text(outcome.value) };
     this.#end(key, operation, outcome);
   }
 
-  async #swap({ client }: SimClient, index: number, key: string, value: string): Promise<void> {
+  async #swap(who: SimClient, index: number, key: string, value: string): Promise<void> {
     const { random } = this.#stage;
     const seen = this.history(key).findLast(({ call }) => call.kind === "get" || call.kind === "put")?.call;
     const known = seen?.kind === "get" ? seen.result : seen?.kind === "put" ? seen.value : undefined;
@@ -108,7 +113,11 @@ export class Registers implements Workload {
     const call = { kind: "cas", expected, value, swapped: undefined, previous: undefined } as const;
     const operation = this.#begin(index, key, call);
     const before = expected === undefined ? undefined : utf8(expected);
-    const outcome = await attempt(this.#stage, () => client.compareAndSwap(utf8(key), before, utf8(value)));
+    const outcome = await attempt(
+      this.#stage,
+      () => who.client.compareAndSwap(utf8(key), before, utf8(value)),
+      who,
+    );
     if (outcome.kind === "ok") {
       const { swapped } = outcome.value;
       const previous = outcome.value.swapped ? expected : text(outcome.value.previous);

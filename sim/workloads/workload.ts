@@ -1,8 +1,9 @@
 /**
- * What clients do while the world falls apart, and what they remember of it. A workload runs loops on clients until the
- * world says stop; what it remembers is judged afterwards, when all is healed.
+ * What clients do while the world falls apart, and what they remember of it. A workload runs loops on clients
+ * until the world says stop; what it remembers is judged afterwards, when all is healed.
  */
 import { RaftwerkError, type Random, randomBelow } from "../../base/index.js";
+import { checkBoundedRetry } from "../checkers/bounded-retry.js";
 import type { RegisterOperation } from "../checkers/linearizability.js";
 import type { SimClient, SimCluster } from "../cluster.js";
 import { MS, type World } from "../world.js";
@@ -34,7 +35,28 @@ export type Outcome<T> =
   | { readonly kind: "unknown"; readonly error: Error }
   | { readonly kind: "noEffect"; readonly error: Error };
 
-export async function attempt<T>(stage: WorkloadStage, run: () => Promise<T>): Promise<Outcome<T>> {
+/** Of a single call, `client` says whose: then its time is looked at. (invariant 24) */
+export async function attempt<T>(
+  stage: WorkloadStage,
+  run: () => Promise<T>,
+  client?: SimClient,
+): Promise<Outcome<T>> {
+  const { world, cluster } = stage;
+  const [beganUs, pausedUs] = [world.nowUs, client?.node.pausedUs ?? 0];
+  const settled = await settle(stage, run);
+  if (client !== undefined) {
+    const [tookUs, stoodUs] = [world.nowUs - beganUs, client.node.pausedUs - pausedUs];
+    const what = `${client.node.name}: an operation that is ${settled.kind}`;
+    try {
+      checkBoundedRetry(what, tookUs, stoodUs, cluster.shape.clientTimeoutMs);
+    } catch (error) {
+      world.fail(error as Error);
+    }
+  }
+  return settled;
+}
+
+async function settle<T>(stage: WorkloadStage, run: () => Promise<T>): Promise<Outcome<T>> {
   try {
     const value = await run();
     stage.succeeded++;

@@ -1,0 +1,36 @@
+/**
+ * 12 An epoch means one thing, and 14 a peer id is used once.
+ *
+ *   (region, version, conf_ver) -> (range, peers) is a function
+ *   peer id -> (region, store) is a function
+ */
+import { toHex } from "../../base/index.js";
+import type { Region } from "../../region/region.js";
+import { Violation } from "../world.js";
+
+export class Epochs {
+  readonly #epochs = new Map<string, string>();
+  readonly #owners = new Map<number, string>();
+
+  /** Of a region as a peer that has data shows it. */
+  shows(region: Region, where: string): void {
+    const key = `${region.id} ${region.epoch.version} ${region.epoch.confVer}`;
+    const members = region.peers.map(({ id, storeId, role }) => `${id}@${storeId} ${role}`).sort();
+    const content = `${toHex(region.startKey)} ${toHex(region.endKey)} ${members.join()}`;
+    const known = this.#epochs.get(key);
+    if (known === undefined) this.#epochs.set(key, content);
+    else if (known !== content) {
+      throw new Violation(
+        "12 epoch",
+        `${where}: region, version, conf ${key} is ${content} and was ${known}`,
+      );
+    }
+    for (const { id, storeId } of region.peers) {
+      const owner = `region ${region.id} on store ${storeId}`;
+      const before = this.#owners.get(id);
+      if (before !== undefined && before !== owner)
+        throw new Violation("14 peer ids", `${id} is of ${before} and ${owner}`);
+      this.#owners.set(id, owner);
+    }
+  }
+}
