@@ -7,10 +7,17 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 30_000;
 const HEADERS_MAX = 100;
 
+/** Slow requests are looked for this often. */
+export const CHECK_EVERY_MS = 2_000;
+
 /** `onMalformed` is told of each request that could not be read; the caller gets a status and is cut off. */
-export function hardened(server: Server, onMalformed: () => void): void {
+export function hardened(
+  server: Server,
+  onMalformed: () => void,
+  headersTimeoutMs: number = HEADERS_TIMEOUT_MS,
+): void {
   server.maxConnections = CONNECTIONS_MAX;
-  server.headersTimeout = HEADERS_TIMEOUT_MS;
+  server.headersTimeout = headersTimeoutMs;
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.keepAliveTimeout = KEEP_ALIVE_MS;
   server.maxHeadersCount = HEADERS_MAX;

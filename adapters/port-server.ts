@@ -8,8 +8,9 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { type Logger, RaftwerkError } from "../base/index.js";
 import type { BoundMethod } from "../proto/rpc.js";
 import { MESSAGE_BYTES_MAX } from "./grpc-common.js";
+import { surviveDeadStreams } from "./grpc-dead-streams.js";
 import { grpcHandler, type PendingBytes } from "./grpc-server-call.js";
-import { hardened } from "./http-limits.js";
+import { CHECK_EVERY_MS, hardened } from "./http-limits.js";
 import { NO_OBSERVER, type PortObserver } from "./port-observer.js";
 
 export interface PortServerOptions {
@@ -46,7 +47,7 @@ export class PortServer {
   readonly #options: PortServerOptions;
   readonly #net: NetServer;
   readonly #grpc: Server;
-  readonly #http = createHttpServer();
+  readonly #http = createHttpServer({ connectionsCheckingInterval: CHECK_EVERY_MS });
   readonly #observer: PortObserver;
   readonly #sockets = new Set<Socket>();
   readonly #inject: (socket: Socket) => void;
@@ -75,6 +76,7 @@ export class PortServer {
       );
       this.#grpc.register(definition.path, serve, identity, identity, "bidi");
     }
+    surviveDeadStreams(this.#grpc, () => this.#observer.refused("stream reset at once"));
     const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
     this.#inject = (socket) => injector.injectConnection(socket);
     if (options.http !== undefined) this.#http.on("request", options.http);
@@ -136,15 +138,18 @@ export class PortServer {
       socket.destroy();
     };
     socket.setTimeout(this.#options.silenceMs ?? FIRST_BYTES_TIMEOUT_MS, onSilence);
+    // Bytes that do not decide yet are held here: put back, they would be announced again at once, for ever.
+    let held: Buffer | undefined;
     const decide = (): void => {
       const bytes: Buffer | null = socket.read();
       if (bytes === null) return;
-      socket.unshift(bytes);
-      if (bytes.length < HTTP2_PREFACE.length && HTTP2_PREFACE.startsWith(bytes.toString("latin1"))) return;
+      held = held === undefined ? bytes : Buffer.concat([held, bytes]);
+      if (held.length < HTTP2_PREFACE.length && HTTP2_PREFACE.startsWith(held.toString("latin1"))) return;
       socket.removeListener("readable", decide);
       socket.setTimeout(0);
       socket.removeListener("timeout", onSilence);
-      this.#hand(socket, bytes);
+      socket.unshift(held);
+      this.#hand(socket, held);
     };
     socket.on("readable", decide);
   }

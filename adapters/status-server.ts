@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Registry } from "prom-client";
 import { RaftwerkError } from "../base/index.js";
-import { hardened } from "./http-limits.js";
+import { CHECK_EVERY_MS, hardened } from "./http-limits.js";
 import { bridge, type PlainReply, type PlainRequest } from "./http-bridge.js";
 import { type LeveledLogger, parseLogLevel } from "./logger.js";
 
@@ -23,6 +23,8 @@ export interface StatusServerOptions {
   readonly log: LeveledLogger;
   /** Told of requests that could not be read. */
   readonly onMalformed?: () => void;
+  /** How long the headers of a request may take to arrive. Default 10,000. */
+  readonly headersTimeoutMs?: number;
 }
 
 const JSON_TYPE = "application/json";
@@ -43,12 +45,13 @@ export class StatusServer {
 
   static listen(options: StatusServerOptions): Promise<StatusServer> {
     const server = createServer(
+      { connectionsCheckingInterval: CHECK_EVERY_MS },
       bridge(
         (request, reply) => handle(options, request, reply),
         (error) => options.log.error("status request failed", { error: error.stack }),
       ),
     );
-    hardened(server, options.onMalformed ?? (() => {}));
+    hardened(server, options.onMalformed ?? (() => {}), options.headersTimeoutMs);
     return new Promise((resolve, reject) => {
       server.once("error", (error: NodeJS.ErrnoException) => {
         const text = `cannot listen on status address ${options.host}:${options.port}: ${error.message}`;
