@@ -6,6 +6,7 @@ import { nodeEnv } from "../adapters/node-env.js";
 import { RaftwerkError, SILENT_LOGGER } from "../base/index.js";
 import { RawClient } from "../client/index.js";
 import { type GroupBenchOptions, groupFigures } from "./group.js";
+import { benchPd } from "./pd.js";
 import { raftFigures } from "./raft.js";
 import { workload } from "./workload.js";
 import { runYcsb, type YcsbResult } from "./ycsb.js";
@@ -41,6 +42,16 @@ export function registerBench(program: Command): void {
     .option("--pd <addresses>", "PD's addresses, separated by commas", "127.0.0.1:2379")
     .option("--json", "print the result as JSON")
     .action((flags: YcsbFlags) => ycsb(flags));
+  bench
+    .command("pd")
+    .description("a PD of its own: timestamps, ids, and a change of leader with many regions")
+    .option("--pd <addresses>", "the PDs' addresses, separated by commas", "127.0.0.1:2379")
+    .option("--seconds <n>", "of each part", "5")
+    .option("--clients <n>", "clients with a Tso stream each", "4")
+    .option("--outstanding <n>", "timestamps each client waits for", "10000")
+    .option("--regions <n>", "made-up regions for the change of leader; 0: leave it out", "0")
+    .option("--json", "print the figures as JSON")
+    .action((flags: PdFlags) => pd(flags));
   bench
     .command("raft")
     .description("the Raft library alone, without I/O; needs node --expose-gc")
@@ -86,6 +97,30 @@ async function group(flags: GroupFlags): Promise<void> {
     table.push([name, rate, mark, ...times, commandsPerEntry.toFixed(1), leaderCpu.toFixed(2)]);
   }
   process.stdout.write(`${table.toString()}\n`);
+}
+
+interface PdFlags {
+  readonly pd: string;
+  readonly seconds: string;
+  readonly clients: string;
+  readonly outstanding: string;
+  readonly regions: string;
+  readonly json?: boolean;
+}
+
+async function pd(flags: PdFlags): Promise<void> {
+  const figures = await benchPd({
+    endpoints: flags.pd.split(","),
+    seconds: wholeNumber("--seconds", flags.seconds, 1),
+    clients: wholeNumber("--clients", flags.clients, 1),
+    outstanding: wholeNumber("--outstanding", flags.outstanding, 1),
+    regions: wholeNumber("--regions", flags.regions, 0),
+  });
+  if (flags.json === true) process.stdout.write(`${JSON.stringify(figures)}\n`);
+  else
+    for (const [name, value] of Object.entries(figures))
+      process.stdout.write(`${name.padEnd(22)} ${Number(value).toLocaleString("en")}\n`);
+  process.exit(0);
 }
 
 interface RaftFlags {

@@ -1,10 +1,11 @@
 /** `raftwerk ctl pd export | import | recover`: PD's metadata in and out, while no PD runs. */
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Command } from "commander";
-import { EtcdMetaStore } from "../adapters/etcd-meta-store.js";
+
+import type { EtcdOptions } from "../adapters/etcd-client.js";
 import { createLogger } from "../adapters/logger.js";
 import { nodeEnv } from "../adapters/node-env.js";
-import { must, RaftwerkError } from "../base/index.js";
+import { type Env, must, RaftwerkError } from "../base/index.js";
 import { openEngine } from "../engine/open.js";
 import { EmbeddedMetaStore, type MetaStore } from "../pd/index.js";
 import { type EtcdFlags, etcdSettings } from "./etcd-settings.js";
@@ -61,12 +62,18 @@ async function withStore<T>(flags: StoreFlags, use: (store: MetaStore) => Promis
   const store =
     etcd === undefined
       ? must(await openEmbedded(env, flags.dataDir as string, log), "the meta store did not open")
-      : new EtcdMetaStore(env, etcd.connection);
+      : await openEtcd(env, etcd.connection);
   try {
     return await use(store);
   } finally {
     await promised<void>((done) => store.close(done));
   }
+}
+
+/** Loaded only when asked for. */
+async function openEtcd(env: Env, connection: EtcdOptions): Promise<MetaStore> {
+  const { EtcdMetaStore } = await import("../adapters/etcd-meta-store.js");
+  return new EtcdMetaStore(env, connection);
 }
 
 async function openEmbedded(
