@@ -72,12 +72,12 @@ class Traffic {
         continue;
       }
       const { physical = 0, logical = 0 } = message.timestamp ?? {};
-      const last = composeTimestamp({ physicalMs: Number(physical), logical: Number(logical) });
+      const last = composeTimestamp({ physicalMs: physical, logical });
       const first = last - BigInt(one.count) + 1n;
       if (first <= one.floor) throw new Error(`timestamp ${first} after ${one.floor} was received`);
       const stored = this.#cluster.etcd.peek(new MetaKeys(this.#cluster.clusterId).timestamp);
       const windowMs = stored === undefined ? 0 : Number(decodeUint64(stored.value) / 1_000_000n);
-      if (Number(physical) > windowMs) throw new Error(`timestamp ${last} is above the stored window`);
+      if (physical > windowMs) throw new Error(`timestamp ${last} is above the stored window`);
       if (last > this.#greatest) this.#greatest = last;
       this.answered += 1;
     }
@@ -129,7 +129,7 @@ function take(cluster: PdCluster, one: Step): void {
     case "compact":
       return cluster.etcd.compact();
     case "wait":
-      return;
+      break;
   }
 }
 
