@@ -1,6 +1,6 @@
 /**
- * PD alone: timestamps and ids as fast as it gives them, and how long lookups are away when the leadership passes on with
- * many regions. For a PD of its own that nothing else uses: the last part fills it with made-up regions.
+ * PD alone: timestamps and ids as fast as it gives them, and how long lookups are away when the leadership passes
+ * on with many regions. For a PD of its own that nothing else uses: the last part fills it with made-up regions.
  */
 import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";

@@ -1,6 +1,6 @@
 /**
- * Order of ids and timestamps over several PDs, whatever happens to them: kills, pauses, cuts, lost answers of etcd, loss
- * of its majority, hand-overs, wall clocks that jump. (invariants 25 and 26)
+ * Order of ids and timestamps over several PDs, whatever happens to them: kills, pauses, cuts, lost answers of
+ * etcd, loss of its majority, hand-overs, wall clocks that jump. (invariants 25 and 26)
  */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
