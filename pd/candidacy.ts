@@ -80,8 +80,7 @@ export class Candidacy {
     this.#leaveLeader();
     this.#stored?.cancel();
     this.registry.stop();
-    this.#elector.stop();
-    this.#map.storage.flush(callback);
+    this.#elector.stop(() => this.#map.storage.flush(callback));
   }
 
   get parts(): Parts {

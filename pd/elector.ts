@@ -68,11 +68,13 @@ export class Elector {
     this.#readLater(0);
   }
 
-  stop(): void {
+  /** Calls back once others may lead. */
+  stop(callback: () => void): void {
     this.#stopped = true;
     this.#watch?.cancel();
     if (this.#timer !== undefined) this.#env.timers.clear(this.#timer);
-    this.#term?.resign("PD stops");
+    if (this.#term === undefined) callback();
+    else this.#term.resignThen("PD stops", callback);
   }
 
   /** By the monotonic clock, when the last term began. */

@@ -23,6 +23,7 @@ import type {
 /** How often the end of the lease is looked for. */
 const STEP_DOWN_CHECK_MS = 50;
 const REFENCE_PAUSE_MS = 100;
+const REVOKE_WAIT_MS = 1_000;
 /** Part of the lease that is not used: for clocks that run at a different speed. */
 const MARGIN_SHARE = 0.05;
 
@@ -96,7 +97,21 @@ export class TermOfOffice implements Leadership {
   }
 
   resign(reason: string): void {
-    this.#end(reason, () => this.#metaStore.revokeLease(this.#options.leaseId, () => {}));
+    this.resignThen(reason, () => {});
+  }
+
+  /** Calls back once the key is free for others, or etcd did not say so in time. */
+  resignThen(reason: string, callback: () => void): void {
+    let called = false;
+    const done = (): void => {
+      if (called) return;
+      called = true;
+      callback();
+    };
+    this.#end(reason, () => {
+      this.#env.timers.set(REVOKE_WAIT_MS, done);
+      this.#metaStore.revokeLease(this.#options.leaseId, done);
+    });
   }
 
   /**
@@ -198,7 +213,7 @@ export class TermOfOffice implements Leadership {
   }
 
   #end(reason: string, then: () => void): void {
-    if (this.#ended) return;
+    if (this.#ended) return then();
     this.#ended = true;
     for (const timer of [this.#checkTimer, this.#renewTimer]) {
       if (timer !== undefined) this.#env.timers.clear(timer);

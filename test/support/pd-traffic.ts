@@ -15,6 +15,9 @@ export class PdTraffic {
   longestIdPauseMs = 0;
   longestTimestampPauseMs = 0;
   lastTimestamp = 0n;
+  firstTimestamp = 0n;
+  lastId = 0;
+  firstId = 0;
   readonly #network = new GrpcNetwork();
   readonly #clients: PdClient[] = [];
   readonly #seenIds = new Set<number>();
@@ -65,6 +68,8 @@ export class PdTraffic {
       if (id !== undefined) {
         if (this.#seenIds.has(id)) this.broken.push(`id ${id} was handed out twice`);
         this.#seenIds.add(id);
+        this.lastId = Math.max(this.lastId, id);
+        if (this.firstId === 0) this.firstId = id;
         this.ids += 1;
       }
       await new Promise((resolve) => setTimeout(resolve, 2));
@@ -86,6 +91,7 @@ export class PdTraffic {
       this.longestTimestampPauseMs = Math.max(this.longestTimestampPauseMs, performance.now() - sentMs);
       if (timestamp !== undefined) {
         if (timestamp <= before) this.broken.push(`timestamp ${timestamp} after ${before}`);
+        if (this.firstTimestamp === 0n) this.firstTimestamp = timestamp;
         if (timestamp > this.lastTimestamp) this.lastTimestamp = timestamp;
         this.timestamps += 1;
       }
