@@ -4,10 +4,12 @@
  * model tells what must be there; after an operation of unknown outcome the client moves to a new range.
  * (invariants 16, 22)
  */
-import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
+import { concatBytes, fromUtf8, randomBelow, utf8 } from "../../base/index.js";
+import { callUnary, TikvService } from "../../proto/index.js";
+import { leaders } from "../administration.js";
 import type { SimClient } from "../cluster.js";
 import { MS, Violation } from "../world.js";
-import { attempt, loop, sleep, type Workload, type WorkloadStage } from "./workload.js";
+import { attempt, loop, pick, sleep, type Workload, type WorkloadStage } from "./workload.js";
 
 const KEYS = 20;
 
@@ -33,7 +35,37 @@ export class Ranges implements Workload {
     for (const client of this.#stage.cluster.clients) {
       this.#plots.set(client, { prefix: this.#newPrefix(), isBusy: false, model: new Map() });
       loop(this.#stage, client, 250, () => this.#step(client));
+      loop(this.#stage, client, 1_500, () => this.#overreach(client));
     }
+  }
+
+  /**
+   * As a client would that is wrong about a region: asks its leader, in its epoch, to delete what lies behind it.
+   * It must be refused.
+   */
+  #overreach({ node, env }: SimClient): Promise<void> {
+    const { cluster, random, world } = this.#stage;
+    const led = pick(random, [...leaders(cluster), undefined]);
+    const end = led?.peer.region.endKey;
+    if (led === undefined || end === undefined || end.length === 0) return Promise.resolve();
+    const { peer, store } = led;
+    const channel = cluster.network.door(node, env).channel(store.address);
+    const context = {
+      regionId: peer.regionId,
+      regionEpoch: peer.region.epoch,
+      peer: { id: peer.peerId, storeId: store.store?.id ?? 0 },
+    };
+    const request = { context, startKey: end, endKey: concatBytes(end, Uint8Array.of(0xff)) };
+    return new Promise((resolve) => {
+      callUnary(channel, TikvService.RawDeleteRange, request, { timeoutMs: 2_000 }, (error, answer) => {
+        if (error === undefined && answer !== undefined) {
+          const isRefused = answer.regionError != null || answer.error !== "";
+          if (isRefused) world.probe("a range delete beyond its region was refused");
+          else world.fail(this.#violation(`region ${peer.regionId} took a range delete behind its end`));
+        }
+        resolve();
+      });
+    });
   }
 
   #newPrefix(): string {
