@@ -158,6 +158,20 @@ async function runStore(flags: StoreFlags, entry: string): Promise<void> {
   await serve(options, file, log, fatal, flags.stopOnStdinEnd === true);
 }
 
+type Step = (callback: (error: Error | undefined) => void) => void;
+
+/** A store outlives any absence of PD, at its start too: a step that only failed for want of PD is taken again. */
+async function untilPdAnswers(log: LeveledLogger, step: Step): Promise<void> {
+  for (;;) {
+    try {
+      return await promised<void>(step);
+    } catch (error) {
+      if (!(error instanceof RaftwerkError) || error.code !== "pdUnavailable") throw error;
+      log.warn("PD does not answer: the store waits for it", { error: error.message });
+    }
+  }
+}
+
 async function serve(
   options: Settings,
   file: StoreFileConfig,
@@ -221,9 +235,9 @@ async function serve(
       await promised<void>((callback) => opened.engine.close(callback));
     },
   });
-  await promised<void>((callback) => pd.connect(callback));
+  await untilPdAnswers(log, (callback) => pd.connect(callback));
   await stampIdentity(options.dataDir, { clusterId: pd.clusterId.toString() });
-  await promised<void>((callback) => store.start(callback));
+  await untilPdAnswers(log, (callback) => store.start(callback));
   await stampIdentity(options.dataDir, { storeId: store.id });
   metrics.watch(store, () => port.connections);
   log.info("store serves", { store: store.id, addr: options.addr, cluster: String(pd.clusterId) });
