@@ -4,7 +4,7 @@ import { GrpcNetwork } from "../adapters/grpc-network.js";
 import type { EtcdMetaStore } from "../adapters/etcd-meta-store.js";
 import { bridge } from "../adapters/http-bridge.js";
 import { forwardHttp } from "../adapters/http-forward.js";
-import { createLogger, type LeveledLogger, parseLogLevel } from "../adapters/logger.js";
+import { createLogger, type LeveledLogger, parseLogFormat, parseLogLevel } from "../adapters/logger.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { PdMetricsPage } from "../adapters/pd-metrics.js";
 import { PortServer } from "../adapters/port-server.js";
@@ -32,6 +32,7 @@ interface PdFlags {
   readonly lease?: string;
   readonly logLevel?: string;
   readonly logFile?: string;
+  readonly logFormat?: string;
   readonly printConfig?: boolean;
   readonly stopOnStdinEnd?: boolean;
 }
@@ -57,6 +58,7 @@ export function registerPd(program: Command): void {
     .option("--engine <kind>", "auto, rocksdb or leveldb (default auto)")
     .option("--log-level <level>", "debug, info, warn or error (default info)")
     .option("--log-file <file>", "log to a file (default standard error)")
+    .option("--log-format <format>", "json or text (default json)")
     .option("--print-config", "print the configuration in effect and stop")
     .option("--stop-on-stdin-end", "stop when standard input closes")
     .action((flags: PdFlags) => runPd(flags).catch(exitWithError));
@@ -86,6 +88,8 @@ function settings(flags: PdFlags, file: PdFileConfig) {
     etcd: etcdSettings(flags, file),
     logLevel: parseLogLevel(flags.logLevel ?? file.log?.level ?? "info"),
     logFile: flags.logFile ?? file.log?.file?.filename ?? "",
+    logFormat: parseLogFormat(flags.logFormat ?? file.log?.format ?? "json"),
+    redactKeys: file.security?.["redact-info-log"] ?? false,
   } as const;
 }
 
@@ -108,7 +112,12 @@ async function runPd(flags: PdFlags): Promise<void> {
     process.stdout.write(`${JSON.stringify({ ...rest, ...shown, ...pdSections(file) }, undefined, 2)}\n`);
     return;
   }
-  const log = createLogger({ level: options.logLevel, file: options.logFile });
+  const log = createLogger({
+    level: options.logLevel,
+    file: options.logFile,
+    format: options.logFormat,
+    redactKeys: options.redactKeys,
+  });
   const fatal = (error: Error): never => fatalExit(log, error);
   process.on("uncaughtException", fatal);
   process.on("unhandledRejection", (reason) =>

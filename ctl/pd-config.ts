@@ -14,7 +14,10 @@ const SCHEMA = z.strictObject({
   "peer-urls": text,
   "advertise-peer-urls": text,
   engine: z.enum(["auto", "rocksdb", "leveldb"]).optional(),
-  log: z.strictObject({ level: text, file: z.strictObject({ filename: text }).optional() }).optional(),
+  log: z
+    .strictObject({ level: text, format: text, file: z.strictObject({ filename: text }).optional() })
+    .optional(),
+  security: z.strictObject({ "redact-info-log": z.boolean().optional() }).optional(),
   etcd: z
     .strictObject({
       endpoints: z.array(z.string()).optional(),

@@ -1,6 +1,6 @@
 /** `raftwerk store`: one store process over one data directory. */
 import type { Command } from "commander";
-import { createLogger, type LeveledLogger, parseLogLevel } from "../adapters/logger.js";
+import { createLogger, type LeveledLogger, parseLogFormat, parseLogLevel } from "../adapters/logger.js";
 import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { PortServer } from "../adapters/port-server.js";
@@ -29,6 +29,7 @@ interface StoreFlags {
   readonly engine?: string;
   readonly logLevel?: string;
   readonly logFile?: string;
+  readonly logFormat?: string;
   readonly printConfig?: boolean;
   readonly stopOnStdinEnd?: boolean;
   readonly count?: string;
@@ -49,6 +50,7 @@ export function registerStore(program: Command, entry: string): void {
     .option("--engine <kind>", "auto, rocksdb or leveldb (default auto)")
     .option("--log-level <level>", "debug, info, warn or error (default info)")
     .option("--log-file <file>", "log to a file (default standard error)")
+    .option("--log-format <format>", "json or text (default json)")
     .option("--print-config", "print the configuration in effect and stop")
     .option(
       "--count <n>",
@@ -82,6 +84,8 @@ function settings(flags: StoreFlags, file: StoreFileConfig) {
     labels: Object.entries(labels).map(([key, value]) => ({ key, value })),
     logLevel: parseLogLevel(flags.logLevel ?? file.logLevel ?? "info"),
     logFile: flags.logFile ?? file.logFile ?? "",
+    logFormat: parseLogFormat(flags.logFormat ?? file.logFormat ?? "json"),
+    redactKeys: file.redactKeys ?? false,
   };
 }
 
@@ -95,6 +99,7 @@ function sharedArgs(flags: StoreFlags): string[] {
     ["--capacity", flags.capacity],
     ["--engine", flags.engine],
     ["--log-level", flags.logLevel],
+    ["--log-format", flags.logFormat],
   ];
   return shared.flatMap(([name, value]) => (value === undefined ? [] : [name, value]));
 }
@@ -148,7 +153,12 @@ async function runStore(flags: StoreFlags, entry: string): Promise<void> {
     );
   }
   parseAddress("--advertise-addr", options.advertiseAddr);
-  const log = createLogger({ level: options.logLevel, file: options.logFile });
+  const log = createLogger({
+    level: options.logLevel,
+    file: options.logFile,
+    format: options.logFormat,
+    redactKeys: options.redactKeys,
+  });
   if (flags.count !== undefined) return runMany(flags, options, log, entry);
   const fatal = (error: Error): never => fatalExit(log, error);
   process.on("uncaughtException", fatal);

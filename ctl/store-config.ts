@@ -52,6 +52,8 @@ export interface StoreFileConfig {
   readonly endpoints?: readonly string[] | undefined;
   readonly logLevel?: string | undefined;
   readonly logFile?: string | undefined;
+  readonly logFormat?: string | undefined;
+  readonly redactKeys?: boolean | undefined;
 }
 
 function itemsOf(section: string): Record<string, z.ZodOptional<z.ZodType<string | number>>> {
@@ -65,7 +67,10 @@ function itemsOf(section: string): Record<string, z.ZodOptional<z.ZodType<string
 
 const text = z.string().optional();
 const SCHEMA = z.strictObject({
-  log: z.strictObject({ level: text, file: z.strictObject({ filename: text }).optional() }).optional(),
+  log: z
+    .strictObject({ level: text, format: text, file: z.strictObject({ filename: text }).optional() })
+    .optional(),
+  security: z.strictObject({ "redact-info-log": z.boolean().optional() }).optional(),
   server: z
     .strictObject({
       addr: text,
@@ -113,6 +118,8 @@ export function loadStoreConfig(path: string | undefined): StoreFileConfig {
     endpoints: file.pd?.endpoints,
     logLevel: file.log?.level,
     logFile: file.log?.file?.filename,
+    logFormat: file.log?.format,
+    redactKeys: file.security?.["redact-info-log"],
   };
 }
 
