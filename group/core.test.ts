@@ -191,6 +191,7 @@ describe("members", () => {
       () => leader.core.state.members.get(one.core.id)?.address === "elsewhere",
     );
     await group.put(moved, "k", "v");
+    expect(leader.machine.registers.get("k")).toBe("v");
   });
 
   test("are refused under their old id when they come back with an empty disk, and join under a new one", async () => {
