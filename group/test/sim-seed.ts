@@ -408,6 +408,7 @@ class SeedRun {
     const isDone = (): boolean => this.clients.every(({ counted, proposed }) => counted.size === proposed);
     this.isOver = true;
     await group.until("the group serves again, and every command of a session ends", isDone, 60_000);
+    await this.#proposeLast();
     const serving = (): SimMember[] =>
       this.up.filter(({ isLost, core }) => !isLost && core.state.members.has(core.id));
     await group.until(
@@ -431,6 +432,24 @@ class SeedRun {
         throw new Violation("exactly once", `${session}: ${counted.size} commands had ${count} effects`);
       }
     }
+  }
+
+  /** After a restart of all nobody knows what is committed until something new is. */
+  async #proposeLast(): Promise<void> {
+    const { group } = this;
+    let isDone = false;
+    const attempt = (): void => {
+      const member = this.up.find(({ isLost }) => !isLost);
+      const data = encodeCommand({ kind: "put", key: "last", value: "last" });
+      const again = (): void => void group.world.at(50 * MS, "client", attempt);
+      if (member === undefined) return again();
+      member.core.propose({ kind: "plain", data }, 2_000, (outcome) => {
+        if (outcome.kind === "applied") isDone = true;
+        else again();
+      });
+    };
+    attempt();
+    await group.until("the group takes a last proposal", () => isDone, 60_000);
   }
 
   judge(): void {
