@@ -144,12 +144,13 @@ type JoinFlags = CallFlags & {
   readonly directory: string;
   readonly listen: string;
   readonly observer?: boolean;
+  readonly engine: "auto" | "rocksdb" | "leveldb";
 };
 
 async function join(address: string, flags: JoinFlags): Promise<void> {
-  const { directory, listen } = flags;
+  const { directory, listen, engine } = flags;
   const role = flags.observer === true ? "observer" : "learner";
-  const identity = await prepareMember(directory, listen, (storageId) =>
+  const identity = await prepareMember({ directory, address: listen, engine }, (storageId) =>
     ask(address, flags, { kind: "change", changes: [{ kind: "add", address: listen, storageId, role }] }),
   );
   if (flags.json === true) return print(JSON.stringify(identity));
@@ -192,6 +193,7 @@ function registerChanges(group: Command): void {
     .requiredOption("--directory <directory>", "of the new member, empty or absent")
     .requiredOption("--listen <host:port>", "where the new member will listen")
     .option("--observer", "never promoted by itself")
+    .option("--engine <kind>", "auto, rocksdb or leveldb", "auto")
     .action((address: string, flags: JoinFlags) => join(address, flags).catch(exitWithError));
   withCall(group.command("transfer").description("hand the leadership to a member"))
     .argument("<address>", "of any member")

@@ -5,7 +5,8 @@ import { pathToFileURL } from "node:url";
 import type { Command } from "commander";
 import { nodeEnv } from "../adapters/node-env.js";
 import { type Engine, RaftwerkError, SILENT_LOGGER } from "../base/index.js";
-import { openEngine } from "../engine/open.js";
+import { type OpenedEngine, openEngine } from "../engine/open.js";
+import type { EngineKind } from "../engine/stamp.js";
 import {
   type DescribedEntry,
   describeEntry,
@@ -39,22 +40,22 @@ const refuse = (message: string): RaftwerkError =>
   new RaftwerkError("invalidArgument", message, { retry: "never" });
 const READ_BYTES = 1 << 20;
 
-async function openMember(directory: string): Promise<Engine> {
+async function openMember(directory: string): Promise<OpenedEngine> {
   if (!existsSync(join(directory, "RAFTWERK.json"))) {
     throw refuse(`${directory} is not the directory of a member: RAFTWERK.json is missing`);
   }
-  return (await openEngine({ directory, kind: "auto", role: "group", log: SILENT_LOGGER })).engine;
+  return openEngine({ directory, kind: "auto", role: "group", log: SILENT_LOGGER });
 }
 
 const close = (engine: Engine): Promise<void> => promised<void>((callback) => engine.close(callback));
 
 /** Gives a directory an identity and, through `ask`, an id in the group; both once, however often it is called. */
 export async function prepareMember(
-  directory: string,
-  address: string,
+  where: { readonly directory: string; readonly address: string; readonly engine: "auto" | EngineKind },
   ask: (storageId: string) => Promise<GroupCallResult>,
 ): Promise<GroupIdentity> {
-  const { engine } = await openEngine({ directory, kind: "auto", role: "group", log: SILENT_LOGGER });
+  const { directory, address, engine: kind } = where;
+  const { engine } = await openEngine({ directory, kind, role: "group", log: SILENT_LOGGER });
   try {
     const storage = new EngineGroupStorage(engine);
     const initial = await promised<InitialState>((callback) => storage.open(callback));
@@ -101,7 +102,7 @@ function lineOf(entry: DescribedEntry): string {
 
 async function inspect(directory: string, flags: InspectFlags): Promise<void> {
   const decode = await decoder(flags.decode);
-  const engine = await openMember(directory);
+  const { engine } = await openMember(directory);
   try {
     const storage = new EngineGroupStorage(engine);
     const initial = await promised<InitialState>((callback) => storage.open(callback));
@@ -148,10 +149,10 @@ async function recover(flags: RecoverFlags): Promise<void> {
   const to = flags.to ?? `${directory.replace(/\/+$/, "")}-recovered`;
   const source = await openMember(directory);
   try {
-    const target = await openEngine({ directory: to, kind: "auto", role: "group", log: SILENT_LOGGER });
+    const target = await openEngine({ directory: to, kind: source.kind, role: "group", log: SILENT_LOGGER });
     try {
       const recovery = await recoverGroup(
-        new EngineGroupStorage(source),
+        new EngineGroupStorage(source.engine),
         new EngineGroupStorage(target.engine),
         {
           from: fromLog === undefined ? "snapshot" : "log",
@@ -177,7 +178,7 @@ async function recover(flags: RecoverFlags): Promise<void> {
       await close(target.engine);
     }
   } finally {
-    await close(source);
+    await close(source.engine);
   }
 }
 
