@@ -14,7 +14,8 @@ import { decodeRegionMeta, encodeRegionMeta } from "./wire.js";
 
 const FLUSH_DELAY_MS = 100;
 /** etcd's default limit is 128 operations a transaction. */
-const OPERATIONS_MAX = 100;
+const META_STORE_BATCH = 100;
+const ENGINE_BATCH = 2_000;
 const PAGE_ROWS = 1_000;
 
 export type WrittenRegions = readonly (readonly [id: number, meta: RegionMeta | undefined])[];
@@ -24,12 +25,15 @@ export interface RegionDisk {
   load(visit: (meta: RegionMeta) => void, callback: (error: Error | undefined) => void): void;
   /** An undefined record is to be deleted. */
   write(regions: WrittenRegions, callback: (error: Error | undefined) => void): void;
+  /** Records that go into one write. */
+  readonly batchMax: number;
   /** After a failed write: whether to try again. */
   readonly isWorthRetry: boolean;
 }
 
 /** In the meta store, as the leader alone may. */
 export class MetaStoreRegions implements RegionDisk {
+  readonly batchMax = META_STORE_BATCH;
   readonly #context: PdContext;
 
   constructor(context: PdContext) {
@@ -58,6 +62,7 @@ export class MetaStoreRegions implements RegionDisk {
 
 /** On a disk of this PD's own, leader or not; without sync, since a loss heals. */
 export class EngineRegions implements RegionDisk {
+  readonly batchMax = ENGINE_BATCH;
   readonly isWorthRetry = true;
   readonly #engine: Engine;
   readonly #keys: MetaKeys;
@@ -144,7 +149,7 @@ export class RegionStorage {
     const written: [number, RegionMeta | undefined][] = [];
     for (const one of this.#dirty) {
       written.push(one);
-      if (written.length >= OPERATIONS_MAX) break;
+      if (written.length >= this.#disk.batchMax) break;
     }
     if (written.length === 0) return onDone();
     for (const [id] of written) this.#dirty.delete(id);
