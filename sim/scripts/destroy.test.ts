@@ -173,6 +173,7 @@ describe("who was removed while it was away", () => {
   it("comes again under a higher id, and the old peer makes way for it [test_node_readd_peer]", async () => {
     const s = await script();
     await s.put("k", "1");
+    await s.mustHave(3, "k", "1");
     const old = s.mustPeer(3).peerId;
     s.isolate(3);
     await s.mustChange([["remove", 3]]);
