@@ -1,15 +1,17 @@
 /**
  * `npm run sim -- [--set NAME] [--seeds N] [--seed S] [--minutes M] [--jobs J] [--verbose] [--shrink]
- * [--stop-at-first]`: runs seeds on all cores. One seed in twenty is run twice, by two processes, and must do
+ * [--stop-at-first] [--script FILE]`: runs seeds on all cores. One seed in twenty is run twice, by two processes, and must do
  * the same. Ends with `N seeds passed, M failed`.
  */
+import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { drawPlan } from "../plan.js";
-import { runSeed } from "../run-seed.js";
+import { runSeed, type SeedResult } from "../run-seed.js";
 import { SeedProgram } from "./pool.js";
 import { emptyProbes, SOMETIMES } from "./probes.js";
 import { reportFailure, reportPlan } from "./report.js";
+import { seedScript } from "./seed-script.js";
 import { shrink } from "./shrink.js";
 import { Totals } from "./totals.js";
 import { drain } from "./worker.js";
@@ -30,6 +32,7 @@ const { values } = parseArgs({
     jobs: { type: "string", default: String(availableParallelism()) },
     verbose: { type: "boolean", default: false },
     shrink: { type: "boolean", default: false },
+    script: { type: "string" },
     "stop-at-first": { type: "boolean", default: false },
   },
 });
@@ -50,7 +53,7 @@ if (values.set !== undefined && set === undefined) {
 }
 const seed = positive("seed", values.seed);
 const count = values.seeds === undefined ? (set?.seeds ?? 100) : positive("seeds", values.seeds);
-const isSingle = values.verbose || values.shrink;
+const isSingle = values.verbose || values.shrink || values.script !== undefined;
 
 /** Runs seeds until there are no more, time is up, or one failed and the first is enough. */
 async function runAll(totals: Totals): Promise<void> {
@@ -85,17 +88,30 @@ async function runAll(totals: Totals): Promise<void> {
 /** One seed in this process, with all that can be said about it. */
 async function runOne(number: number): Promise<boolean> {
   let result = await runSeed(drawPlan(number), drain);
-  if (result.failure !== undefined && values.shrink) {
+  if (result.failure !== undefined && (values.shrink || values.script !== undefined)) {
     result = await shrink(
       result,
       (plan) => runSeed(plan, drain),
       (text) => print(`  still fails with ${text}`),
     );
   }
+  if (values.script !== undefined) writeScript(result, values.script);
   print(reportPlan(result));
   print(reportFailure(result, 400));
   print(`trace ${result.trace}; ${result.succeeded} operations succeeded, ${result.failed} failed`);
   return result.failure === undefined;
+}
+
+/** The test goes where its imports lead: into sim/scripts. */
+function writeScript(result: SeedResult, file: string): void {
+  if (result.failure === undefined) return print(`seed ${result.plan.seed} passes: no script is written`);
+  if (!/(^|\/)sim\/scripts\/[^/]+\.test\.ts$/.test(file)) {
+    print(`--script ${file}: give a path like sim/scripts/seed-${result.plan.seed}.test.ts`);
+    process.exitCode = 2;
+    return;
+  }
+  writeFileSync(file, seedScript(result));
+  print(`${file} is written: npx biome format --write ${file} && npx vitest run ${file}`);
 }
 
 const totals = new Totals();

@@ -20,7 +20,7 @@ export function reportFailure(result: SeedResult, linesMax = LINES_MAX): string 
     `seed ${plan.seed} FAILED after ${(result.virtualMs / 1000).toFixed(1)} virtual seconds, ${result.events} events`,
     `  ${failure?.message ?? "no failure"}`,
     `  faults: ${plan.classes.join(", ") || "none"}; workloads: ${plan.workloads.join(", ")}; ${plan.actions.length} actions`,
-    `  again: npm run sim -- --seed ${plan.seed} --seeds 1 --verbose   smaller: --shrink`,
+    `  again: npm run sim -- --seed ${plan.seed} --seeds 1 --verbose   smaller: --shrink   as a test: --script sim/scripts/seed-${plan.seed}.test.ts`,
     `  lanes: ${nodes.join(" ")}`,
     ...last,
   ].join("\n");
