@@ -1,7 +1,7 @@
 /**
  * `npm run sim -- [--set NAME] [--seeds N] [--seed S] [--minutes M] [--jobs J] [--verbose] [--shrink]
- * [--stop-at-first] [--script FILE]`: runs seeds on all cores. One seed in twenty is run twice, by two processes, and must do
- * the same. Ends with `N seeds passed, M failed`.
+ * [--stop-at-first] [--script FILE]`: runs seeds on all cores. One seed in twenty is run twice, by two
+ * processes, and must do the same. Ends with `N seeds passed, M failed`.
  */
 import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";

@@ -1,7 +1,7 @@
 /**
- * A failing seed as a test of its own: the reduced plan written out, so that it means the same when the drawing of plans
- * changes. What the code makes of it changes with the code; a test of the cause, beside the code, is better, and this
- * one is the way to it.
+ * A failing seed as a test of its own: the reduced plan written out, so that it means the same when the drawing of
+ * plans changes. What the code makes of it changes with the code: a test of the cause, beside the code, is better,
+ * and this one is the way to it.
  */
 import type { SeedResult } from "../run-seed.js";
 
