@@ -175,6 +175,12 @@ export class RawNode {
     if (this.#raft.state === "StateLeader") broadcastHeartbeat(this.#raft);
   }
 
+  /** The embedder let no ticks pass for a while: a leader's check of its quorum, and its heartbeats, begin anew. */
+  restartTicks(): void {
+    this.#raft.electionElapsed = 0;
+    this.#raft.heartbeatElapsed = 0;
+  }
+
   setPriority(priority: number): void {
     this.#raft.priority = priority;
   }

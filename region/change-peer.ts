@@ -2,8 +2,9 @@
  * What a change of peers does to a region when its entry is applied. Deterministic: every replica comes to the same
  * answer, an error included (then nothing changes but the applied index). (raftstore rules 5.6)
  */
+import type { LogIndex, PeerId } from "../base/index.js";
 import type { PeerChange } from "./admin.js";
-import { findPeerOnStore, type PeerMeta, type PeerRole, type Region } from "./region.js";
+import { findPeer, findPeerOnStore, isVoter, type PeerMeta, type PeerRole, type Region } from "./region.js";
 
 export type ChangePeerResult =
   | { readonly kind: "changed"; readonly region: Region }
@@ -95,4 +96,33 @@ function leaveJoint(region: Region): ChangePeerResult {
     return peer.role === "demotingVoter" ? { ...peer, role: "learner" } : peer;
   });
   return withPeers(region, peers, changing.length);
+}
+
+/**
+ * Why a leader must not even propose a change, or undefined. `matches`: what each peer holds of the log, the leader
+ * itself included; a peer without an entry holds nothing. (raftstore rules 3.7)
+ */
+export function refuseChange(
+  region: Region,
+  changes: readonly PeerChange[],
+  leader: PeerId,
+  matches: ReadonlyMap<number, number>,
+  firstIndex: LogIndex,
+): string | undefined {
+  const result = applyChangePeer(region, changes);
+  if (result.kind === "refused") return result.reason;
+  const own = findPeer(result.region, leader);
+  // Entering a joint configuration may demote the leader: it leads on until another leaves for it. (rule 3.7.2)
+  if (own === undefined || (changes.length <= 1 && !isVoter(own))) {
+    return "the leader cannot be removed or demoted: transfer leadership first";
+  }
+  const voters = region.peers.filter(isVoter).length;
+  if (voters === 1 && changes.every((change) => change.kind !== "addVoter")) return undefined;
+  // A quorum of the new configuration must be reachable by the log alone, not wait for a snapshot.
+  const held = result.region.peers.filter(isVoter).map(({ id }) => matches.get(id) ?? 0);
+  held.sort((left, right) => right - left);
+  const quorumMatch = held[Math.floor(held.length / 2)] as number;
+  return voters > 1 && quorumMatch + 1 < firstIndex
+    ? "a quorum after the change would have to wait for a snapshot: add the peer as a learner first"
+    : undefined;
 }

@@ -8,7 +8,7 @@
  * Keys carry the data prefix already, so that apply hands slices of the entry straight to the engine's batch. First
  * byte 3 instead of 1 marks writes whose effect depends on what earlier entries wrote (compare-and-swap, range delete).
  */
-import { assert, type KeySpace } from "../base/index.js";
+import { assert, EMPTY_BYTES, type KeySpace } from "../base/index.js";
 import { raft_cmdpb } from "../proto/index.js";
 import { ByteReader, varintLength, writeVarint } from "./entry-codec.js";
 import { DATA_PREFIX } from "./keys.js";
@@ -45,7 +45,7 @@ export interface WriteVisitor {
 
 /** Collects the writes of one proposal into one growing buffer. */
 export class WriteBatchEncoder {
-  #buffer = new Uint8Array(1024);
+  #buffer = EMPTY_BYTES;
   #length = 0;
   #operations = 0;
 
@@ -118,6 +118,12 @@ export class WriteBatchEncoder {
     return this.#buffer.slice(0, this.#length);
   }
 
+  /** Gives the buffer back; the next `start` takes a new one. */
+  release(): void {
+    this.#buffer = EMPTY_BYTES;
+    this.#length = 0;
+  }
+
   #key(kind: number, space: KeySpace, key: Uint8Array): void {
     this.#operations++;
     this.#buffer[this.#length++] = kind;
@@ -135,7 +141,7 @@ export class WriteBatchEncoder {
   #reserve(more: number): void {
     const needed = this.#length + more;
     if (needed <= this.#buffer.length) return;
-    const grown = new Uint8Array(Math.max(needed, this.#buffer.length * 2));
+    const grown = new Uint8Array(Math.max(needed, this.#buffer.length * 2, 1024));
     grown.set(this.#buffer.subarray(0, this.#length));
     this.#buffer = grown;
   }

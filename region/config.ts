@@ -7,6 +7,8 @@ export interface RegionConfig {
   readonly raftHeartbeatTicks: number;
   /** Followers campaign after a random [1, 2) times this many ticks without a leader. Equal on all stores. */
   readonly raftElectionTicks: number;
+  /** An idle region falls quiet after this many ticks, and costs none from then on. 0: never. */
+  readonly quietAfterTicks: number;
   /** How long after a confirmed request the leader may read alone. */
   readonly leaseMs: number;
   /** One message of entries carries at most this many bytes. */
@@ -34,6 +36,7 @@ export const DEFAULT_REGION_CONFIG: RegionConfig = Object.freeze({
   raftBaseTickMs: 100,
   raftHeartbeatTicks: 2,
   raftElectionTicks: 10,
+  quietAfterTicks: 20,
   leaseMs: 800,
   raftMessageBytesMax: 1 << 20,
   raftInflightMessagesMax: 256,

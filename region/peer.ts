@@ -7,17 +7,7 @@
  * Applied effects become visible in two moments: `collect` stages them into the batch (applier's view), `written` makes
  * them the peer's own view once the batch is in the engine. Clients and reads only see the second.
  */
-import {
-  assert,
-  type ByteBudget,
-  type Engine,
-  type EngineBatch,
-  type Env,
-  logIndex,
-  type PeerId,
-  type RegionId,
-  misbehaves,
-} from "../base/index.js";
+import { assert, type EngineBatch, logIndex, type PeerId, type RegionId, misbehaves } from "../base/index.js";
 import { type ConfChangeV2, decodeConfChange, type Entry, type Message, RawNode } from "../raft/index.js";
 import type { Append, Apply, Ready, Snapshot, SoftState } from "../raft/types.js";
 import {
@@ -29,9 +19,7 @@ import {
   toConfChange,
 } from "./admin.js";
 import { Applier, type ApplyEffect, type ApplyHost, type ApplyRun } from "./applier.js";
-import { applyChangePeer } from "./change-peer.js";
-import type { WriteBatchEncoder } from "./command.js";
-import type { RegionConfig } from "./config.js";
+import { refuseChange } from "./change-peer.js";
 import {
   epochNotMatch,
   notLeader,
@@ -45,6 +33,7 @@ import {
 } from "./errors.js";
 import { Lease } from "./lease.js";
 import type { ApplyState } from "./local-state.js";
+import type { PeerHost, StagedWork, WriteRequest } from "./peer-host.js";
 import { PeerStorage } from "./peer-storage.js";
 import { ProposalQueue, type WriteDone } from "./proposals.js";
 import { ReadQueue, type ReadRequest } from "./reads.js";
@@ -60,51 +49,7 @@ import {
 import { raft_serverpb } from "../proto/index.js";
 import { WriteGatherer } from "./write-gatherer.js";
 
-/** What a peer asks of its store. */
-export interface PeerHost extends Omit<ApplyHost, "decodeConfChange"> {
-  readonly env: Env;
-  readonly engine: Engine;
-  readonly config: RegionConfig;
-  /** What all peers of the store hold together. */
-  readonly budgets: PeerBudgets;
-  /** Counts something that was not taken on because of a bound. */
-  refused(reason: string): void;
-  /** Puts a message into the outbox of this turn. */
-  send(peer: Peer, message: Message): void;
-  /** The peer has something to do: visit it in this turn, or the next. */
-  wake(peer: Peer): void;
-  roleChanged(peer: Peer): void;
-  /** Effects of written entries, in order: PD reports, new peers of a split, destruction. */
-  applied(peer: Peer, effect: ApplyEffect): void;
-  /** An accepted snapshot is staged: its data is to be loaded, then `snapshotApplied` called. */
-  loadSnapshot(peer: Peer, snapshot: Snapshot, previous: Region): void;
-  /** Other regions known here, for EpochNotMatch: the parts that a split of this one left behind. */
-  siblings(peer: Peer, requestedVersion: number): readonly Region[];
-}
-
-export interface PeerBudgets {
-  /** Proposed and not applied. */
-  readonly proposals: ByteBudget;
-  readonly entryCache: ByteBudget;
-}
-
-/** One peer's part of a batch under way. */
-export interface StagedWork {
-  readonly peer: Peer;
-  readonly append: Append | undefined;
-  readonly apply: Apply | undefined;
-  readonly run: ApplyRun | undefined;
-  readonly snapshot: { readonly state: ApplyState; readonly region: Region } | undefined;
-}
-
-export interface WriteRequest {
-  readonly epoch: RegionEpoch;
-  /** Upper bound of the encoded size. */
-  readonly bytes: number;
-  readonly isSwap: boolean;
-  readonly fill: (encoder: WriteBatchEncoder) => void;
-  readonly done: WriteDone;
-}
+export type { PeerBudgets, PeerHost, StagedWork, WriteRequest } from "./peer-host.js";
 
 type SnapshotPhase = "none" | "staging" | "loading";
 
@@ -138,6 +83,10 @@ export class Peer {
   #leadTransferee = 0;
   #parkedWrites: WriteDone[] = [];
 
+  /** The peer gets no ticks: everything is at rest on all replicas. Set by the store. */
+  isQuiet = false;
+  /** Ticks since something was asked of this peer, or changed. */
+  idleTicks = 0;
   /** Bytes of data in the region, estimated; 0 = unknown. */
   approximateBytes = 0;
   approximateKeys = 0;
@@ -248,13 +197,28 @@ export class Peer {
   step(message: Message): void {
     if (this.#removed) return;
     this.#heardMs.set(message.from, this.#host.env.clock.monotonicMs());
+    if (!this.#isPlainHeartbeat(message)) this.#touch(message.from === this.leaderId);
+    else if (this.isQuiet && !this.isLeader) this.#host.heardLeader(this);
     this.#node.step(message);
     this.#host.wake(this);
+  }
+
+  /** One that asks for nothing and tells nothing: it lets a quiet peer sleep. */
+  #isPlainHeartbeat({ type, term, from, context, commit }: Message): boolean {
+    if (term !== this.term || context.length > 0) return false;
+    if (type === "MsgHeartbeatResp") return this.isLeader;
+    return type === "MsgHeartbeat" && from === this.leaderId && commit <= this.#node.commitIndex;
+  }
+
+  #touch(byLeader = false): void {
+    this.idleTicks = 0;
+    if (this.isQuiet) this.#host.awaken(this, byLeader);
   }
 
   tick(nowMs: number): void {
     if (this.#removed || this.#snapshotPhase !== "none") return;
     this.#node.tick();
+    this.idleTicks++;
     // Never with a leader known: having answered it this peer owes it the time of its lease.
     const mayCampaign = !this.isLeader && this.leaderId === 0;
     if (mayCampaign && misbehaves(this.#host.env, "an election too early", 400)) this.#node.campaign();
@@ -269,6 +233,7 @@ export class Peer {
   }
 
   campaign(): void {
+    this.#touch();
     this.#node.campaign();
     this.#host.wake(this);
   }
@@ -287,6 +252,7 @@ export class Peer {
     const { config } = this.#host;
     const refuse = (error: RegionError): void => request.done(error, undefined);
     if (this.#removed) return refuse(regionNotFound(this.regionId));
+    this.#touch();
     if (!this.isLeader || this.#leadTransferee !== 0) return refuse(this.notLeaderError());
     if (request.bytes > config.raftEntryBytesMax) {
       this.#host.refused("raft entry too large");
@@ -330,6 +296,7 @@ export class Peer {
   admin(epoch: RegionEpoch, command: AdminCommand, done: WriteDone): void {
     const refuse = (error: RegionError): void => done(error, undefined);
     if (this.#removed) return refuse(regionNotFound(this.regionId));
+    this.#touch();
     if (!this.isLeader) return refuse(this.notLeaderError());
     if (this.storage.applyState.appliedTerm !== this.term) {
       return refuse(plainError(`peer ${this.peerId} has not applied an entry of its term yet; try again`));
@@ -368,6 +335,7 @@ export class Peer {
     });
     if (isLoading) return `peer ${target} is waiting for a snapshot`;
     if (lag > this.#host.config.leaderTransferLogLagMax) return `peer ${target} lags by ${lag} entries`;
+    this.#touch();
     this.flushWrites();
     this.#leadTransferee = target;
     this.#node.transferLeader(target);
@@ -421,6 +389,7 @@ export class Peer {
     }
     if (this.#committedSplit > 0)
       return request.fail(readIndexNotReady(this.regionId, "the region is being split"));
+    this.#touch();
     const nowMs = this.#host.env.clock.monotonicMs();
     const leased =
       this.isLeader &&
@@ -435,6 +404,7 @@ export class Peer {
   /** Starts a round that renews the lease before it runs out, when reads are asking. */
   renewLeaseEarly(nowMs: number): void {
     if (this.lease.remainingMs(nowMs) > this.#host.config.leaseMs / 2 || this.#reads.length > 0) return;
+    this.#touch();
     this.#reads.add({ run() {}, fail() {} });
     this.#host.wake(this);
   }
@@ -445,6 +415,61 @@ export class Peer {
 
   epochError(requested: RegionEpoch): RegionError {
     return epochNotMatch(this.region, this.#host.siblings(this, requested.version));
+  }
+
+  // ---- quiet
+
+  /** Nothing is open here: the whole log is committed and applied, nobody waits, nothing is being changed. */
+  get isAtRest(): boolean {
+    const { appliedIndex, appliedTerm } = this.storage.applyState;
+    const { lastIndex, commitIndex } = this.#node;
+    if (this.#removed || !this.isInitialized || this.isApplyingSnapshot || this.workUnderWay) return false;
+    if (appliedIndex !== lastIndex || commitIndex !== lastIndex || this.storage.lastIndex() !== lastIndex)
+      return false;
+    if (
+      !this.#gatherer.isEmpty ||
+      this.#proposals.length + this.#reads.length + this.#parkedWrites.length > 0
+    )
+      return false;
+    if (this.#leadTransferee + this.#splitInFlight + this.#confChangeInFlight > 0) return false;
+    return (
+      !this.isLeader || (appliedTerm === this.term && !this.#leaseIsSuspect() && this.approximateBytes > 0)
+    );
+  }
+
+  /** As leader: that peer is known to hold the whole log. */
+  holdsAll(id: number): boolean {
+    let match = -1;
+    this.#node.withProgress((peer, progress) => {
+      if (peer === id) match = progress.match;
+    });
+    return match === this.#node.lastIndex;
+  }
+
+  /** No ticks from now on, and nothing in memory that only work needs. */
+  fallQuiet(): void {
+    this.isQuiet = true;
+    this.storage.dropCache();
+    this.#gatherer.release();
+  }
+
+  /** As leader, after ticks were left out: for how long each peer was silent is known of its store. */
+  resumeLeading(deadMs: (meta: PeerMeta) => number): void {
+    const nowMs = this.#host.env.clock.monotonicMs();
+    for (const meta of this.region.peers) this.#heardMs.set(meta.id, nowMs - deadMs(meta));
+    this.#node.restartTicks();
+  }
+
+  /** Ticks in which the leader was silent, and which nobody counted here. */
+  missTicks(count: number): void {
+    for (let i = 0; i < count; i++) this.#node.tick();
+    this.#host.wake(this);
+  }
+
+  /** As leader: heartbeats to all, which also make peers that do not exist yet. */
+  ping(): void {
+    this.#node.ping();
+    this.#host.wake(this);
   }
 
   // ---- the turn
@@ -585,34 +610,14 @@ export class Peer {
     this.#host.wake(this);
   }
 
-  /** raftstore rules 3.7: what must not even be proposed. */
   #confChangeRefusal(changes: readonly PeerChange[]): string | undefined {
     if (misbehaves(this.#host.env, "a change of peers is refused")) return "mischief";
     if (this.#confChangeInFlight > 0 || this.#splitInFlight > 0) return "the region is being changed already";
-    const result = applyChangePeer(this.region, changes);
-    if (result.kind === "refused") return result.reason;
-    const own = findPeer(result.region, this.peerId);
-    // Entering a joint configuration may demote the leader: it leads on until another leaves for it. (rule 3.7.2)
-    if (own === undefined || (changes.length <= 1 && !isVoter(own))) {
-      return "the leader cannot be removed or demoted: transfer leadership first";
-    }
-    const voters = this.region.peers.filter(isVoter).length;
-    if (voters === 1 && changes.every((change) => change.kind !== "addVoter")) return undefined;
-    // A quorum of the new configuration must be reachable by the log alone, not wait for a snapshot.
-    const matches: number[] = [];
+    const matches = new Map<number, number>([[this.peerId, this.#node.lastIndex]]);
     this.#node.withProgress((id, progress) => {
-      const meta = findPeer(result.region, id as PeerId);
-      if (meta !== undefined && isVoter(meta))
-        matches.push(id === this.peerId ? this.#node.lastIndex : progress.match);
+      if (id !== this.peerId) matches.set(id, progress.match);
     });
-    const newVoters = result.region.peers.filter(isVoter).length;
-    while (matches.length < newVoters) matches.push(0);
-    matches.sort((left, right) => right - left);
-    const quorumMatch = matches[Math.floor(newVoters / 2)] as number;
-    if (voters > 1 && quorumMatch + 1 < this.storage.firstIndex()) {
-      return "a quorum after the change would have to wait for a snapshot: add the peer as a learner first";
-    }
-    return undefined;
+    return refuseChange(this.region, changes, this.peerId, matches, this.storage.firstIndex());
   }
 
   #collectRest(batch: EngineBatch): StagedWork | undefined {
@@ -691,6 +696,7 @@ export class Peer {
   #onSoftState(next: SoftState): void {
     const was = this.#softState;
     this.#softState = next;
+    this.#touch();
     const nowMs = this.#host.env.clock.monotonicMs();
     if (next.state === "StateLeader" && was.state !== "StateLeader") {
       // Harmless: reads also need an applied entry of this term, which a quorum has to acknowledge first.

@@ -110,5 +110,8 @@ function drawStoreConfig(random: SeededRandom, chance: Chance): Partial<StoreCon
     peerDownMs: 5_000,
     leaderMissingMs: 5_000 + randomBelow(random, 5_000),
     snapshotTimeoutMs: 10_000,
+    // Regions that fall asleep at every pause, seldom, or never.
+    quietAfterTicks: [2, 5, 20, 0][randomBelow(random, 4)] as number,
+    pdQuietHeartbeatTickMs: 5_000 + randomBelow(random, 10_000),
   };
 }

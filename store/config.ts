@@ -16,6 +16,8 @@ export interface StoreConfig extends RegionConfig {
   readonly logGcTickMs: number;
   /** Leaders report to PD at least this often; changes are reported at once. */
   readonly pdHeartbeatTickMs: number;
+  /** The same of leaders of quiet regions. */
+  readonly pdQuietHeartbeatTickMs: number;
   readonly pdStoreHeartbeatTickMs: number;
   /** A peer not heard from for this long is reported down. */
   readonly peerDownMs: number;
@@ -56,6 +58,7 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
   ttlCheckTickMs: 3_600_000,
   logGcTickMs: 1_000,
   pdHeartbeatTickMs: 10_000,
+  pdQuietHeartbeatTickMs: 300_000,
   pdStoreHeartbeatTickMs: 3_000,
   peerDownMs: 60_000,
   leaderMissingMs: 60_000,

@@ -7,9 +7,16 @@ import { type Env, misbehaves } from "../base/index.js";
 import type { pdpb } from "../proto/index.js";
 import type { PeerChange } from "../region/admin.js";
 import type { Peer } from "../region/peer.js";
-import { epochFromProto, peerFromProto, peerToProto, regionToProto } from "../region/region.js";
+import {
+  epochFromProto,
+  type PeerMeta,
+  peerFromProto,
+  peerToProto,
+  regionToProto,
+} from "../region/region.js";
 import { CatchUpWatch, pendingPeersOf } from "./catch-up-watch.js";
 import type { StoreConfig } from "./config.js";
+import type { StoreLiveness } from "./liveness.js";
 import type { PdPort, RegionHeartbeatStream } from "./pd-port.js";
 import type { PeerRegistry } from "./peers.js";
 import type { SplitCoordinator } from "./split-coordinator.js";
@@ -24,6 +31,7 @@ export interface PdReporterHost {
   readonly startSeconds: number;
   /** Bytes free and in all on the data directory's disk; undefined where nobody knows. */
   capacity(): { readonly capacity: number; readonly available: number; readonly used: number } | undefined;
+  readonly liveness: StoreLiveness;
   snapshotCounts(): { readonly sending: number; readonly receiving: number };
 }
 
@@ -85,11 +93,25 @@ export class PdReporter {
 
   /** Reports of leaders that have had nothing to say for a while. */
   tick(nowMs: number): void {
+    const { pdHeartbeatTickMs, pdQuietHeartbeatTickMs } = this.#host.config;
     for (const peer of this.#host.peers.all()) {
       if (!peer.isLeader) continue;
-      const lastMs = this.#reportedMs.get(peer.regionId) ?? 0;
-      if (nowMs - lastMs >= this.#host.config.pdHeartbeatTickMs) this.report(peer);
+      const sinceMs = nowMs - (this.#reportedMs.get(peer.regionId) ?? Number.NEGATIVE_INFINITY);
+      if (sinceMs < pdHeartbeatTickMs) continue;
+      if (!peer.isQuiet || sinceMs >= pdQuietHeartbeatTickMs || this.#hasDownPeer(peer, nowMs))
+        this.report(peer);
     }
+  }
+
+  #hasDownPeer(peer: Peer, nowMs: number): boolean {
+    const { peerDownMs } = this.#host.config;
+    return peer.region.peers.some((meta) => this.#silentMs(peer, meta, nowMs) >= peerDownMs);
+  }
+
+  /** Of a quiet region's peers nobody hears: they are as silent as their stores. */
+  #silentMs(peer: Peer, other: PeerMeta, nowMs: number): number {
+    if (other.id === peer.peerId) return 0;
+    return peer.isQuiet ? this.#host.liveness.deadMs(other.storeId) : (peer.silentMs(other.id, nowMs) ?? 0);
   }
 
   forget(peer: Peer): void {
@@ -113,8 +135,8 @@ export class PdReporter {
     peer.node.withProgress((id) => {
       const other = peer.peerById(id);
       if (other === undefined || id === peer.peerId) return;
-      const silentMs = peer.silentMs(id, nowMs);
-      if (silentMs !== undefined && silentMs >= config.peerDownMs) {
+      const silentMs = this.#silentMs(peer, other, nowMs);
+      if (silentMs >= config.peerDownMs) {
         downPeers.push({ peer: peerToProto(other), downSeconds: Math.floor(silentMs / 1000) });
       }
     });

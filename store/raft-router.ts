@@ -23,6 +23,7 @@ import {
 } from "../region/region.js";
 import type { DiskGuard, DiskUsage } from "./disk-guard.js";
 import type { PeerRegistry } from "./peers.js";
+import type { QuietRegions } from "./quiet-regions.js";
 import { messageFromProto } from "./raft-message.js";
 import type { RaftTransport } from "./transport.js";
 
@@ -33,6 +34,7 @@ export interface RouterHost {
   readonly peers: PeerRegistry;
   readonly transport: RaftTransport;
   readonly disk: DiskGuard;
+  readonly quiet: Pick<QuietRegions, "onMessage" | "onStoreMessage">;
   /** Votes are refused before this time: a vote could break a lease we acknowledged before a restart. (rule 1.2.14) */
   readonly votesFromMs: number;
   createUninitialized(regionId: number, peerId: number): Peer;
@@ -45,7 +47,8 @@ export interface RouterHost {
 
 interface Incoming {
   readonly raw: raft_serverpb.RaftMessage;
-  readonly message: Message;
+  /** Absent in messages of the store's own and tombstones. */
+  readonly message: Message | undefined;
   readonly from: PeerMeta;
   readonly to: PeerMeta;
   readonly epoch: RegionEpoch;
@@ -66,9 +69,15 @@ export class RaftRouter {
   /** False when the message is for another store: its stream ends, so that the sender asks PD for the address. */
   route(raw: raft_serverpb.RaftMessage): boolean {
     if (raw.toPeer?.storeId !== this.#host.storeId) return false;
+    if (raw.regionId === 0 && raw.extraMsg != null) {
+      this.#host.disk.note(raw.fromPeer?.storeId ?? 0, raw.diskUsage);
+      this.#host.quiet.onStoreMessage(raw);
+      return true;
+    }
     const message = raw.message == null ? undefined : messageFromProto(raw.message);
     if (misbehaves(this.#host.env, "a Raft message is lost at the door", 4)) return true;
-    if (raw.regionEpoch == null || raw.fromPeer == null || (message === undefined && !raw.isTombstone)) {
+    const isEmpty = message === undefined && raw.extraMsg == null && !raw.isTombstone;
+    if (raw.regionEpoch == null || raw.fromPeer == null || isEmpty) {
       this.droppedMessages++;
       return true;
     }
@@ -77,14 +86,14 @@ export class RaftRouter {
       return true;
     }
     const { disk } = this.#host;
-    disk.note(raw.fromPeer.storeId, raw.diskUsage);
+    if (!raw.isTombstone) disk.note(raw.fromPeer.storeId, raw.diskUsage);
     if (disk.usage !== "normal" && message !== undefined && needsRoom(message, disk.usage)) {
       this.droppedMessages++;
       return true;
     }
     const incoming: Incoming = {
       raw,
-      message: message as Message,
+      message,
       from: peerFromProto(raw.fromPeer),
       to: peerFromProto(raw.toPeer),
       epoch: epochFromProto(raw.regionEpoch),
@@ -118,7 +127,7 @@ export class RaftRouter {
       if (this.#host.peers.get(peer.regionId) === undefined) this.#toUnknown(incoming);
       return;
     }
-    if (raw.extraMsg != null && raw.message?.msgType === 0) return;
+    if (message === undefined) return this.#host.quiet.onMessage(peer, from, raw);
     if (message.type === "MsgSnap" && !this.#mayTakeSnapshot(peer, message, raw)) return;
     if (isVoteRequest(message) && this.#host.env.clock.monotonicMs() < this.#host.votesFromMs) return;
     peer.rememberPeer(from);
@@ -152,7 +161,7 @@ export class RaftRouter {
   /** raftstore rules 2.5 and 2.6. */
   #toUnknown(incoming: Incoming): void {
     const { raw, message, from, to, epoch } = incoming;
-    if (raw.isTombstone) return;
+    if (raw.isTombstone || message === undefined) return;
     const state = readRegionState(this.#host.engine, raw.regionId);
     if (state !== undefined && state.state === "tombstone") {
       const { region } = state;
@@ -183,7 +192,7 @@ export class RaftRouter {
   }
 
   #keepFirst(incoming: Incoming): void {
-    if (!isFirstMessage(incoming.message)) {
+    if (incoming.message === undefined || !isFirstMessage(incoming.message)) {
       this.droppedMessages++;
       return;
     }

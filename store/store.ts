@@ -42,6 +42,7 @@ import { PdReporter } from "./pd-reporter.js";
 import { PeerRegistry } from "./peers.js";
 import { messageToProto } from "./raft-message.js";
 import { isInitialMessage, RaftRouter, type RouterHost } from "./raft-router.js";
+import { QuietRegions } from "./quiet-regions.js";
 import { clusterMetadata, RaftStreams } from "./raft-streams.js";
 import { RawCommands } from "./raw-commands.js";
 import { ReadBatcher } from "./reads.js";
@@ -93,6 +94,7 @@ export class Store {
   readonly transport: RaftTransport;
   readonly snapshots: SnapshotSender;
   readonly streams: RaftStreams;
+  readonly quiet: QuietRegions;
   readonly admission: Admission;
   readonly requestCounts = new Map<string, number>();
   readonly #pd: PdPort;
@@ -131,12 +133,7 @@ export class Store {
     this.#pd = dependencies.pd;
     this.#startSeconds = Math.floor(env.clock.wallMs() / 1000);
     this.#feedbackSequence = Math.floor(env.clock.wallMs());
-    this.admission = new Admission({
-      config: options.config,
-      log: env.log,
-      storeId: () => this.#id,
-      diskFigures: () => this.capacity(),
-    });
+    this.admission = this.#makeAdmission();
     const nowMs = (): number => env.clock.monotonicMs();
     const schedule = (): void => this.turn.schedule();
     this.turn = new TurnLoop(env, this.engine, {
@@ -181,6 +178,7 @@ export class Store {
         ? { storeId: this.#id, router: this.#router, receiver: this.#receiver }
         : undefined,
     );
+    this.quiet = this.#makeQuiet();
     this.#logGc = new LogGc(options.config);
     this.#stalePeers = new StalePeers({
       pd: this.#pd,
@@ -197,6 +195,25 @@ export class Store {
   }
   get isServing(): boolean {
     return this.#isServing;
+  }
+
+  #makeAdmission(): Admission {
+    return new Admission({
+      config: this.options.config,
+      log: this.env.log,
+      storeId: () => this.#id,
+      diskFigures: () => this.capacity(),
+    });
+  }
+
+  #makeQuiet(): QuietRegions {
+    return new QuietRegions({
+      env: this.env,
+      config: this.options.config,
+      storeId: () => this.#id,
+      send: (to, message) => this.#sendAside(to, message),
+      report: (peer) => this.#reporter?.report(peer),
+    });
   }
 
   // ---- life
@@ -253,6 +270,7 @@ export class Store {
       startTimestamp: this.#startSeconds,
       engine: this.engine.kind,
       regions: this.peers.size,
+      quietRegions: this.quiet.quietCount,
       leaders: [...this.peers.all()].filter((peer) => peer.isLeader).length,
       turns: this.turn.turns,
       syncedWrites: this.turn.syncedWrites,
@@ -287,6 +305,7 @@ export class Store {
       region: regionToProto(peer.region),
       peerId: peer.peerId,
       isLeader: peer.isLeader,
+      isQuiet: peer.isQuiet,
       leaderId: peer.leaderId,
       term: peer.term,
       appliedIndex: peer.appliedIndex,
@@ -369,12 +388,13 @@ export class Store {
       storeId: this.#id,
       startSeconds: this.#startSeconds,
       capacity: () => this.capacity(),
+      liveness: this.quiet.liveness,
       snapshotCounts: () => ({ sending: this.snapshots.sending, receiving: this.#receiver?.receiving ?? 0 }),
     };
     this.#reporter = new PdReporter(reporterHost);
     for (const { region, peerId, applying } of regions) {
       const peer = new Peer(this.#peerHost, region, toPeerId(peerId));
-      this.peers.add(peer);
+      this.#addPeer(peer);
       if (applying) this.#resumeSnapshot(peer);
       else if (region.peers.length === 1) peer.campaign();
     }
@@ -385,9 +405,9 @@ export class Store {
     this.#lastTickMs = nowMs;
     this.#every(options.config.raftBaseTickMs, () => this.#tick());
     this.#every(options.config.logGcTickMs, () =>
-      this.#logGc.tick(this.peers.all(), env.clock.monotonicMs()),
+      this.#logGc.tick(this.quiet.active, env.clock.monotonicMs()),
     );
-    this.#every(options.config.splitCheckTickMs, () => this.splits.tick(this.peers.all()));
+    this.#every(options.config.splitCheckTickMs, () => this.splits.tick(this.quiet.active));
     if (options.config.ttlCheckTickMs > 0) {
       const reclaimer = new TtlReclaimer(env, engine, () => this.peers.all());
       this.#every(options.config.ttlCheckTickMs, () => reclaimer.start());
@@ -395,7 +415,7 @@ export class Store {
     this.#every(1_000, () => {
       this.admission.disk.look();
       this.#reporter?.tick(env.clock.monotonicMs());
-      this.#stalePeers.tick(this.peers.all(), env.clock.monotonicMs());
+      this.#stalePeers.tick(this.quiet.active, env.clock.monotonicMs());
     });
   }
 
@@ -418,7 +438,7 @@ export class Store {
     if (nowMs - this.#lastTickMs < this.options.config.raftBaseTickMs * 0.9) return;
     this.#lastTickMs = nowMs;
     if (misbehaves(this.env, "a tick is left out", 2)) return;
-    for (const peer of this.peers.all()) peer.tick(nowMs);
+    this.quiet.tick(nowMs);
   }
 
   /** Data that a crash left between a tombstone and the deletion of its range. (raftstore rule 1.2.12) */
@@ -449,6 +469,8 @@ export class Store {
       },
       send: (peer, message) => this.#send(peer, message),
       wake: (peer) => this.turn.wake(peer),
+      awaken: (peer, byLeader) => this.quiet.wake(peer, byLeader),
+      heardLeader: (peer) => this.quiet.heardLeader(peer),
       roleChanged: (peer) => {
         if (peer.isLeader) this.#reporter?.report(peer);
         this.#campaignForSplit(peer);
@@ -468,6 +490,7 @@ export class Store {
       peers: this.peers,
       transport: this.transport,
       disk: this.admission.disk,
+      quiet: this.quiet,
       votesFromMs,
       splitReservations: this.#splitReservations,
       pendingSnapshots: this.#pendingSnapshots,
@@ -482,6 +505,12 @@ export class Store {
     const raft = this.#envelope(peer, to, message);
     if (message.type === "MsgSnap") this.#sendSnapshot(peer, to, raft);
     else this.transport.send(to.storeId, raft);
+  }
+
+  /** A message that belongs to no peer's Ready. */
+  #sendAside(to: number, message: raft_serverpb.IRaftMessage): void {
+    this.transport.send(to, { ...message, diskUsage: this.admission.disk.onWire });
+    this.turn.schedule();
   }
 
   #envelope(peer: Peer, to: PeerMeta, message: Message): raft_serverpb.IRaftMessage {
@@ -547,7 +576,7 @@ export class Store {
       },
       toPeerId(peer),
     );
-    this.peers.add(created);
+    this.#addPeer(created);
     this.env.log.info("peer created by a message", { regionId: region, peerId: peer });
     return created;
   }
@@ -594,7 +623,7 @@ export class Store {
       const created = new Peer(this.#peerHost, region, own.id);
       created.approximateBytes = peer.approximateBytes;
       created.approximateKeys = peer.approximateKeys;
-      this.peers.add(created);
+      this.#addPeer(created);
       if (wasLeader || region.peers.length === 1) created.campaign();
       else this.#uncampaigned.set(created, peer.regionId);
       this.#router?.deliverPending(created);
@@ -659,6 +688,12 @@ export class Store {
     this.#pendingSnapshots.delete(peer.regionId);
     this.#uncampaigned.delete(peer);
     this.peers.remove(peer);
+    this.quiet.forget(peer);
+  }
+
+  #addPeer(peer: Peer): void {
+    this.peers.add(peer);
+    this.quiet.add(peer);
   }
 
   #deleteData(region: Region): void {

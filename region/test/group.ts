@@ -63,6 +63,8 @@ export class Node implements PeerHost {
   refused(reason: string): void {
     this.refusals.push(reason);
   }
+  awaken(): void {}
+  heardLeader(): void {}
   wake(): void {}
   roleChanged(): void {}
   applied(_peer: Peer, effect: ApplyEffect): void {
