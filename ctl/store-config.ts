@@ -36,6 +36,8 @@ const ITEMS: readonly (readonly [section: string, key: string, ours: NumberKey, 
   ["storage", "reserve-space", "reserveSpaceBytes", "size"],
   ["coprocessor", "region-split-size", "regionSplitBytes", "size"],
   ["coprocessor", "region-max-size", "regionMaxBytes", "size"],
+  ["coprocessor", "region-split-keys", "regionSplitKeys", "count"],
+  ["coprocessor", "region-max-keys", "regionMaxKeys", "count"],
   ["server", "concurrent-send-snap-limit", "snapshotSendsMax", "count"],
   ["server", "concurrent-recv-snap-limit", "snapshotReceivesMax", "count"],
 ];

@@ -92,6 +92,7 @@ export class Peer {
   approximateKeys = 0;
   /** Since the last check of the size. */
   bytesWrittenSinceCheck = 0;
+  keysWrittenSinceCheck = 0;
   /** Since the last report to PD. */
   bytesWritten = 0;
   keysWritten = 0;
@@ -647,7 +648,11 @@ export class Peer {
     this.bytesWritten += run.bytesWritten;
     this.keysWritten += run.keysWritten;
     this.bytesWrittenSinceCheck += run.bytesWritten;
-    if (this.approximateBytes > 0) this.approximateBytes += run.bytesWritten;
+    this.keysWrittenSinceCheck += run.keysWritten;
+    if (this.approximateBytes > 0) {
+      this.approximateBytes += run.bytesWritten;
+      this.approximateKeys += run.keysWritten;
+    }
     for (const effect of run.effects) this.#follow(effect);
     for (const outcome of run.outcomes) this.#proposals.settle(outcome);
     if (this.#removed) return;

@@ -2,7 +2,7 @@
  * BatchCommands: many requests in one message, answers in any order and grouping, by request id. The answers of a turn
  * leave in one message per stream. A client that sends and does not read is cut off once its backlog passes a bound.
  */
-import { RPC_CODE, type RpcHandler, type ServerCall, type tikvpb } from "../proto/index.js";
+import { type kvrpcpb, RPC_CODE, type RpcHandler, type ServerCall, type tikvpb } from "../proto/index.js";
 import type { RpcStatus } from "../proto/rpc.js";
 
 export type BatchRequest = tikvpb.BatchCommandsRequest.Request;
@@ -22,6 +22,7 @@ export class BatchStream {
   #requestIds: number[] = [];
   /** Requests taken in and not answered. */
   #underWay = 0;
+  #toldHealth: kvrpcpb.IHealthFeedback | undefined;
   #halfClosed = false;
   #ended = false;
 
@@ -69,8 +70,16 @@ export class BatchStream {
     const requestIds = this.#requestIds;
     this.#responses = [];
     this.#requestIds = [];
-    this.#call.send({ responses, requestIds });
+    this.#call.send({ responses, requestIds, ...this.#feedback() });
     if (this.#halfClosed && this.#underWay === 0) this.#end({ code: RPC_CODE.ok, message: "" });
+  }
+
+  /** Each client hears once of each state of health. */
+  #feedback(): { readonly healthFeedback?: kvrpcpb.IHealthFeedback } {
+    const { health } = this.#batches;
+    if (health === undefined || health === this.#toldHealth) return {};
+    this.#toldHealth = health;
+    return { healthFeedback: health };
   }
 
   #answer(id: number, response: BatchResponse): void {
@@ -94,6 +103,8 @@ export class BatchCommandsServer {
   readonly #wake: () => void;
   #dirty: BatchStream[] = [];
   readonly #dirtySet = new Set<BatchStream>();
+  /** How the store is, as of last: rides on the next answer to each client. */
+  health: kvrpcpb.IHealthFeedback | undefined;
   requests = 0;
   messages = 0;
   /** Streams ended because of what their clients did. */

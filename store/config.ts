@@ -10,6 +10,9 @@ export interface StoreConfig extends RegionConfig {
   /** A region that grows beyond `regionMaxBytes` is split at multiples of `regionSplitBytes`. */
   readonly regionSplitBytes: number;
   readonly regionMaxBytes: number;
+  /** The same by the number of keys. */
+  readonly regionSplitKeys: number;
+  readonly regionMaxKeys: number;
   readonly splitCheckTickMs: number;
   /** Expired values are looked for this often, and deleted. 0: never. */
   readonly ttlCheckTickMs: number;
@@ -54,6 +57,8 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
   enableTtl: true,
   regionSplitBytes: 96 << 20,
   regionMaxBytes: 144 << 20,
+  regionSplitKeys: 960_000,
+  regionMaxKeys: 1_440_000,
   splitCheckTickMs: 2_000,
   ttlCheckTickMs: 3_600_000,
   logGcTickMs: 1_000,

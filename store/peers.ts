@@ -14,7 +14,9 @@ interface OwnedRange {
 
 export class PeerRegistry {
   readonly #peers = new Map<number, Peer>();
-  #ranges: OwnedRange[] = [];
+  /** Sorted by start key; a look-up by key is a binary search. */
+  readonly #ranges: OwnedRange[] = [];
+  readonly #rangeOf = new Map<number, OwnedRange>();
 
   get size(): number {
     return this.#peers.size;
@@ -39,22 +41,26 @@ export class PeerRegistry {
   remove(peer: Peer): void {
     assert(this.#peers.get(peer.regionId) === peer, () => `region ${peer.regionId} belongs to another peer`);
     this.#peers.delete(peer.regionId);
-    this.#ranges = this.#ranges.filter((range) => range.regionId !== peer.regionId);
+    this.#removeRange(peer.regionId);
   }
 
   /** The region's range changed (split, snapshot). */
   updateRange(region: Region): void {
-    this.#ranges = this.#ranges.filter((range) => range.regionId !== region.id);
+    this.#removeRange(region.id);
     this.#insertRange(region);
   }
 
   /** Peers whose ranges share a key with [start, end), but for region `exceptId`. */
   overlapping(start: Uint8Array, end: Uint8Array, exceptId: number): Peer[] {
-    return this.#ranges
-      .filter(
-        (range) => range.regionId !== exceptId && rangesOverlap(range.startKey, range.endKey, start, end),
-      )
-      .map((range) => this.#peers.get(range.regionId) as Peer);
+    const found: Peer[] = [];
+    // The one before the first that begins at or behind `start` may reach into the range.
+    for (let at = Math.max(0, this.#position(start) - 1); at < this.#ranges.length; at++) {
+      const range = this.#ranges[at] as OwnedRange;
+      if (end.length > 0 && compareBytes(range.startKey, end) >= 0) break;
+      if (range.regionId === exceptId || !rangesOverlap(range.startKey, range.endKey, start, end)) continue;
+      found.push(this.#peers.get(range.regionId) as Peer);
+    }
+    return found;
   }
 
   /** Up to `limit` neighbours to the left of a region, nearest first: the parts a right-derived split left behind. */
@@ -92,6 +98,15 @@ export class PeerRegistry {
     return low;
   }
 
+  #removeRange(regionId: number): void {
+    const range = this.#rangeOf.get(regionId);
+    if (range === undefined) return;
+    this.#rangeOf.delete(regionId);
+    const at = this.#position(range.startKey);
+    assert(this.#ranges[at] === range, () => `the range of region ${regionId} is not where it should be`);
+    this.#ranges.splice(at, 1);
+  }
+
   #insertRange(region: Region): void {
     assert(isInitialized(region), "an uninitialized region has no range");
     const at = this.#position(region.startKey);
@@ -104,6 +119,8 @@ export class PeerRegistry {
         () => `region ${region.id} overlaps region ${neighbour?.regionId} on this store`,
       );
     }
-    this.#ranges.splice(at, 0, { regionId: region.id, startKey: region.startKey, endKey: region.endKey });
+    const range = { regionId: region.id, startKey: region.startKey, endKey: region.endKey };
+    this.#ranges.splice(at, 0, range);
+    this.#rangeOf.set(region.id, range);
   }
 }

@@ -21,11 +21,16 @@ export interface SplitHost {
 
 type SplitDone = (error: RegionError | undefined) => void;
 
-interface SizeScan {
+interface DataSize {
   readonly bytes: number;
   readonly keys: number;
-  /** Engine keys at which each further `stepBytes` begin. */
+}
+
+interface SizeScan extends DataSize {
+  /** Engine keys at which each further step begins. */
   readonly borders: readonly Uint8Array[];
+  /** From the last border on. */
+  readonly rest: DataSize;
 }
 
 const SCAN_PAGE_ROWS = 2_048;
@@ -75,7 +80,8 @@ export class SplitCoordinator {
   }
 
   splitInHalf(peer: Peer, epoch: RegionEpoch): void {
-    this.#scan(peer, this.#host.config.regionSplitBytes / 64, (scan) => {
+    const step = { bytes: this.#host.config.regionSplitBytes / 64, keys: Number.POSITIVE_INFINITY };
+    this.#scan(peer, step, (scan) => {
       if (scan === undefined || !sameEpoch(epoch, peer.region.epoch)) return;
       const middle = scan.borders[Math.floor(scan.borders.length / 2)];
       if (middle === undefined) return this.#splitAtMiddleKey(peer, epoch, scan.keys);
@@ -97,34 +103,40 @@ export class SplitCoordinator {
 
   /** Looks at every leader's growth; starts a scan where it may matter. */
   tick(peers: Iterable<Peer>): void {
-    const { regionSplitBytes, regionMaxBytes } = this.#host.config;
+    const { regionSplitBytes, regionMaxBytes, regionSplitKeys, regionMaxKeys } = this.#host.config;
     for (const peer of peers) {
       if (!peer.isLeader || peer.splitInFlight || this.#checking.has(peer)) continue;
       if (misbehaves(this.#host.env, "a split without need", 50)) this.splitInHalf(peer, peer.region.epoch);
+      const hasMoreBytes =
+        peer.bytesWrittenSinceCheck >= regionSplitBytes / 16 && peer.approximateBytes >= regionMaxBytes;
+      const hasMoreKeys =
+        peer.keysWrittenSinceCheck >= regionSplitKeys / 16 && peer.approximateKeys >= regionMaxKeys;
       const isUnknown = peer.approximateBytes === 0;
-      const retryAtMs = this.#retryAtMs.get(peer) ?? Number.POSITIVE_INFINITY;
-      const isDue = this.#host.env.clock.monotonicMs() >= retryAtMs;
-      if (!isUnknown && !isDue && peer.bytesWrittenSinceCheck < regionSplitBytes / 16) continue;
-      if (!isUnknown && peer.approximateBytes < regionMaxBytes) continue;
-      this.#check(peer);
+      const isDue = this.#host.env.clock.monotonicMs() >= (this.#retryAtMs.get(peer) ?? Number.POSITIVE_INFINITY);
+      const isTooLarge = peer.approximateBytes >= regionMaxBytes || peer.approximateKeys >= regionMaxKeys;
+      if (isUnknown || hasMoreBytes || hasMoreKeys || (isDue && isTooLarge)) this.#check(peer);
     }
   }
 
   #check(peer: Peer): void {
-    const { regionSplitBytes, regionMaxBytes } = this.#host.config;
+    const { regionSplitBytes, regionMaxBytes, regionSplitKeys, regionMaxKeys } = this.#host.config;
     const { epoch } = peer.region;
     peer.bytesWrittenSinceCheck = 0;
+    peer.keysWrittenSinceCheck = 0;
     this.#retryAtMs.delete(peer);
-    this.#scan(peer, regionSplitBytes, (scan) => {
+    this.#scan(peer, { bytes: regionSplitBytes, keys: regionSplitKeys }, (scan) => {
       if (scan === undefined || !sameEpoch(epoch, peer.region.epoch)) return;
       peer.approximateBytes = Math.max(1, scan.bytes);
       peer.approximateKeys = scan.keys;
-      if (scan.bytes < regionMaxBytes) return;
+      if (scan.bytes < regionMaxBytes && scan.keys < regionMaxKeys) return;
       const borders = scan.borders.slice(0, SPLIT_KEYS_MAX);
       // A small rest at the end is not worth a region of its own.
-      if (scan.bytes - borders.length * regionSplitBytes < regionMaxBytes - regionSplitBytes) {
-        if (borders.length > 1) borders.pop();
-      }
+      const rest = scan.borders.length > SPLIT_KEYS_MAX ? undefined : scan.rest;
+      const isSmall =
+        rest !== undefined &&
+        rest.bytes < regionMaxBytes - regionSplitBytes &&
+        rest.keys < regionMaxKeys - regionSplitKeys;
+      if (isSmall && borders.length > 1) borders.pop();
       this.#propose(peer, epoch, borders.map(userKey));
     });
   }
@@ -140,14 +152,14 @@ export class SplitCoordinator {
   }
 
   /** Walks the region page by page, a turn each. */
-  #scan(peer: Peer, stepBytes: number, done: (scan: SizeScan | undefined) => void): void {
+  #scan(peer: Peer, step: DataSize, done: (scan: SizeScan | undefined) => void): void {
     const { engine, env } = this.#host;
     const { region } = peer;
     const end = dataEndKey(region.endKey);
     const borders: Uint8Array[] = [];
     let bytes = 0;
     let keys = 0;
-    let sinceBorder = 0;
+    let rest = { bytes: 0, keys: 0 };
     this.#checking.add(peer);
     const finish = (scan: SizeScan | undefined): void => {
       this.#checking.delete(peer);
@@ -162,16 +174,17 @@ export class SplitCoordinator {
           if (error !== undefined) return finish(undefined);
           for (const { key, value } of result.rows) {
             const size = key.length + value.length;
-            if (sinceBorder + size > stepBytes && keys > 0) {
+            if (keys > 0 && (rest.bytes + size > step.bytes || rest.keys >= step.keys)) {
               borders.push(key);
-              sinceBorder = 0;
+              rest = { bytes: 0, keys: 0 };
             }
-            sinceBorder += size;
+            rest.bytes += size;
+            rest.keys++;
             bytes += size;
             keys++;
           }
           const last = result.rows[result.rows.length - 1];
-          if (result.finished || last === undefined) return finish({ bytes, keys, borders });
+          if (result.finished || last === undefined) return finish({ bytes, keys, borders, rest });
           const next = new Uint8Array(last.key.length + 1);
           next.set(last.key);
           env.timers.nextTurn(() => page(next));

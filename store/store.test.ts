@@ -130,6 +130,19 @@ describe.each([
       expect(regionsOf(stores)).toEqual(["1000:-m", "2:m-"]);
     });
 
+    test("by the number of keys comes by itself, the last part never tiny [test_auto_split_region]", () => {
+      const stores = Stores.led(1, { regionSplitKeys: 7, regionMaxKeys: 10, splitCheckTickMs: 100 });
+      for (let i = 0; i < 60; i++) stores.put(`k${String(i).padStart(3, "0")}`, "v");
+      stores.pass(3000);
+      const peers = [...stores.store().peers.all()];
+      expect(peers.length).toBeGreaterThan(4);
+      for (const peer of peers) {
+        expect(peer.approximateKeys).toBeLessThan(10);
+        expect(peer.approximateKeys).toBeGreaterThan(1);
+      }
+      expect(stores.store().peers.gaps()).toEqual([]);
+    });
+
     test("by size comes by itself, and its parts are small enough [test_auto_split_region]", () => {
       const stores = Stores.led(1, { regionSplitBytes: 4000, regionMaxBytes: 6000, splitCheckTickMs: 100 });
       for (let i = 0; i < 100; i++) stores.put(`k${String(i).padStart(3, "0")}`, "v".repeat(100));

@@ -414,6 +414,7 @@ export class Store {
     }
     this.#every(1_000, () => {
       this.admission.disk.look();
+      this.batches.health = this.healthFeedback();
       this.#reporter?.tick(env.clock.monotonicMs());
       this.#stalePeers.tick(this.quiet.active, env.clock.monotonicMs());
     });
