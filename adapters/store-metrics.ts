@@ -68,11 +68,13 @@ export class StoreMetrics {
       onScrape(registry, "counter", name, help, read);
     aboutServer(store, connections, gauge);
     aboutRegions(store, registry, gauge);
+    aboutBounds(store, gauge);
     counter("tikv_pd_heartbeat_message_total", "Heartbeats to PD", (set) =>
       set({ type: "report" }, Number(store.status()["heartbeatsSent"])),
     );
     counter("raftwerk_store_refused_total", "Requests turned away, by reason", (set) => {
       for (const [reason, count] of store.admission.refusals) set({ reason }, count);
+      set({ reason: "streams of another cluster" }, store.streams.strangers);
     });
     counter("raftwerk_store_streams_cut_off_total", "Batch streams ended for what clients did", (set) =>
       set({}, store.batches.streamsCutOff),
@@ -88,6 +90,17 @@ export class StoreMetrics {
 }
 
 type Gauge = (name: string, help: string, read: (set: Set) => void) => void;
+
+/** What is held against the bounds that all clients share. */
+function aboutBounds({ admission }: Store, gauge: Gauge): void {
+  const { budgets, scans, answers } = admission;
+  gauge("raftwerk_store_held_bytes", "Bytes held against a bound of the store", (set) => {
+    set({ type: "writes" }, budgets.proposals.bytes);
+    set({ type: "entry_cache" }, budgets.entryCache.bytes);
+    set({ type: "scans" }, scans.bytes);
+    set({ type: "answers" }, answers.bytes);
+  });
+}
 
 function aboutServer(store: Store, connections: () => number, gauge: Gauge): void {
   const { version, gitHash } = store.options;
@@ -136,6 +149,11 @@ function aboutRegions(store: Store, registry: Registry, gauge: Gauge): void {
     }
     set({ type: "region" }, store.peers.size);
     set({ type: "leader" }, leaders);
+  });
+  gauge("tikv_raftstore_hibernated_peer_state", "Peers with and without ticks", (set) => {
+    const { quietCount } = store.quiet;
+    set({ state: "hibernated" }, quietCount);
+    set({ state: "awaken" }, store.peers.size - quietCount);
   });
   gauge("tikv_raftstore_leader_missing", "Peers that know no leader", (set) => {
     let missing = 0;

@@ -36,6 +36,13 @@ describe("a leader", () => {
     expect(local(group)).toBe(false);
   });
 
+  test("answers a read by index under its lease at once, with nothing else to do", () => {
+    const group = led();
+    const log = group.read(1);
+    group.node(1).turn();
+    expect(log).toEqual(["run"]);
+  });
+
   test("counts the lease from the proposal of the write, not from its commit", () => {
     const group = led();
     group.env.advance(1000);

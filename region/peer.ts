@@ -480,6 +480,8 @@ export class Peer {
     if (this.#removed || this.#applier.isRemoved || this.#snapshotPhase !== "none") return undefined;
     this.flushWrites();
     this.#askReadIndex();
+    // Those that a lease confirmed when nothing was left to apply: no Ready and no write will serve them.
+    this.#serveReads();
     const rest = this.#collectRest(batch);
     if (rest !== undefined) return rest;
     if (this.#restApply !== undefined || !this.#node.hasReady()) return undefined;

@@ -54,7 +54,9 @@ export class BatchStream {
 
   halfClose(): void {
     this.#halfClosed = true;
-    if (this.#underWay === 0 && !this.#ended) this.#end({ code: RPC_CODE.ok, message: "" });
+    // Answers of this turn leave first.
+    if (this.#underWay === 0 && this.#responses.length === 0 && !this.#ended)
+      this.#end({ code: RPC_CODE.ok, message: "" });
   }
 
   cancelled(): void {

@@ -30,6 +30,8 @@ export function rawChecksum(
   const ranges = request.ranges ?? [];
   const refused = raw.mode.refuseRanges(request.context, "raw_checksum", ranges);
   if (refused !== undefined) return reply({ error: refused });
+  const wrong = ranges.length === 0 ? raw.wrongContext(request.context) : undefined;
+  if (wrong !== undefined) return reply({ regionError: wrong });
   let checksum = 0n;
   let totalKvs = 0;
   let totalBytes = 0;

@@ -292,6 +292,12 @@ export class RawCommands {
     next(0, 0);
   }
 
+  /** Why this context is refused, or undefined. */
+  wrongContext(context: kvrpcpb.IContext | null | undefined): RegionError | undefined {
+    const found = this.#peerFor(context, []);
+    return "peer" in found ? undefined : found;
+  }
+
   /** All rows of a range that lie in the region, in pages; for checksums. */
   scanAll(
     context: kvrpcpb.IContext | null | undefined,

@@ -157,10 +157,7 @@ export function storeMethods(store: Store): BoundMethod[] {
       t.GetStoreSafeTS,
       unaryHandler((_request, reply) => reply({ safeTs: 0n })),
     ),
-    bindMethod(
-      t.GetHealthFeedback,
-      unaryHandler((_request, reply) => reply({ healthFeedback: store.healthFeedback() })),
-    ),
+    serve(store, t.GetHealthFeedback, (_request, reply) => reply({ healthFeedback: store.healthFeedback() })),
     bindMethod(
       HealthService.Check,
       unaryHandler((_request, reply) =>
