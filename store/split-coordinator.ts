@@ -112,7 +112,8 @@ export class SplitCoordinator {
       const hasMoreKeys =
         peer.keysWrittenSinceCheck >= regionSplitKeys / 16 && peer.approximateKeys >= regionMaxKeys;
       const isUnknown = peer.approximateBytes === 0;
-      const isDue = this.#host.env.clock.monotonicMs() >= (this.#retryAtMs.get(peer) ?? Number.POSITIVE_INFINITY);
+      const isDue =
+        this.#host.env.clock.monotonicMs() >= (this.#retryAtMs.get(peer) ?? Number.POSITIVE_INFINITY);
       const isTooLarge = peer.approximateBytes >= regionMaxBytes || peer.approximateKeys >= regionMaxKeys;
       if (isUnknown || hasMoreBytes || hasMoreKeys || (isDue && isTooLarge)) this.#check(peer);
     }
