@@ -74,7 +74,7 @@ describe("the report of a region", () => {
   });
 
   it("covers an interval that begins where the last one ended [test_region_heartbeat_timestamp]", async () => {
-    const s = await script();
+    const s = await script({ config: { quietAfterTicks: 0 } });
     const reports = s.watchHeartbeats();
     await s.pass(6_500);
     const intervals = reports.map(({ interval }) => [
