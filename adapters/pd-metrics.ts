@@ -3,7 +3,7 @@
  * HTTP handlers when somebody asks. A PD that does not lead tells of itself alone.
  */
 import { collectDefaultMetrics, Registry } from "prom-client";
-import type { MetricSample, PdMetrics } from "../pd/index.js";
+import type { MetricHistogram, MetricSample, PdMetrics } from "../pd/index.js";
 import type { PlainReply, PlainRequest } from "./http-bridge.js";
 import { pdPortMetrics } from "./port-metrics.js";
 import type { PortObserver } from "./port-observer.js";
@@ -57,7 +57,8 @@ export class PdMetricsPage {
         for (const { labels, value } of same) set(labels, value);
       });
     }
-    return Registry.merge([this.#registry, page]).metrics();
+    const text = await Registry.merge([this.#registry, page]).metrics();
+    return `${text.trimEnd()}\n${histogramsText(pd.metrics.histograms())}`;
   }
 }
 
@@ -222,3 +223,30 @@ async function hotSamples(pd: PdSource): Promise<MetricSample[]> {
   }
   return samples;
 }
+
+/** They are counted already, so prom-client's own histograms, which count observations, do not fit. */
+function histogramsText(histograms: readonly MetricHistogram[]): string {
+  const lines: string[] = [];
+  const named = new Set<string>();
+  for (const { name, labels, bounds, counts, count, sum } of histograms) {
+    if (!named.has(name)) lines.push(`# HELP ${name} ${name}`, `# TYPE ${name} histogram`);
+    named.add(name);
+    const own = Object.entries(labels).map(([key, value]) => `${key}="${escapeLabel(value)}"`);
+    const line = (suffix: string, more: readonly string[], value: number): void => {
+      const all = [...more, ...own].join(",");
+      lines.push(`${name}${suffix}${all === "" ? "" : `{${all}}`} ${value}`);
+    };
+    let below = 0;
+    for (const [i, bound] of bounds.entries()) {
+      below += counts[i] as number;
+      line("_bucket", [`le="${bound}"`], below);
+    }
+    line("_bucket", ['le="+Inf"'], count);
+    line("_sum", [], sum);
+    line("_count", [], count);
+  }
+  return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
+}
+
+const escapeLabel = (text: string): string =>
+  text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");

@@ -12,6 +12,7 @@ import {
   showSentence,
   table,
 } from "./pd-ctl-output.js";
+import { registerRuleWords } from "./pd-ctl-rules.js";
 
 const LOGICAL_BITS = 18n;
 const CONFIG_SECTIONS: Readonly<Record<string, string>> = {
@@ -115,6 +116,7 @@ function registerConfig(ctl: Command): void {
     };
     showSentence(http, await http.send("POST", "/config", body));
   });
+  registerRuleWords(config);
 }
 
 const changeable = (all: Json): Json => ({

@@ -1,5 +1,6 @@
 /** `ctl store`: looking at stores, taking them out of service and back, labels, weights, limits. */
 import type { Command } from "commander";
+import { registerDrainWords } from "./pd-ctl-explain.js";
 import {
   asJson,
   asList,
@@ -34,6 +35,7 @@ export function registerStoreWords(ctl: Command): void {
   const why = store.command("why").description("why PD leaves a store as it is").argument("<id>");
   onWord(why, (http, [id]) => showReasons(http, `/diagnose/store/${idArgument(id as string)}`));
   registerStates(store);
+  registerDrainWords(store);
   registerFigures(store);
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Command } from "commander";
 import { registerClusterWords } from "./pd-ctl-cluster.js";
+import { registerExplainWords } from "./pd-ctl-explain.js";
 import { registerOperatorWords, registerSchedulerWords } from "./pd-ctl-operators.js";
 import { registerPdMetadata } from "./pd-metadata-command.js";
 import { registerRegionWords } from "./pd-ctl-regions.js";
@@ -20,4 +21,5 @@ export function registerPdCtl(ctl: Command): void {
   registerSchedulerWords(ctl);
   registerClusterWords(ctl);
   registerPdMetadata(ctl);
+  registerExplainWords(ctl);
 }

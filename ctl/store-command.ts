@@ -17,6 +17,21 @@ import { describeStoreConfig, loadStoreConfig, type StoreFileConfig } from "./st
 import { parseAddress, parseLabels, sizeBytes } from "./units.js";
 import { RAFTWERK_VERSION, TIKV_VERSION } from "./version.js";
 
+/** Half of what a clean stop may take in all. */
+const HANDOVER_MS = 2_500;
+
+const stopStore = (store: Store) => promised<void>((callback) => store.stop(() => callback(undefined)));
+
+/** A child whose parent ends goes with the whole cluster: there is nobody to hand over to. */
+async function handOver(store: Store, log: LeveledLogger, isChild: boolean): Promise<void> {
+  if (isChild) return;
+  const left = await promised<number>((callback) =>
+    store.handOver(HANDOVER_MS, (leadersLeft) => callback(undefined, leadersLeft)),
+  );
+  if (left > 0) log.warn("some leaders could not be handed over before the stop", { leadersLeft: left });
+  else log.info("leaders are handed over");
+}
+
 interface StoreFlags {
   readonly pd?: string;
   readonly addr?: string;
@@ -235,12 +250,12 @@ async function serve(
     log,
   });
   stopOnSignal({
-    log,
-    onStdinEnd,
+    ...{ log, onStdinEnd },
     stop: async () => {
+      await handOver(store, log, onStdinEnd);
       await port.close();
       status.close();
-      await promised<void>((callback) => store.stop(() => callback(undefined)));
+      await stopStore(store);
       pd.close();
       await promised<void>((callback) => opened.engine.close(callback));
     },

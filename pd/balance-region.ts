@@ -3,47 +3,49 @@
  * least as far apart. Peers that still wait for their snapshot go first, the leader's only after the followers'.
  * (pd-rules 9.24 to 9.27)
  */
+import type { BalanceScope } from "./balance-leader.js";
 import { BalanceSolver } from "./balance-solver.js";
+import { Diagnosis } from "./diagnosis.js";
 import type { Operator } from "./operator.js";
 import { OperatorBuilder } from "./operator-builder.js";
 import { peerOnStore, type RegionInfo } from "./region-info.js";
 import { RetryQuota } from "./retry-quota.js";
-import type { Scheduler, SchedulerHost } from "./scheduler.js";
+import { BaseScheduler, type SchedulerHost } from "./scheduler.js";
 import type { StoreInfo } from "./store-info.js";
 import type { PeerKind } from "./store-regions.js";
 
 export const BALANCE_REGION = "balance-region-scheduler";
-const PICKS = 10;
 const FEW_REGIONS = 100;
 const EMPTY_MIB = 1;
 const ORDER: readonly PeerKind[] = ["pending", "follower", "leader", "learner"];
 
-export class BalanceRegion implements Scheduler {
-  readonly name = BALANCE_REGION;
-  readonly kind = "region";
-  readonly #host: SchedulerHost;
+export class BalanceRegion extends BaseScheduler {
+  readonly name: string;
+  override readonly diagnosis: Diagnosis = new Diagnosis();
+  readonly #scope: BalanceScope;
   readonly #quota = new RetryQuota();
 
-  constructor(host: SchedulerHost) {
-    this.#host = host;
+  constructor(host: SchedulerHost, scope?: BalanceScope) {
+    super(host, "region", scope === undefined ? "region" : "range");
+    const { regions } = host.controller.view.cluster;
+    this.#scope = scope ?? { name: BALANCE_REGION, kinds: ["region"], source: () => regions };
+    this.name = this.#scope.name;
   }
 
-  stop(): void {}
-
   run(): number {
-    const { controller, notes } = this.#host;
-    const { view } = controller;
-    const solver = new BalanceSolver(view, "region");
+    const { view } = this;
+    const solver = new BalanceSolver(view, "region", this.#scope.source());
     const stores = view.stores();
     this.#quota.keepOnly(new Set(stores.map((store) => store.id)));
-    // A leaving store is emptied by the replica checker.
+    // A leaving store is emptied by the checkers.
     const ranked = stores
       .filter((store) => !store.isRemoving)
       .sort((left, right) => solver.byScore(left, right));
     for (const [i, source] of ranked.slice(0, -1).entries()) {
       const problem = view.regionSourceProblem(source, EMPTY_MIB);
       if (problem !== undefined) {
-        notes.note("store", source.id, this.name, `gives no peers: ${problem}`);
+        this.diagnosis.reject(source.id, 0, problem);
+        this.note(source.id, `gives no peers: ${problem}`);
         continue;
       }
       const operator = this.#from(source, ranked.slice(i + 1), solver);
@@ -51,74 +53,77 @@ export class BalanceRegion implements Scheduler {
         this.#quota.failed(source.id);
         continue;
       }
-      const refused = controller.add(operator);
+      const refused = this.submit(operator);
       if (refused === undefined) {
         this.#quota.succeeded(source.id);
-        notes.clear("store", source.id, this.name);
+        this.host.notes.clear("store", source.id, this.name);
         return 1;
       }
-      notes.note(
-        "store",
-        source.id,
-        this.name,
-        `${operator.brief} of region ${operator.regionId}: ${refused}`,
-      );
+      this.note(source.id, `${operator.brief} of region ${operator.regionId}: ${refused}`);
     }
     return 0;
   }
 
   #from(source: StoreInfo, below: readonly StoreInfo[], solver: BalanceSolver): Operator | undefined {
-    const { notes, controller } = this.#host;
     const worthwhile = below.filter((target) => solver.isWorthwhile(source, target));
     if (worthwhile.length === 0) {
-      notes.note(
-        "store",
-        source.id,
-        this.name,
-        "balanced: no store is so much emptier that a move is worth it",
-      );
+      this.diagnosis.reject(source.id, 0, "StoreScoreDisallowed");
+      this.note(source.id, "balanced: no store is so much emptier that a move is worth it");
       return undefined;
     }
     const tries = this.#quota.of(source.id);
     let reason = "no region on it may move now";
     for (let i = 0; i < tries; i++) {
-      const region = this.#pick(source);
-      if (region === undefined) break;
+      const region = this.#pickFrom(source);
+      if (region === undefined) {
+        this.diagnosis.reject(source.id, 1, "NoTargetRegion");
+        break;
+      }
       const target = this.#target(region, source, worthwhile, solver);
       if (typeof target === "string") {
         reason = target;
         continue;
       }
       const role = peerOnStore(region, source.id)?.role === "learner" ? "learner" : "voter";
-      const builder = new OperatorBuilder(controller.view, this.name, region);
-      const built = builder.addPeer(target.id, role).removePeer(source.id).build(["region"]);
+      const details = {
+        "source-score": solver.score(source),
+        "target-score": solver.score(target),
+        tolerance: solver.tolerance,
+      };
+      const builder = new OperatorBuilder(this.view, this.name, region, { details });
+      const built = builder.addPeer(target.id, role).removePeer(source.id).build(this.#scope.kinds);
       if (built.kind === "built") return built.operator;
+      this.diagnosis.reject(source.id, 2, "CreateOperatorFailed");
       reason = built.reason;
+      break;
     }
-    notes.note("store", source.id, this.name, reason);
+    this.note(source.id, reason);
     return undefined;
   }
 
-  #pick(source: StoreInfo): RegionInfo | undefined {
-    const { view } = this.#host.controller;
-    const on = view.cluster.regions.onStore(source.id);
+  #pickFrom(source: StoreInfo): RegionInfo | undefined {
+    const on = this.#scope.source().onStore(source.id);
     for (const kind of ORDER) {
-      const ids = on.set(kind);
-      for (let i = 0; i < Math.min(PICKS, ids.size); i++) {
-        const region = view.cluster.regions.byId(ids.pick(view.env.random) ?? 0);
-        if (region !== undefined && this.#mayMove(region, kind)) return region;
-      }
+      const found = this.pick(on.set(kind), (region) => this.#mayMove(region, kind, source));
+      if (found !== undefined) return found;
     }
     return undefined;
   }
 
-  #mayMove(region: RegionInfo, kind: PeerKind): boolean {
-    const { controller } = this.#host;
-    const { view } = controller;
-    if (region.leader === undefined || controller.operator(region.meta.id) !== undefined) return false;
-    if (region.downPeers.length > 0 || !view.isReplicated(region)) return false;
-    if (kind !== "pending" && region.pendingPeers.length > 0) return false;
-    return region.sizeMib > EMPTY_MIB || view.cluster.regions.count < FEW_REGIONS;
+  #mayMove(region: RegionInfo, kind: PeerKind, source: StoreInfo): boolean {
+    const reject = (reason: string): boolean => {
+      this.diagnosis.reject(source.id, 1, reason);
+      return false;
+    };
+    if (region.leader === undefined) return reject("RegionNoLeader");
+    if (!this.isFree(region)) return false;
+    if (region.downPeers.length > 0) return reject("RegionUnhealthy");
+    if (kind !== "pending" && region.pendingPeers.length > 0) return reject("RegionUnhealthy");
+    if (!this.view.isReplicated(region)) return reject("RegionNotReplicated");
+    if (this.host.statistics.isRegionHot(region.meta.id)) return reject("RegionHot");
+    // Empty regions are moved where that costs little, and by a range that wants to be spread.
+    const few = this.view.cluster.regions.count < FEW_REGIONS || this.countedKind === "range";
+    return region.sizeMib > EMPTY_MIB || few || reject("RegionEmpty");
   }
 
   /** From the emptiest up; text says why there is none. */
@@ -128,23 +133,26 @@ export class BalanceRegion implements Scheduler {
     worthwhile: readonly StoreInfo[],
     solver: BalanceSolver,
   ): StoreInfo | string {
-    const { view } = this.#host.controller;
-    const beside = view.storesOf(region, source.id);
-    const present = view.locationScore(beside, source);
+    const { view } = this;
+    const keepsPlacement = view.safeguard(region, source.id);
+    const snapshots = view.limiterOf(view.store(region.leader?.storeId ?? 0) ?? source, "send-snapshot");
     let reason = "no emptier store gains by the regions tried";
     for (let i = worthwhile.length - 1; i >= 0; i--) {
       const store = worthwhile[i] as StoreInfo;
       if (peerOnStore(region, store.id) !== undefined) continue;
-      if (!solver.isWorthwhile(source, store, region.sizeMib)) continue;
       const problem =
+        (solver.isWorthwhile(source, store, region.sizeMib) ? undefined : "StoreScoreDisallowed") ??
         view.regionTargetProblem(store) ??
         view.temporaryTargetProblem(store, region.sizeMib) ??
         (view.hasRoom(source, "remove-peer", region.sizeMib) ? undefined : "StoreRemovePeerThrottled") ??
-        (view.isolates(beside, store) && view.locationScore(beside, store) >= present
-          ? undefined
-          : "the replicas would stand closer together");
+        (snapshots.available(region.sizeMib, view.nowMs()) ? undefined : "StoreSnapshotThrottled") ??
+        (keepsPlacement(store) ? undefined : "StoreNotMatchRule");
       if (problem === undefined) return store;
-      reason = `store ${store.id}: ${problem}`;
+      this.diagnosis.reject(source.id, 2, problem);
+      reason =
+        problem === "StoreNotMatchRule"
+          ? `store ${store.id}: the replicas would stand closer together, or a placement rule forbids it`
+          : `store ${store.id}: ${problem}`;
     }
     return reason;
   }

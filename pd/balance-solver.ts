@@ -1,7 +1,7 @@
 /**
- * Whether moving a leader or a peer from one store to another is worth it. The tolerance and the forced sign of what is
- * under way keep things from going to and fro: a store that just received does not give, one that just gave does
- * not take. (pd-rules 9.14 to 9.19)
+ * Whether moving a leader or a peer from one store to another is worth it. The tolerance and the forced sign of
+ * what is under way keep things from going to and fro: a store that just received does not give, one that just gave
+ * does not take. (pd-rules 9.14 to 9.19)
  *
  * PD's tolerance for leaders counted is 5, because its counts come with the stores' heartbeats and are old; ours come
  * with each region's heartbeat, so that small clusters may be balanced to a leader or two.
@@ -9,6 +9,7 @@
 import { type Influence, NO_INFLUENCE } from "./operator.js";
 import type { SchedulingView } from "./scheduling-view.js";
 import type { StoreInfo } from "./store-info.js";
+import type { StoreRegions } from "./store-regions.js";
 
 const WEIGHT_MIN = 1e-6;
 const LEADER_TOLERANCE_MAX = 5;
@@ -19,15 +20,24 @@ const REGION_INFLUENCE_FACTOR = 5;
 
 export type BalanceKind = "leader" | "region";
 
+/** Of which regions the stores are balanced: all, or those of a range. */
+export interface RegionSource {
+  readonly count: number;
+  readonly averageSizeMib: number;
+  onStore(storeId: number): StoreRegions;
+}
+
 export class BalanceSolver {
   readonly #view: SchedulingView;
   readonly #kind: BalanceKind;
+  readonly #source: RegionSource;
   readonly influence: Influence;
   readonly tolerance: number;
 
-  constructor(view: SchedulingView, kind: BalanceKind) {
+  constructor(view: SchedulingView, kind: BalanceKind, source: RegionSource = view.cluster.regions) {
     this.#view = view;
     this.#kind = kind;
+    this.#source = source;
     this.influence = view.influence();
     this.tolerance = this.#tolerance();
   }
@@ -59,7 +69,7 @@ export class BalanceSolver {
   }
 
   #amount(store: StoreInfo): number {
-    const regions = this.#view.cluster.regions.onStore(store.id);
+    const regions = this.#source.onStore(store.id);
     if (this.#countsLeaders) return regions.leaders.size;
     return this.#kind === "leader" ? regions.leaderSizeMib : regions.regionSizeMib;
   }
@@ -71,12 +81,13 @@ export class BalanceSolver {
   }
 
   #scoreWith(store: StoreInfo, delta: number): number {
-    const weight = this.#kind === "leader" ? store.leaderWeight : store.regionWeight;
-    return (this.#amount(store) + delta) / Math.max(weight, WEIGHT_MIN);
+    const amount = this.#amount(store);
+    if (this.#kind === "region") return this.#view.regionScoreWith(store, amount, delta);
+    return (amount + delta) / Math.max(store.leaderWeight, WEIGHT_MIN);
   }
 
   #tolerance(): number {
-    const { regions } = this.#view.cluster;
+    const regions = this.#source;
     const stores = this.#view.stores();
     const set = this.#view.config.number("schedule.tolerant-size-ratio");
     if (this.#countsLeaders) {

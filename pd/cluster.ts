@@ -8,9 +8,11 @@ import { metapb, type pdpb } from "../proto/index.js";
 import { type PdContext, readPrefix, Serial, writeGuarded } from "./context.js";
 import type { MetaOperation, MetaWatch } from "./meta-store.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
+import { RuleManager } from "./placement/rule-manager.js";
+import { RegionLabeler } from "./region-labeler.js";
 import { type RegionInfo, type RegionMeta, storedRegion, voters } from "./region-info.js";
 import { MetaStoreRegions, RegionStorage } from "./region-storage.js";
-import { type PutResult, Regions, reportsDiffer } from "./regions.js";
+import { type PutResult, Regions } from "./regions.js";
 import { SAVE_INTERVAL_MS, StoreInfo } from "./store-info.js";
 import {
   decodeClusterMeta,
@@ -23,7 +25,6 @@ import {
 const PREPARE_TIMEOUT_MS = 300_000;
 const PREPARED_SHARE = 0.9;
 const FEW_REGIONS = 100;
-const FLOW_ROUND_BYTES = 1_000;
 export const NS_PER_MS = 1_000_000n;
 
 /** What of the map of regions outlives a term of leadership. */
@@ -44,6 +45,10 @@ export class Cluster {
   readonly #map: RegionMap;
   /** Told of each region whose record says something new. */
   onRegionChanged: ((region: RegionInfo) => void) | undefined;
+  readonly rules: RuleManager;
+  readonly labels: RegionLabeler;
+  /** A region gave way to newer ones, or was taken out by hand. */
+  onRegionRemoved: (regionId: number) => void = () => {};
   #meta: metapb.Cluster | undefined;
   #bootstrapWallMs = 0;
   #startedMs = 0;
@@ -57,6 +62,8 @@ export class Cluster {
       isLoaded: false,
     };
     this.regions = this.#map.regions;
+    this.rules = new RuleManager(context, this);
+    this.labels = new RegionLabeler(context);
   }
 
   get isBootstrapped(): boolean {
@@ -187,16 +194,20 @@ export class Cluster {
   putRegion(region: RegionInfo): PutResult {
     const result = this.regions.put(region);
     if (result.kind === "stale") return result;
-    for (const removed of result.removed) this.#map.storage.delete(removed.meta.id);
-    if (result.save) this.#map.storage.save(region.meta);
-    if (this.onRegionChanged !== undefined && (result.save || saysMore(result.previous, region))) {
-      this.onRegionChanged(region);
+    for (const removed of result.removed) {
+      this.#map.storage.delete(removed.meta.id);
+      this.onRegionRemoved(removed.meta.id);
     }
+    if (result.save) this.#map.storage.save(result.region.meta);
+    if (this.onRegionChanged !== undefined && (result.save || result.sync))
+      this.onRegionChanged(result.region);
     return result;
   }
 
   removeRegion(id: number): void {
-    if (this.regions.remove(id) !== undefined) this.#map.storage.delete(id);
+    if (this.regions.remove(id) === undefined) return;
+    this.#map.storage.delete(id);
+    this.onRegionRemoved(id);
   }
 
   /** Stores that exist for users: all but buried ones. */
@@ -237,11 +248,15 @@ export class Cluster {
     return voters(first).length >= this.context.config.maxReplicas && first.pendingPeers.length === 0;
   }
 
-  /** A preparing store serves at once while the cluster is small, else when old enough. (3.16) */
-  isReadyToServe(store: StoreInfo): boolean {
-    if (this.regions.count < FEW_REGIONS || this.isPrepared) return true;
+  /**
+   * A preparing store serves at once while the cluster is small, else when it holds most of its share or is old
+   * enough. (3.16)
+   */
+  isReadyToServe(store: StoreInfo, thresholdMib: number): boolean {
+    if (this.regions.count < FEW_REGIONS) return true;
     const uptimeMs = this.context.env.clock.wallMs() - store.meta.startTimestamp * 1000;
-    return uptimeMs >= this.context.config.number("schedule.max-store-preparing-time");
+    if (uptimeMs >= this.context.config.number("schedule.max-store-preparing-time")) return true;
+    return this.isPrepared && this.regions.onStore(store.id).regionSizeMib >= thresholdMib;
   }
 
   #loadStores(callback: ClusterCallback): void {
@@ -322,20 +337,4 @@ export class Cluster {
       callback(error);
     });
   }
-}
-
-/**
- * What followers want to know beside the stored part: leader, down and pending peers, and a flow that differs.
- * (4.4)
- */
-function saysMore(previous: RegionInfo | undefined, region: RegionInfo): boolean {
-  if (previous === undefined || previous.leader?.id !== region.leader?.id) return true;
-  if (reportsDiffer(previous.downPeers, region.downPeers)) return true;
-  if (reportsDiffer(previous.pendingPeers, region.pendingPeers)) return true;
-  const rounded = (bytes: number): number => Math.round(bytes / FLOW_ROUND_BYTES);
-  const [before, now] = [previous.flow, region.flow];
-  return (
-    rounded(before.writtenBytes) !== rounded(now.writtenBytes) ||
-    rounded(before.readBytes) !== rounded(now.readBytes)
-  );
 }

@@ -57,7 +57,7 @@ const SCHEDULE_ITEMS = {
   "tolerant-size-ratio": ratio(0),
   "low-space-ratio": ratio(0.8),
   "high-space-ratio": ratio(0.7),
-  "region-score-formula-version": text("v2"),
+  "region-score-formula-version": text("v2", ["v1", "v2", ""]),
   "scheduler-max-waiting-operator": count(5),
   "enable-remove-down-replica": flag(true),
   "enable-replace-offline-replica": flag(true),
@@ -75,7 +75,7 @@ const SCHEDULE_ITEMS = {
   "enable-diagnostic": flag(true),
   "enable-witness": flag(false),
   "slow-store-evicting-affected-store-ratio-threshold": ratio(0.3),
-  "store-limit-version": text("v1", ["v1"]),
+  "store-limit-version": text("v1", ["v1", "v2"]),
   "patrol-region-worker-count": count(1, 8),
   "max-affinity-merge-region-size": count(256),
   "halt-scheduling": flag(false),
@@ -85,10 +85,13 @@ const REPLICATION_ITEMS = {
   "max-replicas": count(3),
   "location-labels": { type: "labels", initial: ["host"] },
   "strictly-match-label": flag(false),
-  "enable-placement-rules": flag(false),
+  "enable-placement-rules": flag(true),
   "enable-placement-rules-cache": flag(false),
   "isolation-level": text(""),
 } satisfies Record<string, ItemSpec>;
+
+/** Act through the default placement rule. (7.28) */
+export const REPLICA_ITEMS: readonly string[] = ["max-replicas", "location-labels", "isolation-level"];
 
 const SERVER_ITEMS = {
   "use-region-storage": flag(true),
@@ -118,7 +121,11 @@ export const UNLIMITED_RATE = 1e8;
 export const DEFAULT_SCHEDULERS: readonly SchedulerEntry[] = [
   { type: "balance-region", args: null, disable: false },
   { type: "balance-leader", args: null, disable: false },
+  { type: "hot-region", args: null, disable: false },
+  { type: "evict-slow-store", args: null, disable: false },
+  { type: "evict-stopping-store", args: null, disable: false },
 ];
+const REJECT_LEADER = "reject-leader";
 
 export type ConfigChange = { readonly kind: "ok" } | { readonly kind: "refused"; readonly reason: string };
 const OK: ConfigChange = { kind: "ok" };
@@ -129,7 +136,13 @@ export class PdConfig {
   defaultStoreLimit: StoreLimitConfig = { "add-peer": 15, "remove-peer": 15 };
   readonly storeLimits: Map<number, StoreLimitConfig> = new Map();
   schedulers: SchedulerEntry[] = [...DEFAULT_SCHEDULERS];
+  readonly labelProperties: Map<string, readonly { readonly key: string; readonly value: string }[]> =
+    new Map();
   clusterVersion = "0.0.0";
+  /** Why an item of `REPLICA_ITEMS` may not change: it acts through the default placement rule. (7.28) */
+  replicationRefusal: () => string | undefined = () => undefined;
+  /** An item of `REPLICA_ITEMS` changed: the default placement rule follows. */
+  onReplicationChanged: (item: string) => void = () => {};
 
   constructor() {
     for (const section of Object.keys(SECTIONS) as ConfigSection[]) {
@@ -155,8 +168,35 @@ export class PdConfig {
     return this.#values.get("replication.location-labels") as readonly string[];
   }
 
+  get flowDigits(): number {
+    return this.#values.get("pd-server.flow-round-by-digit") as number;
+  }
+
   get maxReplicas(): number {
     return this.number("replication.max-replicas");
+  }
+
+  /** Stores with such labels lead nothing: `{action, type: "reject-leader", label-key, label-value}`. */
+  rejectsLeader(labels: readonly { readonly key: string; readonly value: string }[]): boolean {
+    const rejecting = this.labelProperties.get(REJECT_LEADER);
+    if (rejecting === undefined) return false;
+    return labels.some((label) =>
+      rejecting.some((other) => other.key === label.key && other.value === label.value),
+    );
+  }
+
+  setLabelProperty(type: string, key: string, value: string): void {
+    const list = this.labelProperties.get(type) ?? [];
+    if (list.some((other) => other.key === key && other.value === value)) return;
+    this.labelProperties.set(type, [...list, { key, value }]);
+  }
+
+  deleteLabelProperty(type: string, key: string, value: string): void {
+    const left = (this.labelProperties.get(type) ?? []).filter(
+      (other) => other.key !== key || other.value !== value,
+    );
+    if (left.length === 0) this.labelProperties.delete(type);
+    else this.labelProperties.set(type, left);
   }
 
   storeLimit(storeId: number): StoreLimitConfig {
@@ -187,9 +227,16 @@ export class PdConfig {
     const parsed = parseItem(section, item, spec, value);
     if (parsed.kind === "refused") return parsed;
     const previous = this.#values.get(`${section}.${item}`) as ItemValue;
+    const isReplica = section === "replication" && REPLICA_ITEMS.includes(item);
+    if (isReplica && String(previous) === String(parsed.value)) return OK;
+    const forbidden = isReplica ? this.replicationRefusal() : undefined;
+    if (forbidden !== undefined) return refused(forbidden);
     this.#values.set(`${section}.${item}`, parsed.value);
     const reason = this.#invalid();
-    if (reason === undefined) return OK;
+    if (reason === undefined) {
+      if (isReplica) this.onReplicationChanged(item);
+      return OK;
+    }
     this.#values.set(`${section}.${item}`, previous);
     return refused(reason);
   }
@@ -224,6 +271,7 @@ export class PdConfig {
       "default-store-limit": this.defaultStoreLimit,
       "store-limit": Object.fromEntries(this.storeLimits),
       schedulers: this.schedulers,
+      "label-property": Object.fromEntries(this.labelProperties),
       "cluster-version": this.clusterVersion,
     };
   }
@@ -238,6 +286,14 @@ export class PdConfig {
     this.set("schedule", "default-store-limit", stored["default-store-limit"]);
     this.set("schedule", "store-limit", stored["store-limit"] ?? {});
     if (Array.isArray(stored["schedulers"])) this.schedulers = stored["schedulers"] as SchedulerEntry[];
+    const properties = (stored["label-property"] ?? {}) as Record<string, { key: string; value: string }[]>;
+    for (const [type, list] of Object.entries(properties)) {
+      for (const { key, value } of list) this.setLabelProperty(type, key, value);
+    }
+    // A default scheduler that came with a newer version runs unless it was switched off. (9.2)
+    for (const entry of DEFAULT_SCHEDULERS) {
+      if (!this.schedulers.some((other) => other.type === entry.type)) this.schedulers.push(entry);
+    }
     if (typeof stored["cluster-version"] === "string") this.clusterVersion = stored["cluster-version"];
     return ignored;
   }
@@ -267,9 +323,6 @@ export class PdConfig {
     const level = this.text("replication.isolation-level");
     if (level !== "" && !this.locationLabels.includes(level)) {
       return "isolation-level must be one of location-labels or empty";
-    }
-    if (this.flag("replication.enable-placement-rules")) {
-      return "placement rules are not available in this version: use max-replicas and location-labels";
     }
     return undefined;
   }

@@ -1,6 +1,6 @@
 /**
- * Why nothing was done: the last reason of each checker and scheduler for a region or a store, so that "why does it not
- * move" can be asked. A reason is kept until the same author decides otherwise or the subject is gone.
+ * Why nothing was done: the last reason of each checker and scheduler for a region or a store, so that "why does it
+ * not move" can be asked. A reason is kept until the same author decides otherwise or the subject is gone.
  */
 export type NoteSubject = "region" | "store";
 

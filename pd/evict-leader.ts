@@ -1,95 +1,77 @@
 /**
- * Empties stores of leaders, before a restart or because they serve badly: no leader comes in any more, and those there
- * leave in batches, regions that are healthy first. (pd-rules 9.40)
+ * Empties stores of leaders, before a restart or because they serve badly: no leader comes in any more, and those
+ * there leave in batches, regions that are healthy first. (pd-rules 9.40)
  */
 import type { Operator } from "./operator.js";
 import { OperatorBuilder } from "./operator-builder.js";
 import { isUnhealthy, type RegionInfo } from "./region-info.js";
-import type { Scheduler, SchedulerHost } from "./scheduler.js";
+import {
+  BaseScheduler,
+  type SchedulerHost,
+  settingsOk,
+  settingsRefused,
+  type SettingsReply,
+} from "./scheduler.js";
 import type { StoreInfo } from "./store-info.js";
 
 export const EVICT_LEADER = "evict-leader-scheduler";
 export const EVICT_BATCH = 3;
+const BATCH_MAX = 100;
+export const BAD_BATCH = "batch must be an integer in [1, 100]";
 
-export class EvictLeader implements Scheduler {
-  readonly name = EVICT_LEADER;
-  readonly kind = "leader";
-  readonly #host: SchedulerHost;
-  readonly #stores = new Map<number, StoreInfo>();
+export const isEvictBatch = (value: unknown): value is number =>
+  typeof value === "number" && Number.isSafeInteger(value) && value >= 1 && value <= BATCH_MAX;
+
+/** What all schedulers share that take leaders away from a store. */
+export abstract class LeaderEvictor extends BaseScheduler {
+  protected override readonly ignoresDeny: boolean = true;
+  batch = EVICT_BATCH;
 
   constructor(host: SchedulerHost) {
-    this.#host = host;
+    super(host, "leader");
   }
 
-  get storeIds(): number[] {
-    return [...this.#stores.keys()];
-  }
-
-  /** False when the store is unknown or already empties. */
-  addStore(store: StoreInfo): boolean {
-    if (this.#stores.has(store.id)) return false;
-    this.#stores.set(store.id, store);
-    store.leaderInPauses += 1;
-    return true;
-  }
-
-  removeStore(storeId: number): boolean {
-    const store = this.#stores.get(storeId);
-    if (store === undefined) return false;
-    this.#stores.delete(storeId);
-    store.leaderInPauses = Math.max(0, store.leaderInPauses - 1);
-    this.#host.notes.clear("store", storeId, this.name);
-    return true;
-  }
-
-  stop(): void {
-    for (const id of this.storeIds) this.removeStore(id);
-  }
-
-  run(): number {
+  /** Starts transfers from these stores, up to the batch. */
+  protected evictFrom(storeIds: readonly number[]): number {
     let started = 0;
-    for (const storeId of this.storeIds) {
+    for (const storeId of storeIds) {
       for (const healthy of [true, false]) {
-        if (started < EVICT_BATCH) started += this.#evict(storeId, healthy, EVICT_BATCH - started);
+        if (started < this.batch) started += this.#evict(storeId, healthy, this.batch - started);
       }
     }
     return started;
   }
 
   #evict(storeId: number, healthy: boolean, most: number): number {
-    const { controller, notes } = this.#host;
-    const { view } = controller;
+    const { controller, notes } = this.host;
+    const { regions } = this.view.cluster;
     let started = 0;
-    for (const id of [...view.cluster.regions.onStore(storeId).leaders.values()]) {
+    for (const id of [...regions.onStore(storeId).leaders.values()]) {
       if (started >= most) break;
-      const region = view.cluster.regions.byId(id);
+      const region = regions.byId(id);
       if (region === undefined || controller.operator(id)?.priority === "urgent") continue;
       const isHealthy = region.pendingPeers.length === 0 && region.downPeers.length === 0;
       if (isHealthy !== healthy) continue;
       const operator = this.#plan(region, storeId);
-      if (typeof operator === "string") {
-        notes.note("region", id, this.name, operator);
-        continue;
-      }
-      const refused = controller.add(operator);
+      const refused = typeof operator === "string" ? operator : this.submit(operator);
       if (refused === undefined) {
         notes.clear("region", id, this.name);
         started += 1;
-      } else {
-        notes.note("region", id, this.name, refused);
-      }
+      } else notes.note("region", id, this.name, refused);
     }
     return started;
   }
 
   /** Names every store that may lead, so that the leader's store may choose who has caught up most. */
   #plan(region: RegionInfo, from: number): Operator | string {
-    const { view } = this.#host.controller;
+    const { view } = this;
+    const mayLead = view.leaderSafeguard(region);
     const candidates: number[] = [];
     for (const peer of region.meta.peers) {
       if (peer.storeId === from || peer.role !== "voter" || isUnhealthy(region, peer.id)) continue;
       const store = view.store(peer.storeId);
-      if (store !== undefined && view.leaderTargetProblem(store) === undefined) candidates.push(peer.storeId);
+      if (store === undefined || view.leaderTargetProblem(store) !== undefined) continue;
+      if (mayLead(store)) candidates.push(peer.storeId);
     }
     const target = candidates.reduce(
       (best, id) => (best === 0 || view.leaderCount(id) < view.leaderCount(best) ? id : best),
@@ -104,4 +86,96 @@ export class EvictLeader implements Scheduler {
       .build(["leader"], "urgent", brief);
     return built.kind === "built" ? built.operator : built.reason;
   }
+}
+
+/** Stores that a scheduler holds a pause on, counted with those of others. (9.44) */
+export interface StoreHolder {
+  readonly storeIds: readonly number[];
+  /** False when the store is held already. */
+  addStore(store: StoreInfo): boolean;
+  removeStore(storeId: number): boolean;
+}
+
+export const WHOLE_RANGE = [{ "start-key": "", "end-key": "" }];
+
+export class EvictLeader extends LeaderEvictor implements StoreHolder {
+  readonly name = EVICT_LEADER;
+  readonly #stores = new Map<number, StoreInfo>();
+
+  get storeIds(): number[] {
+    return [...this.#stores.keys()];
+  }
+
+  addStore(store: StoreInfo): boolean {
+    if (this.#stores.has(store.id)) return false;
+    this.#stores.set(store.id, store);
+    store.leaderInPauses += 1;
+    return true;
+  }
+
+  removeStore(storeId: number): boolean {
+    const store = this.#stores.get(storeId);
+    if (store === undefined) return false;
+    this.#stores.delete(storeId);
+    store.leaderInPauses = Math.max(0, store.leaderInPauses - 1);
+    this.host.notes.clear("store", storeId, this.name);
+    return true;
+  }
+
+  override stop(): void {
+    for (const id of this.storeIds) this.removeStore(id);
+  }
+
+  override settings(): Record<string, unknown> {
+    return {
+      "store-id-ranges": Object.fromEntries(this.storeIds.map((id) => [String(id), WHOLE_RANGE])),
+      batch: this.batch,
+    };
+  }
+
+  override loadSettings(stored: Readonly<Record<string, unknown>>): void {
+    if (isEvictBatch(stored["batch"])) this.batch = stored["batch"];
+    loadStores(this, stored, (id) => this.view.store(id));
+  }
+
+  override change(body: Readonly<Record<string, unknown>>): SettingsReply {
+    const { batch } = body;
+    if (batch !== undefined && !isEvictBatch(batch)) return settingsRefused(BAD_BATCH);
+    const refused = addStoreOf(this, body, (id) => this.view.store(id));
+    if (refused !== undefined) return refused;
+    if (isEvictBatch(batch)) this.batch = batch;
+    return settingsOk("The scheduler has been applied to the store.");
+  }
+
+  run(): number {
+    return this.evictFrom(this.storeIds);
+  }
+}
+
+export function loadStores(
+  holder: StoreHolder,
+  stored: Readonly<Record<string, unknown>>,
+  lookup: (id: number) => StoreInfo | undefined,
+): void {
+  for (const id of Object.keys((stored["store-id-ranges"] ?? {}) as object)) {
+    const store = lookup(Number(id));
+    if (store !== undefined && !store.isRemoved) holder.addStore(store);
+  }
+}
+
+/** The store of a body, if one is given; a refusal when it is unknown. */
+export function addStoreOf(
+  holder: StoreHolder,
+  body: Readonly<Record<string, unknown>>,
+  lookup: (id: number) => StoreInfo | undefined,
+): SettingsReply | undefined {
+  const { store_id: id } = body;
+  if (id === undefined) return undefined;
+  if (typeof id !== "number") return settingsRefused("please input a right store id");
+  const store = lookup(id);
+  if (store === undefined || store.isRemoved) {
+    return settingsRefused(`[PD:core:ErrStoreNotFound]store ${id} not found`, 500);
+  }
+  holder.addStore(store);
+  return undefined;
 }

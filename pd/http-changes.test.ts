@@ -168,6 +168,7 @@ describe("settings", () => {
       "[PD:placement:ErrRuleContent]invalid rule content, invalid count 0",
     );
     expect(post("/config", { "max-replicas": 0 }).status).toBe(400);
+    expect(post("/config", { "enable-placement-rules": "false" }).status).toBe(200);
     expect(get("/config/rules")).toMatchObject({
       status: 412,
       json: "[PD:placement:ErrPlacementDisabled]placement rules feature is disabled",

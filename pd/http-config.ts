@@ -1,6 +1,7 @@
 /**
- * Settings over HTTP. Names and forms are PD's; items that only PD's etcd or dashboard would read are shown with fixed
- * values, because deployment tools look for some of them. Each change is checked, applied and stored. (pd-rules 11.5)
+ * Settings over HTTP. Names and forms are PD's; items that only PD's etcd or dashboard would read are shown with
+ * fixed values, because deployment tools look for some of them. Each change is checked, applied and stored.
+ * (pd-rules 11.5)
  */
 import { type ConfigSection, PdConfig } from "./config.js";
 import type { HttpCall, HttpParts } from "./http-call.js";
@@ -26,25 +27,6 @@ const REPLICATION_MODE = {
   },
 };
 
-const RULES_OFF = "[PD:placement:ErrPlacementDisabled]placement rules feature is disabled";
-const rulesOff = (call: HttpCall): void => call.fail(412, RULES_OFF);
-/** Clients tell "rules are off" from "no such route" by the status. */
-const RULE_PATHS = [
-  "/rules",
-  "/rules/batch",
-  "/rules/group/{group}",
-  "/rules/region/{region}",
-  "/rules/region/{region}/detail",
-  "/rules/key/{key}",
-  "/rule",
-  "/rule/{group}/{id}",
-  "/rule_group",
-  "/rule_group/{id}",
-  "/rule_groups",
-  "/placement-rule",
-  "/placement-rule/{group}",
-];
-
 export const CONFIG_ROUTES: readonly Route[] = [
   route("GET", "/config", (call) => call.json(wholeConfig(call.parts, call.parts.config)), "leader"),
   route("POST", "/config", setItems, "leader"),
@@ -65,8 +47,6 @@ export const CONFIG_ROUTES: readonly Route[] = [
   route("GET", "/config/cluster-version", (call) => call.json(call.parts.config.clusterVersion), "leader"),
   route("POST", "/config/cluster-version", setClusterVersion, "leader"),
   route("GET", "/config/replication-mode", (call) => call.json(REPLICATION_MODE), "leader"),
-  ...RULE_PATHS.map((path) => route("ANY", `/config${path}`, rulesOff)),
-  route("GET", "/config/region-label/rules", (call) => call.json([])),
 ];
 
 /** Limits of all stores are shown, also those that follow the default. */

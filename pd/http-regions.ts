@@ -1,6 +1,7 @@
 /**
  * Regions over HTTP: one by id or key, lists by range or store, the kinds that need attention, the largest by a
- * figure, histograms and gaps. Every list goes over all regions: these routes are for people. (pd-rules 11.12 to 11.16)
+ * figure, histograms and gaps. Every list goes over all regions: these routes are for people. (pd-rules 11.12 to
+ * 11.16)
  */
 import { type HttpCall, keyFromHex } from "./http-call.js";
 import { keyJson, regionJson, regionsJson } from "./http-json.js";

@@ -5,7 +5,7 @@ import type { HttpCall } from "./http-call.js";
 export type RouteScope = "any" | "leader" | "cluster";
 
 export interface Route {
-  readonly method: "GET" | "POST" | "DELETE" | "ANY";
+  readonly method: "GET" | "POST" | "DELETE" | "PATCH" | "PUT" | "ANY";
   readonly path: string;
   readonly scope: RouteScope;
   handle(call: HttpCall): void;

@@ -3,11 +3,15 @@ import { fromHex } from "../base/index.js";
 import { formatInstant } from "./duration.js";
 import { type HttpCall, keyFromHex } from "./http-call.js";
 import { type Route, route } from "./http-route.js";
+import { BALANCE_LEADER } from "./balance-leader.js";
+import { BALANCE_REGION } from "./balance-region.js";
+import { isCheckerName } from "./checkers/region-checker.js";
+import { SHUFFLE_REGION, ShuffleRegion } from "./schedulers/shuffle.js";
 import { scatterMany } from "./scatter-many.js";
 
 const RETRY_LIMIT = 5;
 const ACCELERATED_MAX = 256;
-const EVICTION = /^evict-leader-scheduler-[0-9]+$/;
+const EVICTION = /^(evict|grant)-leader-scheduler-[0-9]+$/;
 
 export const SCHEDULER_ROUTES: readonly Route[] = [
   route("GET", "/schedulers", listSchedulers, "leader"),
@@ -15,15 +19,24 @@ export const SCHEDULER_ROUTES: readonly Route[] = [
   route("DELETE", "/schedulers/{name}", removeScheduler),
   route("POST", "/schedulers/{name}", pauseScheduler),
   route("GET", "/schedulers/diagnostic/{name}", diagnostic),
-  route("GET", "/scheduler-config/evict-leader-scheduler/list", (call) => {
-    const config = call.parts.scheduling.schedulers.evictLeaderConfig();
-    if (config === undefined) return call.text(404, "404 page not found\n");
-    call.json(config);
+  route("GET", "/scheduler-config/{name}/list", schedulerSettings),
+  route("POST", "/scheduler-config/{name}/config", changeSettings),
+  route("DELETE", "/scheduler-config/{name}/delete/{store}", deleteSettingsStore),
+  route("GET", "/scheduler-config/shuffle-region-scheduler/roles", (call) => {
+    const scheduler = call.parts.scheduling.schedulers.get(SHUFFLE_REGION);
+    if (scheduler instanceof ShuffleRegion) call.json(scheduler.roles);
+    else call.text(404, NO_ROUTE);
+  }),
+  route("POST", "/scheduler-config/shuffle-region-scheduler/roles", (call) => {
+    const body = call.body();
+    if (body !== undefined) answerSettings(call, SHUFFLE_REGION, { roles: body.parsed });
   }),
   route("GET", "/scheduler-config/evict-leader-scheduler/stores", (call) => {
     const config = call.parts.scheduling.schedulers.evictLeaderConfig();
     call.json(config === undefined ? [] : Object.keys(config["store-id-ranges"] as object).map(Number));
   }),
+  route("GET", "/checker/{name}", checkerStatus, "leader"),
+  route("POST", "/checker/{name}", pauseChecker, "leader"),
   route("GET", "/diagnose/region/{id}", (call) => notes(call, "region")),
   route("GET", "/diagnose/store/{id}", (call) => notes(call, "store")),
   route("POST", "/regions/split", splitRegions),
@@ -57,7 +70,7 @@ function createScheduler(call: HttpCall): void {
   if (body === undefined) return;
   const { name, store_id: storeId } = body;
   if (typeof name !== "string") return call.fail(400, "missing scheduler name");
-  const change = call.parts.scheduling.schedulers.add(name, storeId);
+  const change = call.parts.scheduling.schedulers.add(name, storeId, body);
   if (change.kind === "refused") return call.fail(change.status, change.reason);
   call.json(change.applied ? "The scheduler has been applied to the store." : "The scheduler is created.");
 }
@@ -79,15 +92,72 @@ function pauseScheduler(call: HttpCall): void {
   call.json("Pause or resume the scheduler successfully.");
 }
 
+const DIAGNOSABLE = [BALANCE_LEADER, BALANCE_REGION];
+
 function diagnostic(call: HttpCall): void {
   const name = call.param(0);
-  const { scheduling, context } = call.parts;
-  call.json({
-    name,
-    status: scheduling.schedulers.status(name),
-    summary: "",
-    timestamp: Math.floor(context.env.clock.wallMs() / 1000),
-  });
+  const { scheduling, context, config } = call.parts;
+  if (!config.flag("schedule.enable-diagnostic")) {
+    return call.fail(500, "[PD:diagnostic:ErrDiagnosticDisabled]diagnostic is disabled");
+  }
+  if (!DIAGNOSABLE.includes(name)) {
+    return call.fail(500, `[PD:diagnostic:ErrSchedulerUndiagnosable]${name} hasn't supported diagnostic`);
+  }
+  const timestamp = Math.floor(context.env.clock.wallMs() / 1000);
+  const scheduler = scheduling.schedulers.get(name);
+  if (scheduler === undefined) return call.json({ name, status: "disabled", summary: "", timestamp });
+  const result = scheduler.diagnosis?.result(name);
+  if (result === undefined) {
+    return call.fail(500, `[PD:diagnostic:ErrNoDiagnosticResult]${name} has no diagnostic result`);
+  }
+  call.json({ name, ...result, timestamp });
+}
+
+const NO_ROUTE = "404 page not found\n";
+
+function schedulerSettings(call: HttpCall): void {
+  const settings = call.parts.scheduling.schedulers.get(call.param(0))?.settings();
+  if (settings === undefined) call.text(404, NO_ROUTE);
+  else call.json(settings);
+}
+
+function changeSettings(call: HttpCall): void {
+  const body = call.bodyObject();
+  if (body !== undefined) answerSettings(call, call.param(0), body);
+}
+
+function answerSettings(call: HttpCall, name: string, body: Readonly<Record<string, unknown>>): void {
+  const reply = call.parts.scheduling.schedulers.change(name, body);
+  if (reply === undefined) call.text(404, NO_ROUTE);
+  else call.json(reply.body, reply.status);
+}
+
+function deleteSettingsStore(call: HttpCall): void {
+  const id = call.idParam(1);
+  if (id === undefined) return;
+  const change = call.parts.scheduling.schedulers.removeStore(call.param(0), id);
+  if (change.kind === "refused") return call.fail(change.status, change.reason);
+  call.json(change.applied ? "The last store has been deleted" : null);
+}
+
+const CHECKER_UNKNOWN = "[PD:checker:ErrCheckerNotFound]checker not found";
+
+function checkerStatus(call: HttpCall): void {
+  const name = call.param(0);
+  if (!isCheckerName(name)) return call.fail(500, CHECKER_UNKNOWN);
+  call.json({ paused: call.parts.scheduling.patrol.checker.isPaused(name) });
+}
+
+function pauseChecker(call: HttpCall): void {
+  const body = call.bodyObject();
+  if (body === undefined) return;
+  const { delay } = body;
+  if (typeof delay !== "number") return call.fail(400, "missing pause time");
+  if (delay < 0) return call.fail(400, "delay cannot be negative");
+  const name = call.param(0);
+  if (!isCheckerName(name)) return call.fail(500, CHECKER_UNKNOWN);
+  call.parts.scheduling.patrol.checker.pause(name, delay);
+  call.json(delay > 0 ? "Pause the checker successfully." : "Resume the checker successfully.");
 }
 
 /** Why nothing moves: what each checker and scheduler last said about a region or store. Not a route of PD. */

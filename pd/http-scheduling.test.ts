@@ -74,7 +74,13 @@ describe("schedulers", () => {
   beforeEach(() => startStores(3));
 
   test("are listed, made, applied to more stores, and taken away store by store", () => {
-    expect(get("/schedulers").json).toEqual(["balance-region-scheduler", "balance-leader-scheduler"]);
+    expect(get("/schedulers").json).toEqual([
+      "balance-region-scheduler",
+      "balance-leader-scheduler",
+      "balance-hot-region-scheduler",
+      "evict-slow-store-scheduler",
+      "evict-stopping-store-scheduler",
+    ]);
     const evict = (id: number): unknown =>
       post("/schedulers", { name: "evict-leader-scheduler", store_id: id }).json;
     expect(evict(1)).toBe("The scheduler is created.");

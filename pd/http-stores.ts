@@ -1,6 +1,7 @@
 /** Stores over HTTP: looking at them, taking them out of service, labels, weights, limits. (pd-rules 11.4) */
 import type { metapb } from "../proto/index.js";
 import { type HttpCall, jsonKind } from "./http-call.js";
+import { storesProgress } from "./http-explain.js";
 import { stateName, storeJson, storesJson } from "./http-json.js";
 import { type Route, route } from "./http-route.js";
 import type { StoreChange, StoreChangeCallback } from "./store-admin.js";
@@ -17,13 +18,7 @@ export const STORE_ROUTES: readonly Route[] = [
   route("GET", "/stores/check", storesByStateName),
   route("GET", "/stores/limit", listLimits),
   route("POST", "/stores/limit", setAllLimits),
-  route("GET", "/stores/progress", (call) => {
-    const action = call.query("action");
-    const id = call.query("id");
-    if (action === undefined && id === undefined) return call.fail(400, "need query parameters");
-    const subject = action === undefined ? `given store ID: ${id}` : `action: ${action}`;
-    call.fail(404, `[PD:progress:ErrProgressNotFound]no progress found for the ${subject}`);
-  }),
+  route("GET", "/stores/progress", storesProgress),
   route("DELETE", "/stores/remove-tombstone", removeTombstones),
   route("GET", "/labels", listLabels),
   route("GET", "/labels/stores", storesByLabel),

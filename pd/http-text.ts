@@ -50,8 +50,8 @@ export function parseJsonBody(text: string): JsonBody {
 const END = "unexpected end of JSON input";
 
 /**
- * Where and why a text that is not JSON stops being it. Walks the tokens with a stack of what is open; texts that only
- * this walk would accept are reported at their end.
+ * Where and why a text that is not JSON stops being it. Walks the tokens with a stack of what is open; texts that
+ * only this walk would accept are reported at their end.
  */
 function locate(text: string): JsonBody {
   const token = /[\s]*("(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null|[^])/y;

@@ -8,11 +8,13 @@
 import { HttpCall, type HttpParts, type HttpReply, type HttpRequest, NOT_BOOTSTRAPPED } from "./http-call.js";
 import { CLUSTER_ROUTES } from "./http-cluster.js";
 import { CONFIG_ROUTES } from "./http-config.js";
+import { EXPLAIN_ROUTES } from "./http-explain.js";
 import { HOT_ROUTES } from "./http-hot.js";
 import { MEMBER_ROUTES } from "./http-members.js";
 import { OPERATOR_ROUTES } from "./http-operators.js";
 import { REGION_ROUTES } from "./http-regions.js";
 import type { Route } from "./http-route.js";
+import { RULE_ROUTES } from "./http-rules.js";
 import { SCHEDULER_ROUTES } from "./http-schedulers.js";
 import { STORE_ROUTES } from "./http-stores.js";
 
@@ -22,11 +24,13 @@ const ROUTES: readonly CompiledRoute[] = [
   ...REGION_ROUTES,
   ...STORE_ROUTES,
   ...CONFIG_ROUTES,
+  ...RULE_ROUTES,
   ...OPERATOR_ROUTES,
   ...CLUSTER_ROUTES,
   ...MEMBER_ROUTES,
   ...SCHEDULER_ROUTES,
   ...HOT_ROUTES,
+  ...EXPLAIN_ROUTES,
 ].map((route) => ({ ...route, segments: route.path.split("/") }));
 
 interface CompiledRoute extends Route {

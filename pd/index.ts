@@ -7,6 +7,6 @@ export { PdConfig } from "./config.js";
 export { EmbeddedMetaStore } from "./embedded-meta-store.js";
 export type { HttpReply, HttpRequest } from "./http.js";
 export * from "./meta-store.js";
-export type { MetricSample } from "./metrics.js";
+export type { MetricHistogram, MetricSample } from "./metrics.js";
 export { PdMetrics } from "./metrics.js";
 export { PlacementDriver, type PlacementDriverOptions } from "./placement-driver.js";

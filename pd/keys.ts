@@ -2,6 +2,7 @@
  * The keys of PD's metadata, those of a real PD. All but the cluster id's contain the cluster id. (pd-rules annex
  * C)
  */
+import { toHex, utf8 } from "../base/index.js";
 import { metaKey } from "./meta-store.js";
 
 const twentyDigits = (id: number): string => String(id).padStart(20, "0");
@@ -77,6 +78,24 @@ export class MetaKeys {
   }
   get schedulerConfigs(): Uint8Array {
     return this.#key("/scheduler_config/");
+  }
+  rule(rule: { readonly groupId: string; readonly id: string }): Uint8Array {
+    return this.#key(`/rules/${toHex(utf8(rule.groupId))}-${toHex(utf8(rule.id))}`);
+  }
+  get rules(): Uint8Array {
+    return this.#key("/rules/");
+  }
+  ruleGroup(id: string): Uint8Array {
+    return this.#key(`/rule_group/${id}`);
+  }
+  get ruleGroups(): Uint8Array {
+    return this.#key("/rule_group/");
+  }
+  regionLabel(id: string): Uint8Array {
+    return this.#key(`/region_label/${id}`);
+  }
+  get regionLabels(): Uint8Array {
+    return this.#key("/region_label/");
   }
   get gcSafePoint(): Uint8Array {
     return this.#key("/gc/safe_point");

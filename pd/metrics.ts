@@ -1,4 +1,4 @@
-/** Plain counters and gauges under PD's metric names; an adapter exports them. */
+/** Counters, gauges and histograms under PD's metric names; an adapter exports them. */
 
 export interface MetricSample {
   readonly name: string;
@@ -7,11 +7,33 @@ export interface MetricSample {
   readonly value: number;
 }
 
+export interface MetricHistogram {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Upper bounds, ascending; what is above the last counts only in `count`. */
+  readonly bounds: readonly number[];
+  /** Observations at or below each bound and above the one before. */
+  readonly counts: readonly number[];
+  readonly count: number;
+  readonly sum: number;
+}
+
+interface Series {
+  readonly name: string;
+  readonly kind: "counter" | "gauge";
+  readonly labels: Record<string, string>;
+  value: number;
+}
+
+interface HistogramSeries extends MetricHistogram {
+  readonly counts: number[];
+  count: number;
+  sum: number;
+}
+
 export class PdMetrics {
-  readonly #samples = new Map<
-    string,
-    { kind: "counter" | "gauge"; labels: Record<string, string>; value: number }
-  >();
+  readonly #samples = new Map<string, Series>();
+  readonly #histograms = new Map<string, HistogramSeries>();
 
   increment(name: string, labels: Record<string, string> = {}, amount = 1): void {
     this.#sample(name, "counter", labels).value += amount;
@@ -21,19 +43,43 @@ export class PdMetrics {
     this.#sample(name, "gauge", labels).value = value;
   }
 
+  observe(name: string, labels: Record<string, string>, value: number, bounds: readonly number[]): void {
+    const key = sampleKey(name, labels);
+    let series = this.#histograms.get(key);
+    if (series === undefined) {
+      series = { name, labels, bounds, counts: bounds.map(() => 0), count: 0, sum: 0 };
+      this.#histograms.set(key, series);
+    }
+    const bucket = series.bounds.findIndex((bound) => value <= bound);
+    if (bucket >= 0) series.counts[bucket] = (series.counts[bucket] as number) + 1;
+    series.count += 1;
+    series.sum += value;
+  }
+
   value(name: string, labels: Record<string, string> = {}): number {
     return this.#samples.get(sampleKey(name, labels))?.value ?? 0;
   }
 
-  samples(): MetricSample[] {
-    return [...this.#samples].map(([key, sample]) => ({ name: key.slice(0, key.indexOf("{")), ...sample }));
+  /** Takes away the gauges of a subject that is gone, as a store that was buried. */
+  forget(label: string, value: string): void {
+    for (const [key, { kind, labels }] of this.#samples) {
+      if (kind === "gauge" && labels[label] === value) this.#samples.delete(key);
+    }
   }
 
-  #sample(name: string, kind: "counter" | "gauge", labels: Record<string, string>): { value: number } {
+  samples(): MetricSample[] {
+    return [...this.#samples.values()];
+  }
+
+  histograms(): MetricHistogram[] {
+    return [...this.#histograms.values()];
+  }
+
+  #sample(name: string, kind: "counter" | "gauge", labels: Record<string, string>): Series {
     const key = sampleKey(name, labels);
     let sample = this.#samples.get(key);
     if (sample === undefined) {
-      sample = { kind, labels, value: 0 };
+      sample = { name, kind, labels, value: 0 };
       this.#samples.set(key, sample);
     }
     return sample;

@@ -5,6 +5,7 @@
 import { Operator, type OperatorKind, type OperatorPlan, type OperatorPriority } from "./operator.js";
 import type { Step } from "./operator-step.js";
 import { isInJointState, isUnhealthy, isVoter, type Peer, type RegionInfo } from "./region-info.js";
+import type { RuleRole } from "./placement/rule.js";
 import type { SchedulingView } from "./scheduling-view.js";
 import { type PeerChanges, StepPlanner, type TargetRole } from "./step-planner.js";
 
@@ -21,6 +22,8 @@ export interface BuilderOptions {
   /** The target leader is taken as given, whatever the state of its store. */
   readonly forceLeader?: boolean;
   readonly ignoresStoreLimit?: boolean;
+  /** The figures behind the decision, for people. */
+  readonly details?: Readonly<Record<string, string | number>>;
 }
 
 export class OperatorBuilder {
@@ -31,6 +34,7 @@ export class OperatorBuilder {
   readonly #target = new Map<number, TargetRole>();
   #targetLeader = 0;
   #leaderCandidates: readonly number[] = [];
+  #expected: ReadonlyMap<number, RuleRole> = new Map();
   #problem: string | undefined;
 
   constructor(view: SchedulingView, desc: string, region: RegionInfo, options: BuilderOptions = {}) {
@@ -98,6 +102,17 @@ export class OperatorBuilder {
     return this;
   }
 
+  /** Roles that rules expect of stores: at most one leader, and at least one that may lead. */
+  setExpectedRoles(roles: ReadonlyMap<number, RuleRole>): this {
+    const all = [...roles.values()];
+    if (all.filter((role) => role === "leader").length > 1)
+      this.#refuse("region cannot have multiple leaders");
+    else if (!all.some((role) => role === "leader" || role === "voter")) {
+      this.#refuse("region need at least 1 voter or leader");
+    } else this.#expected = roles;
+    return this;
+  }
+
   build(kinds: readonly OperatorKind[], priority: OperatorPriority = "medium", brief?: string): BuildResult {
     const planner = this.#planner();
     const reason = this.#problem ?? planner.plan();
@@ -132,6 +147,7 @@ export class OperatorBuilder {
       priority,
       steps,
       ignoresStoreLimit: this.#options.ignoresStoreLimit === true,
+      details: this.#options.details ?? {},
     };
     const { clock } = this.#view.env;
     const operator = new Operator(plan, this.#region, clock.monotonicMs(), clock.wallMs());
@@ -152,6 +168,7 @@ export class OperatorBuilder {
       leader: this.#targetLeader,
       leaderCandidates: this.#leaderCandidates,
       forceLeader: this.#options.forceLeader === true,
+      expected: this.#expected,
     });
   }
 

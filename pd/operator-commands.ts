@@ -1,6 +1,6 @@
 /**
- * Operators by hand: what an administrator may ask for, with PD's field names, refusals and statuses (400 for the form
- * of the request, 500 for what the cluster cannot do). (pd-rules 11.6 to 11.11)
+ * Operators by hand: what an administrator may ask for, with PD's field names, refusals and statuses (400 for the
+ * form of the request, 500 for what the cluster cannot do). (pd-rules 11.6 to 11.11)
  */
 import { fromHex } from "../base/index.js";
 import type { Operator, OperatorKind } from "./operator.js";

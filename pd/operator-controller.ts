@@ -12,12 +12,19 @@ import { commandFor } from "./rpc-regions.js";
 import type { SchedulingView } from "./scheduling-view.js";
 import { isQuickStep, stepCommand } from "./step-command.js";
 import { type LimitKind, regionCost } from "./store-limit.js";
+import { WaitingOperators } from "./waiting-operators.js";
 
 const PUSH_TICK_MS = 500;
 const QUICK_PUSH_MS = 2000;
 const SLOW_PUSH_MS = 5000;
 const RECORD_KEPT_MS = 600_000;
 const RECORDS_MAX = 10_000;
+const FAST_OPERATOR_MS = 10_000;
+const FAST_OPERATORS_MAX = 1000;
+const RELATED = "related merge region";
+const FINISH_SECONDS = [
+  0.5, 1, 2, 4, 8, 16, 20, 40, 60, 90, 120, 180, 240, 300, 480, 600, 720, 900, 1200, 1800, 3600,
+];
 
 export class OperatorController {
   readonly #view: SchedulingView;
@@ -26,12 +33,18 @@ export class OperatorController {
   /** The last ended operator of each region, oldest first. */
   readonly #records = new Map<number, Operator>();
   readonly #counts = new Map<OperatorKind, number>();
+  readonly #fast: Operator[] = [];
+  /** Operators that have not begun. */
+  readonly waiting: WaitingOperators;
+  /** Every operator that ends, however it ends. */
+  onEnded: (operator: Operator) => void = () => {};
   #timer: TimerHandle | undefined;
   #stopped = false;
 
   constructor(running: (operators: () => Iterable<Operator>) => SchedulingView, streams: HeartbeatStreams) {
     this.#view = running(() => this.#running.values());
     this.#streams = streams;
+    this.waiting = new WaitingOperators(this.#view.env.random);
   }
 
   get view(): SchedulingView {
@@ -67,16 +80,72 @@ export class OperatorController {
     return found;
   }
 
-  /** Starts the operator, or cancels it and answers why. */
-  add(operator: Operator): string | undefined {
-    const reason = this.#refusal(operator);
-    const { metrics } = this.#view.cluster.context;
-    if (reason !== undefined) {
-      operator.state = "canceled";
-      operator.reason = reason;
-      metrics.increment("pd_schedule_operators_count", { type: operator.desc, event: `cancel-${reason}` });
-      return reason;
+  /** Operators that ended in success within 10 s, remembered for as long: figures of stores lag behind. (9.11) */
+  recentlyFinished(): readonly Operator[] {
+    const oldestMs = this.#view.nowMs() - FAST_OPERATOR_MS;
+    while (this.#fast[0] !== undefined && this.#fast[0].finishedMs < oldestMs) this.#fast.shift();
+    return this.#fast;
+  }
+
+  /**
+   * By schedulers and checkers: into the queue of its priority, then one of those that wait is started. Of one
+   * author only so many may wait. (6.20, 6.21)
+   */
+  addWaiting(...operators: readonly Operator[]): string | undefined {
+    const [first] = operators;
+    if (first === undefined) return "nothing to add";
+    const most = this.#view.config.number("schedule.scheduler-max-waiting-operator");
+    const reason =
+      this.#refusal(first) ?? (this.waiting.countOf(first.desc) >= most ? "exceed wait limit" : undefined);
+    if (reason !== undefined) return this.#cancelNew(operators, reason);
+    this.#count(first, "create");
+    this.waiting.put(operators);
+    this.promote();
+    return first.state === "canceled" ? first.reason : undefined;
+  }
+
+  /** Starts one of the waiting operators; those that can no longer start are canceled on the way. */
+  promote(): void {
+    for (let next = this.waiting.take(); next !== undefined; next = this.waiting.take()) {
+      const refused = next.map((operator) => this.#refusal(operator)).find((reason) => reason !== undefined);
+      const reason = refused ?? (this.exceedsStoreLimit(...next) ? "exceed store limit" : undefined);
+      if (reason === undefined) {
+        for (const operator of next) this.#start(operator);
+        return;
+      }
+      this.#cancelNew(next, reason);
     }
+  }
+
+  #cancelNew(operators: readonly Operator[], reason: string): string {
+    for (const operator of operators) {
+      operator.state = reason === "expired" ? "expired" : "canceled";
+      operator.reason = reason;
+      this.#count(operator, `cancel-${reason.replaceAll(" ", "-")}`);
+    }
+    return reason;
+  }
+
+  #count(operator: Operator, event: string): void {
+    const { metrics } = this.#view.cluster.context;
+    metrics.increment("pd_schedule_operators_count", { type: operator.desc, event });
+  }
+
+  /** Starts the operators (one, or the two of a merge), or cancels them and answers why. */
+  add(...operators: readonly Operator[]): string | undefined {
+    const refused = operators
+      .map((operator) => this.#refusal(operator))
+      .find((reason) => reason !== undefined);
+    const reason = refused ?? (this.exceedsStoreLimit(...operators) ? "exceed store limit" : undefined);
+    if (reason !== undefined) return this.#cancelNew(operators, reason);
+    for (const operator of operators) {
+      this.#count(operator, "create");
+      this.#start(operator);
+    }
+    return undefined;
+  }
+
+  #start(operator: Operator): void {
     const old = this.#running.get(operator.regionId);
     if (old !== undefined) this.#end(old, "replaced", "replaced by an operator of higher priority");
     const nowMs = this.#view.nowMs();
@@ -85,25 +154,36 @@ export class OperatorController {
     operator.startedWallMs = this.#view.env.clock.wallMs();
     this.#running.set(operator.regionId, operator);
     this.#counts.set(operator.countedKind, this.count(operator.countedKind) + 1);
-    for (const { storeId, kind } of limitedStores(operator)) {
+    for (const { storeId, kind, cost } of limitedStores(operator)) {
       const store = this.#view.store(storeId);
-      if (store !== undefined) this.#view.bucketOf(store, kind).take(regionCost(operator.sizeMib), nowMs);
+      if (store !== undefined) this.#view.limiterOf(store, kind).take(cost, nowMs);
     }
-    metrics.increment("pd_schedule_operators_count", { type: operator.desc, event: "start" });
+    this.#count(operator, "start");
     this.#view.env.log.info("add operator", { region: operator.regionId, operator: operator.toText() });
     const region = this.#view.cluster.regions.byId(operator.regionId);
     if (region !== undefined) this.#send(operator, region);
     this.#armPush();
-    return undefined;
   }
 
-  /** Whether all stores concerned have room; urgent operators do not ask. */
-  exceedsStoreLimit(operator: Operator): boolean {
-    if (operator.priority === "urgent") return false;
-    return limitedStores(operator).some(({ storeId, kind }) => {
+  /** Whether some store concerned lacks room for all of them together; urgent operators do not ask. (6.29) */
+  exceedsStoreLimit(...operators: readonly Operator[]): boolean {
+    const costs = new Map<string, { storeId: number; kind: LimitKind; cost: number }>();
+    for (const operator of operators) {
+      if (operator.priority === "urgent") continue;
+      for (const { storeId, kind, cost } of limitedStores(operator)) {
+        const key = `${storeId} ${kind}`;
+        costs.set(key, { storeId, kind, cost: (costs.get(key)?.cost ?? 0) + cost });
+      }
+    }
+    for (const { storeId, kind, cost } of costs.values()) {
       const store = this.#view.store(storeId);
-      return store !== undefined && !this.#view.hasRoom(store, kind, operator.sizeMib);
-    });
+      if (store === undefined || this.#view.limiterOf(store, kind).available(cost, this.#view.nowMs()))
+        continue;
+      const { metrics } = this.#view.cluster.context;
+      metrics.increment("pd_schedule_exceeded_store_limit", { store: String(storeId), type: kind });
+      return true;
+    }
+    return false;
   }
 
   /** By the user. */
@@ -138,14 +218,17 @@ export class OperatorController {
       return "already exist";
     if (operator.state !== "created") return "not in create status";
     if (operator.isExpired(this.#view.nowMs())) return "expired";
-    return this.exceedsStoreLimit(operator) ? "exceed store limit" : undefined;
+    return undefined;
   }
 
   /** Moves the operator on; `fromHeartbeat` means the region is news, so that staleness can be judged. */
   #dispatch(operator: Operator, region: RegionInfo, fromHeartbeat: boolean): void {
     const before = operator.currentStep;
     operator.check(region, this.#view.nowMs());
-    if (operator.state === "success") return this.#end(operator, "success", "");
+    if (operator.state === "success") {
+      this.#end(operator, "success", "");
+      return this.promote();
+    }
     if (operator.state === "timeout") return this.#end(operator, "timeout", "timeout");
     if (fromHeartbeat || operator.currentStep !== before) {
       const stale = this.#staleReason(operator, region);
@@ -157,6 +240,9 @@ export class OperatorController {
   #staleReason(operator: Operator, region: RegionInfo): string | undefined {
     const { step } = operator;
     if (step === undefined) return undefined;
+    if (operator.relatedRegionId !== undefined && region.meta.epoch.version > operator.epoch.version) {
+      return "epoch not match";
+    }
     const problem = stepProblem(step, region, this.#view);
     if (problem !== undefined) return `stale status: ${problem}`;
     // The current step is included: it may have taken effect in this very heartbeat.
@@ -185,10 +271,34 @@ export class OperatorController {
     this.#counts.set(operator.countedKind, Math.max(0, this.count(operator.countedKind) - 1));
     this.#records.delete(operator.regionId);
     this.#records.set(operator.regionId, operator);
-    const { metrics } = this.#view.cluster.context;
-    metrics.increment("pd_schedule_operators_count", { type: operator.desc, event: state });
+    for (const { storeId, kind, cost } of limitedStores(operator)) {
+      const store = this.#view.store(storeId);
+      if (store !== undefined) this.#view.limiterOf(store, kind).acknowledge(cost);
+    }
+    if (state === "success" && operator.finishedMs - operator.startedMs < FAST_OPERATOR_MS) {
+      this.#fast.push(operator);
+      if (this.#fast.length > FAST_OPERATORS_MAX) this.#fast.shift();
+    }
+    this.#count(operator, state === "success" ? "finish" : state === "canceled" ? "cancel" : state);
+    this.#observeEnd(operator, state);
     this.#view.env.log.info(`operator ${state}`, { region: operator.regionId, desc: operator.desc, reason });
     this.#forgetOldRecords();
+    if (state !== "success" && operator.relatedRegionId !== undefined) {
+      const related = this.#running.get(operator.relatedRegionId);
+      if (related?.relatedRegionId === operator.regionId) this.#end(related, "canceled", RELATED);
+    }
+    this.onEnded(operator);
+  }
+
+  #observeEnd(operator: Operator, state: OperatorState): void {
+    if (state !== "success") return;
+    const seconds = (operator.finishedMs - operator.startedMs) / 1000;
+    this.#view.cluster.context.metrics.observe(
+      "pd_schedule_finish_operators_duration_seconds",
+      { type: operator.desc },
+      seconds,
+      FINISH_SECONDS,
+    );
   }
 
   #forgetOldRecords(): void {
@@ -219,14 +329,25 @@ export class OperatorController {
   }
 }
 
-/** Which stores gain or lose a peer. */
-function limitedStores(operator: Operator): { readonly storeId: number; readonly kind: LimitKind }[] {
-  const found: { storeId: number; kind: LimitKind }[] = [];
+interface LimitedStore {
+  readonly storeId: number;
+  readonly kind: LimitKind;
+  readonly cost: number;
+}
+
+/** Which stores gain or lose a peer, or send a snapshot, and what that costs. (6.28, 6.29) */
+function limitedStores(operator: Operator): LimitedStore[] {
+  const found: LimitedStore[] = [];
   if (operator.ignoresStoreLimit) return found;
+  const cost = regionCost(operator.sizeMib);
   for (const step of operator.steps) {
-    if (step.kind === "addPeer" || step.kind === "addLearner")
-      found.push({ storeId: step.storeId, kind: "add-peer" });
-    if (step.kind === "removePeer") found.push({ storeId: step.storeId, kind: "remove-peer" });
+    if (step.kind === "addPeer" || step.kind === "addLearner") {
+      found.push({ storeId: step.storeId, kind: "add-peer", cost });
+      if (operator.leaderStoreId !== 0) {
+        found.push({ storeId: operator.leaderStoreId, kind: "send-snapshot", cost: operator.sizeMib });
+      }
+    }
+    if (step.kind === "removePeer") found.push({ storeId: step.storeId, kind: "remove-peer", cost });
   }
   return found;
 }

@@ -3,7 +3,14 @@
  * pending" is essential: promoting a learner that still receives its snapshot would stall the group. (pd-rules 6.2)
  */
 import { equalBytes } from "../base/index.js";
-import { isPending, type Peer, peerOnStore, peerWithId, type RegionInfo } from "./region-info.js";
+import {
+  isPending,
+  type Peer,
+  peerOnStore,
+  peerWithId,
+  type RegionInfo,
+  type RegionMeta,
+} from "./region-info.js";
 import type { StoreInfo } from "./store-info.js";
 
 export interface PeerPlace {
@@ -29,6 +36,13 @@ export type Step =
       readonly kind: "enterJoint" | "leaveJoint";
       readonly promote: readonly PeerPlace[];
       readonly demote: readonly PeerPlace[];
+    }
+  | {
+      /** Active on the source, which disappears; passive on the target, which grows. */
+      readonly kind: "merge";
+      readonly source: RegionMeta;
+      readonly target: RegionMeta;
+      readonly isPassive: boolean;
     }
   | {
       readonly kind: "split";
@@ -73,6 +87,12 @@ export function isStepFinished(step: Step, region: RegionInfo): boolean {
         step.demote.every((place) => isOneOf(plannedPeer(region, place), "learner")) &&
         !region.meta.peers.some((peer) => isOneOf(peer, "incomingVoter", "demotingVoter"))
       );
+    case "merge":
+      return (
+        step.isPassive &&
+        (!equalBytes(region.meta.startKey, step.target.startKey) ||
+          !equalBytes(region.meta.endKey, step.target.endKey))
+      );
     case "split":
       return !equalBytes(region.meta.startKey, step.startKey) || !equalBytes(region.meta.endKey, step.endKey);
   }
@@ -85,6 +105,7 @@ const isOneOf = (peer: Peer | undefined, ...roles: readonly Peer["role"][]): boo
 export function confVerUsed(step: Step, region: RegionInfo): number {
   switch (step.kind) {
     case "transferLeader":
+    case "merge":
     case "split":
       return 0;
     case "addPeer":
@@ -142,6 +163,7 @@ export function stepProblem(step: Step, region: RegionInfo, stores: StoreView): 
     case "enterJoint":
     case "leaveJoint":
       return jointProblem(step, region);
+    case "merge":
     case "split":
       return undefined;
   }
@@ -162,19 +184,42 @@ function leaderTargetProblem(storeId: number, region: RegionInfo, stores: StoreV
   return storeProblem(storeId, stores);
 }
 
-function jointProblem(
-  step: Step & { readonly kind: "enterJoint" | "leaveJoint" },
-  region: RegionInfo,
-): string | undefined {
-  const changing = [...step.promote, ...step.demote];
-  if (changing.some((place) => plannedPeer(region, place) === undefined)) return "peer does not exist";
-  const inJoint = region.meta.peers.filter((peer) => isOneOf(peer, "incomingVoter", "demotingVoter"));
-  if (inJoint.some((peer) => !changing.some((place) => place.peerId === peer.id))) {
-    return "other peer is in joint state";
+type JointStep = Step & { readonly kind: "enterJoint" | "leaveJoint" };
+
+/** Roles that a peer of the step may have, before, between and after. (6.2) */
+function jointProblem(step: JointStep, region: RegionInfo): string | undefined {
+  const entering = step.kind === "enterJoint";
+  let joint = false;
+  let plain = false;
+  const look = (
+    place: PeerPlace,
+    inJoint: Peer["role"],
+    ended: readonly Peer["role"][],
+  ): string | undefined => {
+    const peer = plannedPeer(region, place);
+    if (peer === undefined) return "peer does not exist";
+    if (peer.role === inJoint) joint = true;
+    else if (ended.includes(peer.role)) plain = true;
+    else return `peer ${peer.id} has the unexpected role ${peer.role}`;
+    return undefined;
+  };
+  for (const place of step.promote) {
+    const problem = look(place, "incomingVoter", entering ? ["learner", "voter"] : ["voter"]);
+    if (problem !== undefined) return problem;
   }
-  if (step.kind === "enterJoint") return undefined;
-  const leads = step.demote.some(
-    (place) => plannedPeer(region, place)?.role === "demotingVoter" && region.leader?.id === place.peerId,
+  for (const place of step.demote) {
+    const problem = look(place, "demotingVoter", entering ? ["voter", "learner"] : ["learner"]);
+    if (problem !== undefined) return problem;
+    const isLeader = region.leader?.id === place.peerId;
+    if (!entering && isLeader && plannedPeer(region, place)?.role === "demotingVoter") {
+      return "demoting peer is the leader";
+    }
+  }
+  if (joint && plain) return "some peers are in joint state and some are not";
+  const changing = [...step.promote, ...step.demote];
+  const other = region.meta.peers.some(
+    (peer) =>
+      isOneOf(peer, "incomingVoter", "demotingVoter") && !changing.some((place) => place.peerId === peer.id),
   );
-  return leads ? "demoting peer is the leader" : undefined;
+  return other ? "other peer is in joint state" : undefined;
 }

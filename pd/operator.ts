@@ -2,12 +2,22 @@
  * An operator: a plan of steps for one region, made for one membership. At most one runs per region. (pd-rules 6.1)
  */
 import { formatDurationMs, formatInstant } from "./duration.js";
-import { type RegionEpoch, type RegionInfo, voters } from "./region-info.js";
+import type { RegionEpoch, RegionInfo } from "./region-info.js";
 import { stepText, stepTimeoutMs } from "./step-command.js";
 import { isStepFinished, type Step } from "./operator-step.js";
 
 /** In the order in which the text names them; the first one present is the kind an operator is counted in. */
-const KINDS = ["admin", "merge", "range", "replica", "split", "hot-region", "region", "leader"] as const;
+const KINDS = [
+  "admin",
+  "merge",
+  "range",
+  "replica",
+  "split",
+  "hot-region",
+  "region",
+  "leader",
+  "split-scatter",
+] as const;
 export type OperatorKind = (typeof KINDS)[number];
 
 export type OperatorPriority = "low" | "medium" | "high" | "urgent";
@@ -34,6 +44,7 @@ export interface OperatorPlan {
   readonly steps: readonly Step[];
   /** Takes no room of the stores' limits: for plans that place empty regions by the hundred. */
   readonly ignoresStoreLimit?: boolean;
+  readonly details?: Readonly<Record<string, string | number>>;
 }
 
 export class Operator {
@@ -46,7 +57,9 @@ export class Operator {
   readonly regionId: number;
   readonly epoch: RegionEpoch;
   readonly sizeMib: number;
-  readonly timeoutMs: number;
+  /** Where the region was led when the plan was made: from there snapshots come. */
+  readonly leaderStoreId: number;
+  timeoutMs: number;
   readonly createdMs: number;
   readonly createdWallMs: number;
   startedMs = 0;
@@ -58,6 +71,10 @@ export class Operator {
   state: OperatorState = "created";
   /** Why it ended otherwise than by success. */
   reason = "";
+  /** The other region of a merge: both operators live and die together. */
+  relatedRegionId: number | undefined;
+  /** What a person may want to know besides: the figures behind the decision. */
+  readonly details: Readonly<Record<string, string | number>>;
   /** When the current step is sent again. */
   nextPushMs = 0;
 
@@ -68,9 +85,11 @@ export class Operator {
     this.priority = plan.priority;
     this.steps = plan.steps;
     this.ignoresStoreLimit = plan.ignoresStoreLimit === true;
+    this.details = plan.details ?? {};
     this.regionId = region.meta.id;
     this.epoch = region.meta.epoch;
     this.sizeMib = region.sizeMib;
+    this.leaderStoreId = region.leader?.storeId ?? 0;
     this.createdMs = nowMs;
     this.createdWallMs = wallMs;
     let totalMs = 0;
@@ -80,6 +99,7 @@ export class Operator {
 
   /** Every operator is counted in exactly one kind: else replica repairs would block leader balance. (6.2) */
   get countedKind(): OperatorKind {
+    if (this.kinds[0] !== "admin" && this.kinds.includes("split-scatter")) return "split-scatter";
     return this.kinds[0] ?? "admin";
   }
 
@@ -193,8 +213,14 @@ export function addInfluence(influence: Influence, operator: Operator, region: R
         on(step.storeId).regionCount -= 1;
         on(step.storeId).regionSizeMib -= region.sizeMib;
         break;
+      case "merge":
+        if (!step.isPassive) break;
+        for (const peer of region.meta.peers) on(peer.storeId).regionCount -= 1;
+        if (region.leader !== undefined) on(region.leader.storeId).leaderCount -= 1;
+        break;
       case "split":
-        for (const peer of voters(region)) on(peer.storeId).regionCount += 1;
+        for (const peer of region.meta.peers) on(peer.storeId).regionCount += 1;
+        if (region.leader !== undefined) on(region.leader.storeId).leaderCount += 1;
         break;
       default:
         break;

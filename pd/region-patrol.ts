@@ -1,41 +1,57 @@
 /**
  * Looks at regions and repairs them: at each heartbeat, on suspicion, and in passes over all of them in key order,
- * because what makes a region wrong (a store that leaves, joins, or falls silent) often changes no region. A pass goes
- * in batches and takes its time, unless a store changed; what only waits for room is looked at again soon.
+ * because what makes a region wrong (a store that leaves, joins, or falls silent) often changes no region. A pass
+ * goes in batches and takes its time, unless a store changed; what only waits for room is looked at again soon.
  * (pd-rules 8.1 to 8.8)
  */
 import { misbehaves, type TimerHandle } from "../base/index.js";
+import { CHECKERS, type CheckerName, RegionChecker } from "./checkers/region-checker.js";
 import type { DecisionNotes } from "./decision-notes.js";
+import type { Operator } from "./operator.js";
 import type { OperatorController } from "./operator-controller.js";
 import type { RegionInfo } from "./region-info.js";
-import { ReplicaChecker } from "./replica-checker.js";
 
+/** Regions a turn: at least so many, and for large clusters a 1024th of them. */
 const BATCH = 128;
+const BATCH_MAX = 8192;
+const BATCHES_PER_PASS = 1024;
+const RANGE_BATCH = 1024;
+const RANGES_MAX = 1000;
 const TICK_MIN_MS = 10;
 const SUSPECTS_EVERY_MS = 100;
 const SUSPECTS_MAX = 100_000;
 /** From the beginning of one pass to the next: a millisecond a region, within these bounds. */
 const PASS_MIN_MS = 500;
 const PASS_MAX_MS = 10_000;
-const AUTHOR = "replica-checker";
+const authorOf = (name: CheckerName): string => `${name}-checker`;
 
 export class RegionPatrol {
   readonly #controller: OperatorController;
   readonly #notes: DecisionNotes;
-  readonly #checker: ReplicaChecker;
+  readonly checker: RegionChecker;
   /** Regions to look at before the pass reaches them, oldest first. */
   readonly #suspects = new Set<number>();
+  /** Regions of which a checker said something. */
+  readonly #noted = new Set<number>();
+  readonly #withoutStore = new Set<number>();
+  /** Ranges whose rules or labels changed, looked at a piece at a time. (8.6) */
+  readonly #ranges: { startKey: Uint8Array; readonly endKey: Uint8Array }[] = [];
   #suspectsSeenMs = Number.NEGATIVE_INFINITY;
   #position: Uint8Array = new Uint8Array(0);
   #passStartedMs = Number.NEGATIVE_INFINITY;
   #inPass = false;
+  #lastPassMs = 0;
   #timer: TimerHandle | undefined;
   #stopped = true;
 
-  constructor(controller: OperatorController, notes: DecisionNotes) {
+  constructor(
+    controller: OperatorController,
+    notes: DecisionNotes,
+    isHot: (regionId: number) => boolean = () => false,
+  ) {
     this.#controller = controller;
     this.#notes = notes;
-    this.#checker = new ReplicaChecker(controller.view);
+    this.checker = new RegionChecker(controller.view, isHot);
   }
 
   start(): void {
@@ -71,24 +87,76 @@ export class RegionPatrol {
   check(region: RegionInfo): void {
     const { id } = region.meta;
     if (!this.#mayAct || this.#controller.operator(id) !== undefined) return;
-    const result = this.#checker.check(region);
-    if (result.kind === "healthy") return this.#notes.clear("region", id, AUTHOR);
-    if (result.kind === "waiting") return this.#wait(id, result.reason, result.soon);
-    const { operator } = result;
-    const limit = this.#controller.view.config.number("schedule.replica-schedule-limit");
-    // Leaving joint state is not counted: a region in joint state blocks everything else.
-    const isCounted = operator.countedKind === "replica";
-    if (isCounted && this.#controller.count("replica") >= limit) {
-      return this.#wait(id, `replica-schedule-limit ${limit} is reached`, limit > 0);
+    const { author, result } = this.checker.check(region);
+    this.#noStore(id, result.kind === "waiting" && result.noStore === true);
+    if (result.kind === "healthy") {
+      // Whatever was said of it before is settled.
+      if (this.#noted.delete(id))
+        for (const name of CHECKERS) this.#notes.clear("region", id, authorOf(name));
+      return;
     }
-    const refused = this.#controller.add(operator);
-    if (refused === undefined) this.#notes.clear("region", id, AUTHOR);
-    else this.#wait(id, `${operator.desc}: ${refused}`, true);
+    if (result.kind === "waiting") return this.#wait(id, author, result.reason, result.soon);
+    const { operator, partner } = result;
+    const limit = this.#limitOf(operator);
+    if (limit !== undefined && this.#controller.count(operator.countedKind) >= limit.most) {
+      return this.#wait(id, author, `${limit.name} ${limit.most} is reached`, limit.most > 0);
+    }
+    const operators = partner === undefined ? [operator] : [operator, partner];
+    const refused = this.#controller.addWaiting(...operators);
+    this.count(author, refused === undefined ? "new-operator" : "refused");
+    if (refused !== undefined) return this.#wait(id, author, `${operator.desc}: ${refused}`, true);
+    this.#notes.clear("region", id, authorOf(author));
   }
 
-  #wait(regionId: number, reason: string, soon: boolean): void {
-    this.#notes.note("region", regionId, AUTHOR, reason);
+  /** Leaving joint state and cutting at borders are not counted: they stand before everything else. */
+  #limitOf(operator: Operator): { readonly name: string; readonly most: number } | undefined {
+    const { config } = this.#controller.view;
+    if (operator.countedKind === "replica") {
+      return { name: "replica-schedule-limit", most: config.number("schedule.replica-schedule-limit") };
+    }
+    if (operator.countedKind !== "merge") return undefined;
+    return { name: "merge-schedule-limit", most: config.number("schedule.merge-schedule-limit") };
+  }
+
+  count(author: CheckerName, type: string): void {
+    const { metrics } = this.#controller.view.cluster.context;
+    metrics.increment("pd_checker_event_count", { type: authorOf(author).replace("-", "_"), name: type });
+  }
+
+  /** No store could be found for what the region lacks: it is shown as pending rather than in progress. (7.24) */
+  isWithoutStore(regionId: number): boolean {
+    return this.#withoutStore.has(regionId);
+  }
+
+  #noStore(regionId: number, is: boolean): void {
+    if (!is) {
+      if (this.#withoutStore.size > 0) this.#withoutStore.delete(regionId);
+    } else if (this.#withoutStore.size < SUSPECTS_MAX) this.#withoutStore.add(regionId);
+  }
+
+  get withoutStoreCount(): number {
+    return this.#withoutStore.size;
+  }
+
+  get suspectCount(): number {
+    return this.#suspects.size;
+  }
+
+  #wait(regionId: number, author: CheckerName, reason: string, soon: boolean): void {
+    this.#noted.add(regionId);
+    this.#notes.note("region", regionId, authorOf(author), reason);
     if (soon) this.suspect(regionId);
+  }
+
+  /** Rules or labels of the range changed: its regions are looked at before a pass comes to them. */
+  suspectRange(startKey: Uint8Array, endKey: Uint8Array): void {
+    if (this.#ranges.length < RANGES_MAX) this.#ranges.push({ startKey, endKey });
+    else this.wake();
+  }
+
+  /** How long the last whole pass took; 0 before the first has ended. */
+  get lastPassMs(): number {
+    return this.#lastPassMs;
   }
 
   get #passMs(): number {
@@ -99,7 +167,8 @@ export class RegionPatrol {
   #arm(): void {
     const { view } = this.#controller;
     const everyMs = Math.max(TICK_MIN_MS, view.config.number("schedule.patrol-region-interval"));
-    const delayMs = this.#inPass ? everyMs : Math.max(everyMs, SUSPECTS_EVERY_MS);
+    const busy = this.#inPass || this.#ranges.length > 0;
+    const delayMs = busy ? everyMs : Math.max(everyMs, SUSPECTS_EVERY_MS);
     this.#timer = view.env.timers.set(delayMs, () => {
       this.#timer = undefined;
       if (this.#stopped) return;
@@ -115,12 +184,23 @@ export class RegionPatrol {
       this.#suspectsSeenMs = nowMs;
       this.#checkSuspects();
     }
+    if (this.#ranges.length > 0) this.#checkRange();
     if (!this.#inPass) {
       if (nowMs - this.#passStartedMs < this.#passMs) return;
       this.#inPass = true;
       this.#passStartedMs = nowMs;
     }
     this.#batch();
+  }
+
+  #checkRange(): void {
+    const range = this.#ranges[0] as { startKey: Uint8Array; readonly endKey: Uint8Array };
+    const found = this.#controller.view.cluster.regions.scan(range.startKey, range.endKey, RANGE_BATCH);
+    for (const region of found) this.check(region);
+    const last = found.at(-1);
+    if (found.length < RANGE_BATCH || last === undefined || last.meta.endKey.length === 0)
+      this.#ranges.shift();
+    else range.startKey = last.meta.endKey;
   }
 
   /** One round over a batch of them; those that must wait further come back to the end of the line. */
@@ -138,11 +218,20 @@ export class RegionPatrol {
     }
   }
 
+  /**
+   * As many regions as a pass in its time needs, in slices of a turn: between them heartbeats and timestamps are
+   * answered. (8.1)
+   */
   #batch(): void {
-    const found = this.#controller.view.cluster.regions.scan(this.#position, new Uint8Array(0), BATCH);
+    const { regions, context } = this.#controller.view.cluster;
+    const most = Math.min(BATCH_MAX, Math.max(BATCH, Math.ceil(regions.count / BATCHES_PER_PASS)));
+    const found = regions.scan(this.#position, new Uint8Array(0), most);
     for (const region of found) this.check(region);
     const last = found.at(-1);
-    this.#inPass = last !== undefined && found.length === BATCH && last.meta.endKey.length > 0;
+    this.#inPass = last !== undefined && found.length === most && last.meta.endKey.length > 0;
     this.#position = this.#inPass && last !== undefined ? last.meta.endKey : new Uint8Array(0);
+    if (this.#inPass) return;
+    this.#lastPassMs = this.#controller.view.nowMs() - this.#passStartedMs;
+    context.metrics.set("pd_checker_patrol_regions_time", {}, this.#lastPassMs / 1000);
   }
 }

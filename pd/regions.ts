@@ -5,7 +5,8 @@
  * (pd-rules 4.8 to 4.14)
  */
 import { compareBytes, equalBytes } from "../base/index.js";
-import type { DownPeer, Peer, RegionInfo, RegionMeta } from "./region-info.js";
+import type { RegionInfo, RegionMeta } from "./region-info.js";
+import { regionChange, sameRange } from "./region-change.js";
 import { RegionTree } from "./region-tree.js";
 import { indexRegion, StoreRegions } from "./store-regions.js";
 
@@ -18,12 +19,18 @@ export type PutResult =
       readonly removed: readonly RegionInfo[];
       /** The metadata changed and must be stored. */
       readonly save: boolean;
+      /** The record of now: the given one, or the one before where that says the same. */
+      readonly region: RegionInfo;
+      /** Followers of PD should hear of it. */
+      readonly sync: boolean;
     };
 
 export class Regions {
   readonly #tree = new RegionTree();
   readonly #byId = new Map<number, RegionInfo>();
   readonly #stores = new Map<number, StoreRegions>();
+  /** Flow that agrees in all but its last digits is the same. (`flow-round-by-digit`) */
+  flowDigits = 3;
   #sizeMib = 0;
   #freshCount = 0;
 
@@ -132,6 +139,10 @@ export class Regions {
       // A report without a term (an old store) must not make an older term acceptable again.
       region = { ...region, term: previous.term };
     }
+    const change = regionChange(previous, region, this.flowDigits);
+    if (!change.update && previous !== undefined) {
+      return { kind: "accepted", previous, removed: [], region: previous, ...change };
+    }
     const removed: RegionInfo[] = [];
     if (previous === undefined || !sameRange(previous.meta, meta)) {
       for (const other of this.#tree.overlaps(meta.startKey, meta.endKey)) {
@@ -144,7 +155,7 @@ export class Regions {
     if (previous !== undefined) this.#unindex(previous);
     this.#byId.set(meta.id, region);
     this.#index(region);
-    return { kind: "accepted", previous, removed, save: needsSave(previous, region) };
+    return { kind: "accepted", previous, removed, region, save: change.save, sync: change.sync };
   }
 
   remove(id: number): RegionInfo | undefined {
@@ -174,33 +185,8 @@ export class Regions {
 
 const NO_REGIONS = new StoreRegions();
 
-const sameRange = (left: RegionMeta, right: RegionMeta): boolean =>
-  equalBytes(left.startKey, right.startKey) && equalBytes(left.endKey, right.endKey);
-
 const staleText = (region: RegionInfo, origin: RegionInfo): string =>
   `region is stale: region ${describeMeta(region.meta)} origin ${describeMeta(origin.meta)}`;
 
 export const describeMeta = (meta: RegionMeta): string =>
   `id:${meta.id} region_epoch:<conf_ver:${meta.epoch.confVer} version:${meta.epoch.version} >`;
-
-/** Only the stored part counts: range, epoch, peers. (4.4, 4.10) */
-function needsSave(previous: RegionInfo | undefined, region: RegionInfo): boolean {
-  if (previous === undefined) return true;
-  const before = previous.meta;
-  const now = region.meta;
-  return (
-    now.epoch.version !== before.epoch.version ||
-    now.epoch.confVer !== before.epoch.confVer ||
-    now.peers.length !== before.peers.length ||
-    !sameRange(before, now)
-  );
-}
-
-/** Whether the leader's view of its peers differs, so that checkers should look again. */
-export function reportsDiffer(
-  left: readonly (Peer | DownPeer)[],
-  right: readonly (Peer | DownPeer)[],
-): boolean {
-  const idOf = (item: Peer | DownPeer): number => ("peer" in item ? item.peer.id : item.id);
-  return left.length !== right.length || left.some((item, i) => idOf(item) !== idOf(right[i] as Peer));
-}

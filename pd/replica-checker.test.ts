@@ -4,7 +4,8 @@ import { must } from "../base/index.js";
 import { metapb } from "../proto/index.js";
 import { stepText } from "./step-command.js";
 import type { RegionInfo } from "./region-info.js";
-import { type CheckResult, ReplicaChecker } from "./replica-checker.js";
+import type { CheckResult } from "./checkers/check-result.js";
+import { ReplicaChecker } from "./replica-checker.js";
 import { World, type WorldOptions } from "./test/world.js";
 
 const CHANGES = metapb.PeerRole;

@@ -1,31 +1,17 @@
 /**
  * Keeps every region at `max-replicas` voters on good stores: leaves joint state, promotes or removes learners that
- * were left over, replaces peers of down and leaving stores, adds what is missing, removes what is too much, and moves
- * replicas apart. One plan at a time per region, the most urgent first. (pd-rules 8.9, 8.11, 8.13)
+ * were left over, replaces peers of down and leaving stores, adds what is missing, removes what is too much, and
+ * moves replicas apart. One plan at a time per region, the most urgent first. (pd-rules 8.9, 8.11, 8.13)
  *
  * A peer is down only if its leader says so and PD has not heard from its store for `max-store-down-time`: either
  * alone may be a fault of the network between two of them.
  */
-import { type BuildResult, OperatorBuilder } from "./operator-builder.js";
-import type { Operator } from "./operator.js";
+import { type CheckResult, HEALTHY, noStore, planned, waiting } from "./checkers/check-result.js";
+import { leaveJointState } from "./checkers/joint-state-checker.js";
+import { OperatorBuilder } from "./operator-builder.js";
 import { isInJointState, isUnhealthy, peerOnStore, type RegionInfo, voters } from "./region-info.js";
 import type { SchedulingView } from "./scheduling-view.js";
-import { type Selection, selectPeerToRemove, selectStoreToAdd } from "./store-selector.js";
-
-export type CheckResult =
-  | { readonly kind: "healthy" }
-  | { readonly kind: "operator"; readonly operator: Operator }
-  /** Something is wrong and nothing can be done now; `soon` says that what stands in the way passes by itself. */
-  | { readonly kind: "waiting"; readonly reason: string; readonly soon: boolean };
-
-const HEALTHY: CheckResult = { kind: "healthy" };
-const waiting = (reason: string, soon = false): CheckResult => ({ kind: "waiting", reason, soon });
-const noStore = (selection: Exclude<Selection, { kind: "store" }>, what: string): CheckResult =>
-  selection.kind === "later"
-    ? waiting(`the stores that are best ${what} cannot take a peer just now`, true)
-    : waiting(`no store ${what}`);
-const planned = (built: BuildResult): CheckResult =>
-  built.kind === "built" ? { kind: "operator", operator: built.operator } : waiting(built.reason);
+import { demandOfConfig, selectPeerToRemove, selectStoreToAdd } from "./store-selector.js";
 
 export class ReplicaChecker {
   readonly #view: SchedulingView;
@@ -36,7 +22,7 @@ export class ReplicaChecker {
 
   check(region: RegionInfo): CheckResult {
     if (region.leader === undefined) return waiting("the region has no leader");
-    if (isInJointState(region.meta)) return this.leaveJointState(region);
+    if (isInJointState(region.meta)) return leaveJointState(this.#view, region);
     const checks: readonly (() => CheckResult)[] = [
       () => this.#down(region),
       () => this.#offline(region),
@@ -52,12 +38,6 @@ export class ReplicaChecker {
       if (result.kind === "waiting" && blocked.kind === "healthy") blocked = result;
     }
     return blocked;
-  }
-
-  /** An operator that died between entering and leaving left it so. (6.18) */
-  leaveJointState(region: RegionInfo): CheckResult {
-    const builder = new OperatorBuilder(this.#view, "leave-joint-state", region, { allowJointState: true });
-    return planned(builder.buildLeaveJointState());
   }
 
   get #maxReplicas(): number {
@@ -153,7 +133,7 @@ export class ReplicaChecker {
     const present = view.locationScore(beside, sourceStore);
     const better = (store: Parameters<typeof view.locationScore>[1]): boolean =>
       view.locationScore(beside, store) > present;
-    const selection = selectStoreToAdd(view, region, beside, better);
+    const selection = selectStoreToAdd(view, region, beside, { ...demandOfConfig(view), accept: better });
     if (selection.kind !== "store") return HEALTHY;
     const builder = new OperatorBuilder(view, "move-to-better-location", region);
     builder.addPeer(selection.store.id, "voter").removePeer(source);

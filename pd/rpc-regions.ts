@@ -15,7 +15,7 @@ import {
 } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
 import type { HeartbeatCall, HeartbeatStreams } from "./heartbeat-streams.js";
-import type { RegionInfo } from "./region-info.js";
+import type { RegionFlow, RegionInfo } from "./region-info.js";
 import {
   ERROR_TYPE,
   errorHeader,
@@ -32,7 +32,7 @@ const BATCH_RANGES_MAX = 10_000;
 
 export interface RegionEvents {
   /** Every accepted heartbeat, also one that changed nothing: it is the pulse that drives operators. */
-  onRegionHeartbeat(region: RegionInfo, previous: RegionInfo | undefined): void;
+  onRegionHeartbeat(region: RegionInfo, previous: RegionInfo | undefined, flow: RegionFlow): void;
 }
 
 export function regionMethods(
@@ -234,7 +234,7 @@ function heartbeatCall(
       const result = cluster.putRegion(record);
       if (result.kind === "stale") return report(result.reason, region);
       countHeartbeat(cluster, boundStore, "ok");
-      events.onRegionHeartbeat(record, previous);
+      events.onRegionHeartbeat(result.region, previous, record.flow);
     },
     onHalfClose() {
       if (!ended) end(RPC_OK);

@@ -1,25 +1,23 @@
 /**
  * Runs the schedulers that the settings list: each on its own timer, often while there is work and ever more seldom
- * while there is none; paused, halted and bounded from outside. Nothing runs before enough regions have reported: with
- * half of them unknown every store looks empty. (pd-rules 9.1 to 9.9, 11.35 to 11.38)
+ * while there is none; paused, halted and bounded from outside. Nothing runs before enough regions have reported:
+ * with half of them unknown every store looks empty. (pd-rules 9.1 to 9.9, 11.35 to 11.38)
  */
 import type { TimerHandle } from "../base/index.js";
-import { BALANCE_LEADER, BalanceLeader } from "./balance-leader.js";
-import { BALANCE_REGION, BalanceRegion } from "./balance-region.js";
-import { EVICT_LEADER, EvictLeader } from "./evict-leader.js";
+import type { SchedulerStatus } from "./diagnosis.js";
 import type { Scheduler, SchedulerHost } from "./scheduler.js";
 
-const INTERVAL_MIN_MS = 10;
-const INTERVAL_MAX_MS = 5000;
+const UNPREPARED_MAX_MS = 500;
 const INTERVAL_GROWTH = 1.3;
 
-export type SchedulerStatus = "pending" | "halted" | "paused" | "scheduling" | "normal" | "disabled";
+export type { SchedulerStatus } from "./diagnosis.js";
 
 interface Running {
   readonly scheduler: Scheduler;
   intervalMs: number;
   timer: TimerHandle | undefined;
   status: SchedulerStatus;
+  heldBy: string;
   pausedWallMs: number;
   resumeMs: number;
   resumeWallMs: number;
@@ -62,24 +60,25 @@ export class SchedulerRunner {
     return this.#running.get(name)?.status ?? "disabled";
   }
 
-  /** Undefined when nothing of this name can be made. */
-  add(name: string): Scheduler | undefined {
-    const known = this.#running.get(name);
-    if (known !== undefined) return known.scheduler;
-    const scheduler = make(name, this.#host);
-    if (scheduler === undefined) return undefined;
+  add(scheduler: Scheduler): void {
+    const { name } = scheduler;
     const entry: Running = {
       scheduler,
-      intervalMs: INTERVAL_MIN_MS,
+      intervalMs: scheduler.intervalMinMs,
       timer: undefined,
       status: "normal",
+      heldBy: "it has not run yet",
       pausedWallMs: 0,
       resumeMs: 0,
       resumeWallMs: 0,
     };
     this.#running.set(name, entry);
     if (this.#started) this.#arm(entry);
-    return scheduler;
+  }
+
+  /** What holds the scheduler back, or that nothing does. */
+  heldBy(name: string): string {
+    return this.#running.get(name)?.heldBy ?? "it does not run";
   }
 
   remove(name: string): boolean {
@@ -99,7 +98,7 @@ export class SchedulerRunner {
     entry.resumeMs = clock.monotonicMs() + delayMs;
     entry.pausedWallMs = clock.wallMs();
     entry.resumeWallMs = entry.pausedWallMs + delayMs;
-    entry.intervalMs = INTERVAL_MIN_MS;
+    entry.intervalMs = entry.scheduler.intervalMinMs;
     return true;
   }
 
@@ -116,7 +115,7 @@ export class SchedulerRunner {
   /** Something changed: look again at once rather than when the interval has run out. */
   kick(): void {
     for (const entry of this.#running.values()) {
-      entry.intervalMs = INTERVAL_MIN_MS;
+      entry.intervalMs = entry.scheduler.intervalMinMs;
       if (!this.#started) continue;
       this.#disarm(entry);
       this.#arm(entry);
@@ -143,35 +142,36 @@ export class SchedulerRunner {
     const { controller } = this.#host;
     const { config, cluster } = controller.view;
     const { scheduler } = entry;
-    const limit = config.number(
-      scheduler.kind === "leader" ? "schedule.leader-schedule-limit" : "schedule.region-schedule-limit",
-    );
     if (!cluster.isPrepared) {
       entry.status = "pending";
-      entry.intervalMs = Math.min(entry.intervalMs * INTERVAL_GROWTH, INTERVAL_MAX_MS / 10);
+      entry.heldBy = "not enough regions have reported since PD's start";
+      entry.intervalMs = Math.min(entry.intervalMs * INTERVAL_GROWTH, UNPREPARED_MAX_MS);
       return;
     }
-    if (controller.count(scheduler.kind) >= limit) entry.status = "pending";
-    else if (config.flag("schedule.halt-scheduling")) entry.status = "halted";
-    else if (entry.resumeMs > controller.view.nowMs()) entry.status = "paused";
-    else {
-      const started = scheduler.run();
-      entry.status = started > 0 ? "scheduling" : "normal";
-      entry.intervalMs =
-        started > 0 ? INTERVAL_MIN_MS : Math.min(entry.intervalMs * INTERVAL_GROWTH, INTERVAL_MAX_MS);
-    }
+    const limit = scheduler.limitReached();
+    if (limit !== undefined) this.#skip(entry, "pending", limit);
+    else if (config.flag("schedule.halt-scheduling")) this.#skip(entry, "halted", "halt-scheduling is on");
+    else if (entry.resumeMs > controller.view.nowMs()) this.#skip(entry, "paused", "it is paused by hand");
+    else this.#run(entry);
   }
-}
 
-function make(name: string, host: SchedulerHost): Scheduler | undefined {
-  switch (name) {
-    case BALANCE_LEADER:
-      return new BalanceLeader(host);
-    case BALANCE_REGION:
-      return new BalanceRegion(host);
-    case EVICT_LEADER:
-      return new EvictLeader(host);
-    default:
-      return undefined;
+  /** A skipped turn does not change the interval. */
+  #skip(entry: Running, status: SchedulerStatus, reason: string): void {
+    entry.status = status;
+    entry.heldBy = reason;
+    entry.scheduler.diagnosis?.skipped(status);
+  }
+
+  #run(entry: Running): void {
+    const { scheduler } = entry;
+    scheduler.diagnosis?.begin();
+    const started = scheduler.run();
+    entry.status = scheduler.diagnosis?.end(started) ?? (started > 0 ? "scheduling" : "normal");
+    entry.heldBy =
+      started > 0 ? "nothing: it started operators in its last round" : "it found nothing worth moving";
+    const grown = entry.intervalMs * INTERVAL_GROWTH;
+    entry.intervalMs = started > 0 ? scheduler.intervalMinMs : Math.min(grown, scheduler.intervalMaxMs);
+    const { metrics } = this.#host.controller.view.cluster.context;
+    metrics.increment("pd_scheduler_event_count", { type: scheduler.name, name: "schedule" });
   }
 }

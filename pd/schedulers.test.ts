@@ -202,7 +202,7 @@ describe("evict-leader", () => {
     expect(schedulers.add("evict-leader", 99)).toMatchObject({ kind: "refused", status: 400 });
     expect(schedulers.add("evict-leader", undefined)).toMatchObject({ reason: "missing store id" });
     expect(schedulers.add("no-such-scheduler", 1)).toMatchObject({ reason: "unknown scheduler" });
-    expect(schedulers.add("shuffle-leader", 1)).toMatchObject({
+    expect(schedulers.add("evict-slow-trend", 1)).toMatchObject({
       reason: expect.stringMatching(/not available/),
     });
     expect(schedulers.add("balance-leader", undefined)).toMatchObject({ status: 400 });
@@ -220,6 +220,9 @@ describe("the list of schedulers", () => {
     expect(schedulers.paused().map(({ name }) => name)).toEqual([
       "balance-region-scheduler",
       "balance-leader-scheduler",
+      "balance-hot-region-scheduler",
+      "evict-slow-store-scheduler",
+      "evict-stopping-store-scheduler",
     ]);
     schedulers.pause("balance-leader-scheduler", 0);
     world.advance(15_000);
@@ -228,6 +231,6 @@ describe("the list of schedulers", () => {
     expect(schedulers.disabledNames()).toEqual(["balance-leader-scheduler"]);
     world.harness.env.settle();
     expect(world.harness.crashAndRestart()).toBe(true);
-    expect(world.scheduling.schedulers.names()).toEqual(["balance-region-scheduler"]);
+    expect(world.scheduling.schedulers.names()).not.toContain("balance-leader-scheduler");
   });
 });

@@ -2,26 +2,37 @@
  * What plans are made from: stores with their states, scores and room, under the influence of the operators that run.
  * The filters name their reason, so that "why does nothing move" has an answer. (pd-rules 7.29 to 7.47, 9.14)
  *
- * The region score is the size on the store, running moves included, divided by the weight. PD's score also falls
- * with free disk space; on stores that share a disk that makes noise larger than any difference in size. Full stores
- * are kept out by the low-space filter instead.
+ * The region score is the size on the store, running moves included, made larger by what lacks in free space and
+ * divided by the weight.
  */
 import type { Env } from "../base/index.js";
 import type { Cluster } from "./cluster.js";
+import { matchesConstraints } from "./placement/label-constraint.js";
+import { type RegionFit, rulesAllowLeader } from "./placement/fit.js";
 import { addInfluence, type Influence, NO_INFLUENCE, type Operator } from "./operator.js";
 import type { StoreView } from "./operator-step.js";
 import { type RegionInfo, voters } from "./region-info.js";
+import { regionScoreV1, regionScoreV2, type StoreSpace } from "./region-score.js";
 import { locationScore, type StoreInfo } from "./store-info.js";
-import { type LimitKind, regionCost } from "./store-limit.js";
+import { type Limiter, type LimitKind, NO_LIMIT, regionCost } from "./store-limit.js";
+import { isolates } from "./store-selector.js";
 import { parseVersion } from "./version.js";
 
 const WEIGHT_MIN = 1e-6;
 const LOCATIONS_KEPT_MS = 1000;
+const SPACE_KEPT_MS = 1000;
+/** Of the capacity. */
+const SPACE_NOISE = 0.02;
+/** A store kept for hot regions, or for nothing yet, takes ordinary peers from nobody. (7.33) */
+const PREPARED_SHARE = 0.9;
+const SPECIAL_USE = "specialUse";
 
 export class SchedulingView implements StoreView {
   readonly cluster: Cluster;
   readonly env: Env;
   readonly #running: () => Iterable<Operator>;
+  #spaceAskedMs = Number.NEGATIVE_INFINITY;
+  #spaceDiffered = false;
   #hasLocations = false;
   #locationsAskedMs = Number.NEGATIVE_INFINITY;
 
@@ -89,8 +100,50 @@ export class SchedulingView implements StoreView {
 
   regionScore(store: StoreInfo, influence: Influence): number {
     const on = influence.get(store.id) ?? NO_INFLUENCE;
-    const amount = this.cluster.regions.onStore(store.id).regionSizeMib + on.regionSizeMib;
-    return Math.max(0, amount) / Math.max(store.regionWeight, WEIGHT_MIN);
+    return this.regionScoreWith(
+      store,
+      this.cluster.regions.onStore(store.id).regionSizeMib,
+      on.regionSizeMib,
+    );
+  }
+
+  /** By the formula that the settings name. (9.15, 9.16) */
+  regionScoreWith(store: StoreInfo, sizeMib: number, deltaMib: number): number {
+    const { config } = this;
+    const space: StoreSpace = {
+      capacityBytes: store.stats?.capacity ?? 0,
+      availableBytes: store.averageAvailableBytes,
+      usedBytes: store.stats?.usedSize ?? 0,
+    };
+    const low = config.number("schedule.low-space-ratio");
+    if (!this.#spaceDiffers()) return (sizeMib + deltaMib) / Math.max(store.regionWeight, WEIGHT_MIN);
+    const score =
+      config.text("schedule.region-score-formula-version") === "v2"
+        ? regionScoreV2(space, sizeMib, deltaMib, low)
+        : regionScoreV1(space, sizeMib, deltaMib, low, config.number("schedule.high-space-ratio"));
+    return score / Math.max(store.regionWeight, WEIGHT_MIN);
+  }
+
+  /**
+   * Whether free space says anything about where data should go. Stores of one capacity that are about equally full
+   * (all stores of a machine share a disk) tell nothing by it but noise, larger than any difference in size.
+   */
+  #spaceDiffers(): boolean {
+    const nowMs = this.nowMs();
+    if (nowMs - this.#spaceAskedMs < SPACE_KEPT_MS) return this.#spaceDiffered;
+    this.#spaceAskedMs = nowMs;
+    let [capacity, least, most] = [0, Number.POSITIVE_INFINITY, 0];
+    let isSameCapacity = true;
+    for (const store of this.stores()) {
+      const own = store.stats?.capacity ?? 0;
+      if (own === 0) continue;
+      isSameCapacity &&= capacity === 0 || capacity === own;
+      capacity = own;
+      least = Math.min(least, store.averageAvailableBytes);
+      most = Math.max(most, store.averageAvailableBytes);
+    }
+    this.#spaceDiffered = !isSameCapacity || most - least > SPACE_NOISE * capacity;
+    return this.#spaceDiffered;
   }
 
   leaderSourceProblem(store: StoreInfo): string | undefined {
@@ -105,6 +158,8 @@ export class SchedulingView implements StoreView {
     if (store.isRemoving) return "StoreRemoving";
     if (this.isDown(store)) return "StoreDown";
     if (store.leaderInPauses > 0 || store.isStopping || store.isSlow) return "StoreRejectLeader";
+    if (store.isEvictedAsSlow || store.isEvictedAsStopping) return "StoreRejectLeader";
+    if (this.config.rejectsLeader(store.meta.labels)) return "StoreRejectLeader";
     if (store.isDisconnected(this.nowMs())) return "StoreDisconnected";
     return store.isBusy ? "StoreBusy" : undefined;
   }
@@ -117,13 +172,15 @@ export class SchedulingView implements StoreView {
   }
 
   /** What will not pass by itself: such a store is no candidate at all. */
-  regionTargetProblem(store: StoreInfo): string | undefined {
+  regionTargetProblem(store: StoreInfo, allowedUse = ""): string | undefined {
     if (store.isRemoved) return "StoreRemoved";
     if (store.isRemoving) return "StoreRemoving";
     if (this.isDown(store)) return "StoreDown";
     const count = this.cluster.regions.onStore(store.id).regionCount;
     const low = store.isLowSpace(this.config.number("schedule.low-space-ratio"), count);
-    return low ? "StoreLowSpace" : undefined;
+    if (low) return "StoreLowSpace";
+    const use = store.label(SPECIAL_USE);
+    return use === "" || use === allowedUse ? undefined : "StoreSpecialUse";
   }
 
   /** What passes: a busy best store delays a placement, it does not displace it. */
@@ -139,10 +196,14 @@ export class SchedulingView implements StoreView {
   }
 
   hasRoom(store: StoreInfo, kind: LimitKind, sizeMib: number): boolean {
-    return this.bucketOf(store, kind).available(regionCost(sizeMib), this.nowMs());
+    return this.limiterOf(store, kind).available(regionCost(sizeMib), this.nowMs());
   }
 
-  bucketOf(store: StoreInfo, kind: LimitKind): ReturnType<StoreInfo["bucket"]> {
+  /** Version 1 limits peers a minute, version 2 the snapshots that are sent. (6.30 to 6.32) */
+  limiterOf(store: StoreInfo, kind: LimitKind): Limiter {
+    const isSecond = this.config.text("schedule.store-limit-version") === "v2";
+    if (kind === "send-snapshot") return isSecond ? store.snapshotWindows : NO_LIMIT;
+    if (isSecond) return NO_LIMIT;
     return store.bucket(kind, this.config.storeLimit(store.id)[kind], this.nowMs());
   }
 
@@ -161,15 +222,10 @@ export class SchedulingView implements StoreView {
     return locationScore(this.config.locationLabels, others, store);
   }
 
-  /** Whether the isolation level lets `store` stand beside the others. (7.32) */
+  /** Whether the isolation level of the settings lets `store` stand beside the others. (7.32) */
   isolates(others: readonly StoreInfo[], store: StoreInfo): boolean {
     const level = this.config.text("replication.isolation-level");
-    if (level === "") return true;
-    const labels = this.config.locationLabels;
-    const until = labels.indexOf(level) + 1;
-    return others.every((other) =>
-      labels.slice(0, until).some((key) => store.label(key) !== other.label(key)),
-    );
+    return isolates({ locationLabels: this.config.locationLabels, isolationLevel: level }, others, store);
   }
 
   /** The stores of a region's peers, without one of them. */
@@ -182,12 +238,65 @@ export class SchedulingView implements StoreView {
     return found;
   }
 
-  /** Complete, and nobody is learning. (7.47) */
+  get usesRules(): boolean {
+    return this.cluster.rules.isEnabled;
+  }
+
+  fit(region: RegionInfo): RegionFit {
+    return this.cluster.rules.fit(region);
+  }
+
+  /** All its rules are met; without rules: complete, and nobody is learning. (7.47) */
   isReplicated(region: RegionInfo): boolean {
+    if (this.usesRules) return this.fit(region).isSatisfied;
     return (
       region.meta.peers.length === this.config.maxReplicas &&
       voters(region).length === region.meta.peers.length
     );
+  }
+
+  /** Whether a peer may stand on a store in place of the one on `sourceId` without harm to the placement. (7.46) */
+  safeguard(region: RegionInfo, sourceId: number): (target: StoreInfo) => boolean {
+    if (this.usesRules) {
+      const fit = this.fit(region);
+      return (target) => fit.replace(sourceId, target);
+    }
+    const beside = this.storesOf(region, sourceId);
+    const source = this.store(sourceId);
+    const present = source === undefined ? -1 : this.locationScore(beside, source);
+    return (target) => this.isolates(beside, target) && this.locationScore(beside, target) >= present;
+  }
+
+  /** Whether the store's peer may lead in place of the present leader. (7.23, 7.46) */
+  leaderSafeguard(region: RegionInfo): (target: StoreInfo) => boolean {
+    if (!this.usesRules) return () => true;
+    const rules = this.cluster.rules.appliedTo(region.meta);
+    return (target) => {
+      const peer = region.meta.peers.find((other) => other.storeId === target.id);
+      return peer !== undefined && rulesAllowLeader(rules, target, peer);
+    };
+  }
+
+  /**
+   * The size at which a store that joins counts as filled: nine tenths of its share. The share is that of its place:
+   * the same for all stores at one location, and for all locations. (3.22)
+   */
+  preparingThresholdMib(store: StoreInfo): number {
+    const { rules, regions } = this.cluster;
+    if (!this.usesRules) {
+      const weight = topoWeight(this.stores(), store, this.config.locationLabels);
+      return PREPARED_SHARE * regions.sizeMib * this.config.maxReplicas * weight;
+    }
+    let shareMib = 0;
+    for (const rule of rules.rules()) {
+      if (!matchesConstraints(store, rule.labelConstraints)) continue;
+      const matching = this.stores().filter((other) => matchesConstraints(other, rule.labelConstraints));
+      const isWhole = rule.startKey.length === 0 && rule.endKey.length === 0;
+      const ofRange = isWhole ? undefined : regions.scan(rule.startKey, rule.endKey, 0);
+      const sizeMib = ofRange?.reduce((sum, region) => sum + region.sizeMib, 0) ?? regions.sizeMib;
+      shareMib += sizeMib * rule.count * topoWeight(matching, store, rule.locationLabels);
+    }
+    return PREPARED_SHARE * shareMib;
   }
 
   #snapshotProblem(store: StoreInfo): string | undefined {
@@ -195,4 +304,21 @@ export class SchedulingView implements StoreView {
     const { sendingSnapCount = 0, receivingSnapCount = 0 } = store.stats ?? {};
     return sendingSnapCount > limit || receivingSnapCount > limit ? "StoreSnapshotThrottled" : undefined;
   }
+}
+
+/** The part of the data that belongs on the store: shared evenly among locations, top down. */
+export function topoWeight(
+  stores: readonly StoreInfo[],
+  store: StoreInfo,
+  labels: readonly string[],
+): number {
+  let group = stores.filter((other) => other.isUp);
+  let weight = 1;
+  for (const label of labels) {
+    const values = new Set(group.map((other) => other.label(label)));
+    if (values.has("")) break;
+    weight /= Math.max(1, values.size);
+    group = group.filter((other) => other.label(label) === store.label(label));
+  }
+  return weight / Math.max(1, group.length);
 }

@@ -4,17 +4,22 @@
  */
 import type { pdpb } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
+import { Drain } from "./drain.js";
 import { DecisionNotes } from "./decision-notes.js";
 import type { HeartbeatStreams } from "./heartbeat-streams.js";
 import { OperatorController } from "./operator-controller.js";
-import type { RegionInfo } from "./region-info.js";
+import type { RegionFlow, RegionInfo } from "./region-info.js";
+import type { ChangedRange } from "./placement/rule-manager.js";
+import { Progress } from "./progress.js";
 import { RegionPatrol } from "./region-patrol.js";
 import { RegionSplitter } from "./region-splitter.js";
 import { adjustClusterVersion } from "./rpc-stores.js";
 import { RegionScatterer } from "./scatterer.js";
+import type { SchedulerHost } from "./scheduler.js";
 import { SchedulerAdmin } from "./scheduler-admin.js";
 import { SchedulerRunner } from "./scheduler-runner.js";
 import { SchedulingView } from "./scheduling-view.js";
+import { Statistics } from "./statistics/statistics.js";
 import type { StoreInfo } from "./store-info.js";
 import { StoreMonitor } from "./store-monitor.js";
 
@@ -24,11 +29,15 @@ export class Scheduling {
   readonly controller: OperatorController;
   /** Why regions and stores were left as they are. */
   readonly notes: DecisionNotes;
+  readonly statistics: Statistics;
   readonly patrol: RegionPatrol;
   readonly scatterer: RegionScatterer;
   readonly splitter: RegionSplitter;
   /** The list of schedulers as users see and change it. */
   readonly schedulers: SchedulerAdmin;
+  /** How far stores are with filling and emptying. */
+  readonly progress: Progress = new Progress();
+  readonly drain: Drain;
   readonly #runner: SchedulerRunner;
   readonly #monitor: StoreMonitor;
 
@@ -38,12 +47,25 @@ export class Scheduling {
     this.controller = new OperatorController((running) => new SchedulingView(cluster, running), streams);
     this.view = this.controller.view;
     this.notes = new DecisionNotes(() => env.clock.wallMs());
-    this.patrol = new RegionPatrol(this.controller, this.notes);
+    this.statistics = new Statistics(this.view);
+    const isHot = (regionId: number): boolean => this.statistics.isRegionHot(regionId);
+    this.patrol = new RegionPatrol(this.controller, this.notes, isHot);
+    cluster.onRegionRemoved = (regionId) => {
+      this.statistics.onRegionRemoved(regionId);
+      this.notes.forget("region", regionId);
+    };
+    const suspect = (ranges: readonly ChangedRange[]): void => {
+      for (const { startKey, endKey } of ranges) this.patrol.suspectRange(startKey, endKey);
+    };
+    cluster.rules.onChanged = suspect;
+    cluster.labels.onChanged = suspect;
     this.scatterer = new RegionScatterer(this.controller, (id) => this.patrol.suspect(id));
     this.splitter = new RegionSplitter(this.controller, (id) => this.patrol.suspect(id));
-    this.#runner = new SchedulerRunner({ controller: this.controller, notes: this.notes });
-    this.schedulers = new SchedulerAdmin(this.view, this.#runner, saveConfig);
+    this.#runner = new SchedulerRunner(this.#host());
+    this.schedulers = new SchedulerAdmin(this.#host(), this.#runner, saveConfig);
+    this.drain = new Drain(this.view, this.schedulers, this.progress);
     this.#monitor = new StoreMonitor(this.view, this.notes, {
+      sampled: () => this.#sampleProgress(),
       changed: () => {
         this.patrol.wake();
         this.#runner.kick();
@@ -51,15 +73,26 @@ export class Scheduling {
       buried: (storeId) => {
         cluster.context.config.storeLimits.delete(storeId);
         this.schedulers.forgetStore(storeId);
+        this.statistics.onStoreRemoved(storeId);
         adjustClusterVersion(cluster);
         saveConfig();
       },
     });
   }
 
+  #host(): SchedulerHost {
+    return { controller: this.controller, notes: this.notes, statistics: this.statistics };
+  }
+
   load(callback: (error: Error | undefined) => void): void {
-    this.schedulers.load();
-    callback(undefined);
+    const { rules, labels } = this.cluster;
+    rules.load((error) => {
+      if (error !== undefined) return callback(error);
+      labels.load((labelError) => {
+        if (labelError !== undefined) return callback(labelError);
+        this.schedulers.load(callback);
+      });
+    });
   }
 
   start(): void {
@@ -76,18 +109,41 @@ export class Scheduling {
     this.controller.stop();
   }
 
-  onStoreHeartbeat(_store: StoreInfo, _stats: pdpb.StoreStats): void {
+  onStoreHeartbeat(store: StoreInfo, stats: pdpb.StoreStats): void {
+    store.availableAverage.push(stats.available);
+    this.cluster.regions.flowDigits = this.view.config.flowDigits;
+    this.statistics.onStoreHeartbeat(store, stats);
     this.#monitor.look();
   }
 
   /** The running operator first; what it leaves free is looked at, so that repairs follow each other at once. */
-  onRegionHeartbeat(region: RegionInfo, _previous: RegionInfo | undefined): void {
+  onRegionHeartbeat(region: RegionInfo, previous: RegionInfo | undefined, flow: RegionFlow): void {
+    this.statistics.onRegionHeartbeat(region, previous, flow);
     this.controller.onHeartbeat(region);
     this.patrol.check(region);
   }
 
+  /** Every ten seconds. (3.28) */
+  #sampleProgress(): void {
+    const { progress, cluster } = this;
+    for (const store of cluster.stores.values()) {
+      const { id } = store;
+      const sizeMib = cluster.regions.onStore(id).regionSizeMib;
+      if (store.isRemoving) {
+        const target = progress.targetOf("removing", id) ?? sizeMib;
+        progress.update("removing", id, Math.max(0, target - sizeMib), target);
+      } else progress.end("removing", id);
+      const threshold = store.nodeState === "preparing" ? this.view.preparingThresholdMib(store) : 0;
+      const fills = store.nodeState === "preparing" && !cluster.isReadyToServe(store, threshold);
+      if (fills && store.stats !== undefined) progress.update("preparing", id, sizeMib, threshold);
+      else progress.end("preparing", id);
+    }
+    this.drain.sample();
+  }
+
   /** Regions that have just been cut get their first look soon. */
   onSplitAsked(sourceId: number, newIds: readonly number[]): void {
+    this.patrol.checker.merge.recordSplit([sourceId, ...newIds]);
     this.patrol.suspect(sourceId);
     for (const id of newIds) this.patrol.suspect(id);
   }

@@ -6,7 +6,7 @@ import { toHex } from "../base/index.js";
 import { eraftpb, type pdpb } from "../proto/index.js";
 import { type PeerPlace, plannedPeer, type SplitPolicy, type Step } from "./operator-step.js";
 import { type Peer, peerOnStore, type RegionInfo } from "./region-info.js";
-import { peerToWire } from "./wire.js";
+import { metaToWire, peerToWire } from "./wire.js";
 
 const { ConfChangeType } = eraftpb;
 const POLICIES: readonly SplitPolicy[] = ["scan", "approximate", "usekey"];
@@ -14,6 +14,7 @@ const FAST_MIN_MS = 60_000;
 const FAST_MS_PER_MIB = 600;
 const SLOW_MIN_MS = 600_000;
 const SLOW_MS_PER_MIB = 6_000;
+const MERGE_FACTOR = 10;
 
 const fastMs = (sizeMib: number): number => Math.max(FAST_MIN_MS, FAST_MS_PER_MIB * sizeMib);
 const slowMs = (sizeMib: number): number => Math.max(SLOW_MIN_MS, SLOW_MS_PER_MIB * sizeMib);
@@ -27,6 +28,8 @@ export function stepTimeoutMs(step: Step, sizeMib: number): number {
     case "enterJoint":
     case "leaveJoint":
       return fastMs(sizeMib) * (step.promote.length + step.demote.length + 1);
+    case "merge":
+      return fastMs(sizeMib) * MERGE_FACTOR;
     default:
       return fastMs(sizeMib);
   }
@@ -79,6 +82,8 @@ export function stepCommand(step: Step, region: RegionInfo, useV2: boolean): Com
       };
     case "leaveJoint":
       return { changePeerV2: { changes: [] } };
+    case "merge":
+      return step.isPassive ? undefined : { merge: { target: metaToWire(step.target) } };
     case "split":
       return { splitRegion: { policy: POLICIES.indexOf(step.policy), keys: step.keys } };
   }
@@ -107,6 +112,8 @@ export function stepText(step: Step): string {
       return `use joint consensus${jointText(step)}`;
     case "leaveJoint":
       return `leave joint state${jointText(step)}`;
+    case "merge":
+      return `merge region ${step.source.id} into region ${step.target.id}`;
     case "split": {
       const policy = step.policy.toUpperCase();
       const keys = step.keys.map((key) => toHex(key).toUpperCase()).join(" ");

@@ -1,8 +1,10 @@
 /**
- * Orders the steps from a region's peers to the peers it shall have. Every new peer comes as a learner and is promoted
- * when it has caught up; a leader is moved away before it is removed or demoted; several changes of voters at once go
- * through joint consensus, or one by one (add before remove) where that is off. (pd-rules 6.11 to 6.16)
+ * Orders the steps from a region's peers to the peers it shall have. Every new peer comes as a learner and is
+ * promoted when it has caught up; a leader is moved away before it is removed or demoted; several changes of voters
+ * at once go through joint consensus, or one by one (add before remove) where that is off. (pd-rules 6.11 to 6.16)
  */
+import { rulesAllowLeader } from "./placement/fit.js";
+import type { RuleRole } from "./placement/rule.js";
 import type { PeerPlace, Step } from "./operator-step.js";
 import { isUnhealthy, isVoter, type Peer, type RegionInfo } from "./region-info.js";
 import type { SchedulingView } from "./scheduling-view.js";
@@ -18,6 +20,8 @@ export interface StepGoal {
   readonly leaderCandidates: readonly number[];
   /** The target leader is taken as given, whatever the state of its store. */
   readonly forceLeader: boolean;
+  /** What placement rules expect of stores, where the plan follows them: who should lead, who should not. */
+  readonly expected: ReadonlyMap<number, RuleRole>;
 }
 
 export interface PeerChanges {
@@ -148,7 +152,8 @@ export class StepPlanner {
     const { add, remove, promote, demote } = this.changes;
     for (const storeId of promote) this.steps.push({ kind: "promoteLearner", ...this.#place(storeId) });
     const gone = [...remove, ...demote];
-    const count = Math.max(add.length, gone.length);
+    const pairs = this.#nearestPairs(add, gone);
+    const count = Math.max(add.length, pairs.length);
     for (let i = 0; i < count; i++) {
       const added = add[i];
       if (added !== undefined) {
@@ -156,7 +161,7 @@ export class StepPlanner {
         if (this.#goal.target.get(added) === "voter")
           this.steps.push({ kind: "promoteLearner", ...this.#place(added) });
       }
-      const removed = gone[i];
+      const removed = pairs[i];
       if (removed === undefined) continue;
       if (removed === this.#leader) {
         const ready = [...promote, ...add.slice(0, i + 1)];
@@ -175,6 +180,27 @@ export class StepPlanner {
     }
     if (this.#goal.leader !== 0) this.#transfer(this.#goal.leader);
     return undefined;
+  }
+
+  /** Beside each store that is added the one to be removed that stands nearest: its data has the shortest way. */
+  #nearestPairs(add: readonly number[], gone: readonly number[]): number[] {
+    const left = [...gone];
+    const paired: number[] = [];
+    const labels = this.#view.config.locationLabels;
+    const nearness = (one: number, other: number): number => {
+      const [first, second] = [this.#view.store(one), this.#view.store(other)];
+      if (first === undefined || second === undefined) return 0;
+      const different = labels.findIndex((key) => first.label(key) !== second.label(key));
+      return different < 0 ? labels.length : different;
+    };
+    for (const storeId of add) {
+      let best = 0;
+      for (let i = 1; i < left.length; i++) {
+        if (nearness(storeId, left[i] as number) > nearness(storeId, left[best] as number)) best = i;
+      }
+      paired.push(...left.splice(best, 1));
+    }
+    return [...paired, ...left];
   }
 
   #place(storeId: number): PeerPlace {
@@ -201,7 +227,11 @@ export class StepPlanner {
     const store = this.#view.store(storeId);
     if (store === undefined) return false;
     if (peer !== undefined && isUnhealthy(this.#region, peer.id)) return false;
-    return force || this.#view.leaderTargetProblem(store) === undefined;
+    if (force) return true;
+    if (this.#view.leaderTargetProblem(store) !== undefined) return false;
+    if (!this.#view.usesRules) return true;
+    const rules = this.#view.cluster.rules.appliedTo(this.#region.meta);
+    return rules.length === 0 || rulesAllowLeader(rules, store, undefined);
   }
 
   /** 0 when nobody may; `ready` are new peers that are voters by then. (6.16) */
@@ -211,8 +241,11 @@ export class StepPlanner {
     for (const storeId of [...this.#goal.target.keys()].sort((left, right) => left - right)) {
       const known = this.#isVoterNow(storeId);
       if ((!known && !ready.includes(storeId)) || !this.#mayLead(storeId, false)) continue;
+      const expected = this.#goal.expected.get(storeId);
+      if (expected === "follower" || expected === "learner") continue;
       const store = this.#view.store(storeId);
       const rank = [
+        expected === "leader" ? 0 : 1,
         store?.isUp === true ? 0 : 1,
         storeId === this.#leader ? 0 : 1,
         known ? 0 : 1,

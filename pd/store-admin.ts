@@ -1,6 +1,7 @@
 /**
  * What an administrator does to a store: take it out of service, take that back, bury what is gone, label, weigh and
- * limit it. What must survive is stored before memory changes, one change of stores at a time. (pd-rules 3.17 to 3.27)
+ * limit it. What must survive is stored before memory changes, one change of stores at a time. (pd-rules 3.17 to
+ * 3.27)
  *
  * Taking a store out only marks it Removing and lifts its remove-peer limit; repairs then replace its peers, and the
  * monitor buries it once nothing is left on it. `physicallyDestroyed` says that its data will not come back: then the

@@ -5,7 +5,8 @@
  * a wall clock that jumps must not declare stores dead. (pd-rules 3.16, 3.23 to 3.26, 9.44)
  */
 import type { metapb, pdpb } from "../proto/index.js";
-import { type LimitKind, TokenBucket } from "./store-limit.js";
+import { HarmonicAverage } from "./statistics/averages.js";
+import { type LimitKind, SlidingWindows, TokenBucket } from "./store-limit.js";
 
 export type NodeState = "preparing" | "serving" | "removing" | "removed";
 const NODE_STATES: readonly NodeState[] = ["preparing", "serving", "removing", "removed"];
@@ -31,9 +32,19 @@ export class StoreInfo {
   /** Counted: several schedulers may pause the same store. (9.44) */
   leaderInPauses = 0;
   leaderOutPauses = 0;
+  /** A scheduler found the store slow and takes its leaders away. (9.41) */
+  isEvictedAsSlow = false;
+  /** The store said that it stops, and a scheduler takes its leaders away. (9.42) */
+  isEvictedAsStopping = false;
+  /** Over the last 60 heartbeats. (10.1) */
+  readonly availableAverage: HarmonicAverage = new HarmonicAverage();
+  readonly snapshotWindows: SlidingWindows = new SlidingWindows();
   /** What the limits were before the store was set offline. */
   limitsBeforeRemoval: { readonly "add-peer": number; readonly "remove-peer": number } | undefined;
   readonly #buckets = new Map<LimitKind, TokenBucket>();
+  #labelsSeen: readonly metapb.StoreLabel[] | undefined;
+  #labels = new Map<string, string>();
+  #exclusive: readonly string[] = [];
 
   constructor(meta: metapb.Store, lastHeartbeatMs: number) {
     this.meta = meta;
@@ -86,6 +97,10 @@ export class StoreInfo {
     return this.stats?.isBusy === true;
   }
 
+  get averageAvailableBytes(): number {
+    return this.availableAverage.get() || (this.stats?.available ?? 0);
+  }
+
   get isSlow(): boolean {
     return (this.stats?.slowScore ?? 0) >= SLOW_SCORE;
   }
@@ -103,9 +118,28 @@ export class StoreInfo {
     return available / capacity < 1 - lowSpaceRatio;
   }
 
+  /** Empty when the store has no such label. */
   label(key: string): string {
-    const wanted = key.toLowerCase();
-    return this.meta.labels.find((label) => label.key.toLowerCase() === wanted)?.value ?? "";
+    return this.#labelMap().get(key.toLowerCase()) ?? "";
+  }
+
+  /** Labels whose stores receive only what names them. (7.10) */
+  get exclusiveLabels(): readonly string[] {
+    this.#labelMap();
+    return this.#exclusive;
+  }
+
+  /** By key in lower case; asked for with every fit of a region, so it is kept until the labels are others. */
+  #labelMap(): ReadonlyMap<string, string> {
+    if (this.#labelsSeen !== this.meta.labels) {
+      this.#labelsSeen = this.meta.labels;
+      this.#labels = new Map();
+      for (const { key, value } of this.meta.labels) {
+        if (!this.#labels.has(key.toLowerCase())) this.#labels.set(key.toLowerCase(), value);
+      }
+      this.#exclusive = [...this.#labels].filter(isExclusiveLabel).map(([key]) => key);
+    }
+    return this.#labels;
   }
 
   bucket(kind: LimitKind, perMinute: number, nowMs: number): TokenBucket {
@@ -116,6 +150,10 @@ export class StoreInfo {
     return made;
   }
 }
+
+/** Keys of columnar engines and of dedicated machines; a row store says nothing by `engine=tikv`. */
+const isExclusiveLabel = ([key, value]: readonly [string, string]): boolean =>
+  value !== "" && (key.startsWith("$") || key === "exclusive" || (key === "engine" && value !== "tikv"));
 
 /** Text of a store in error messages, in the form PD's users know. */
 export function describeStore(store: metapb.Store): string {

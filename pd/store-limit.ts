@@ -1,10 +1,11 @@
 /**
- * How many peers a store may gain or lose a minute: a token bucket per store and direction. A region costs 1000
- * tokens, a small one 200, an empty one nothing, so that an empty cluster spreads at once. (pd-rules 6.29 to 6.31)
+ * How much a store may take, give and send. Version 1: a token bucket per store and direction; a region costs 1000
+ * tokens, a small one 200, an empty one nothing, so that an empty cluster spreads at once. Version 2: windows over
+ * the snapshots a store sends, widened and narrowed by what the stores report. (pd-rules 6.29 to 6.32)
  */
 import { UNLIMITED_RATE } from "./config.js";
 
-export type LimitKind = "add-peer" | "remove-peer";
+export type LimitKind = "add-peer" | "remove-peer" | "send-snapshot";
 
 /** What schedulers ask for before they know the region: a full-size one. */
 export const FULL_COST = 1000;
@@ -17,7 +18,16 @@ export function regionCost(sizeMib: number): number {
   return sizeMib > EMPTY_MIB ? SMALL_COST : 0;
 }
 
-export class TokenBucket {
+export interface Limiter {
+  available(cost: number, nowMs: number): boolean;
+  take(cost: number, nowMs: number): void;
+  /** The operator that took it has ended. */
+  acknowledge(cost: number): void;
+}
+
+export const NO_LIMIT: Limiter = { available: () => true, take() {}, acknowledge() {} };
+
+export class TokenBucket implements Limiter {
   readonly #perMinute: number;
   readonly #refillPerSecond: number;
   readonly #capacity: number;
@@ -55,9 +65,63 @@ export class TokenBucket {
     this.#tokens -= cost;
   }
 
+  acknowledge(): void {}
+
   #fill(nowMs: number): void {
     const seconds = Math.max(0, nowMs - this.#filledMs) / 1000;
     this.#filledMs = nowMs;
     this.#tokens = Math.min(this.#capacity, this.#tokens + seconds * this.#refillPerSecond);
+  }
+}
+
+const WINDOWS = 4;
+const WINDOW_MIN = 10;
+const CAPACITY_INITIAL = 100;
+const PROPORTIONAL = 20;
+const INTEGRAL = 10;
+
+/** Snapshots in MiB that a store sends at a time; lower levels have less of the whole. (6.32) */
+export class SlidingWindows implements Limiter {
+  #capacity = CAPACITY_INITIAL;
+  #errorSum = 0;
+  readonly #used: number[] = new Array<number>(WINDOWS).fill(0);
+
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  available(_cost: number, _nowMs: number, level = 0): boolean {
+    return this.#window(level) !== undefined;
+  }
+
+  take(cost: number, _nowMs: number, level = 0): void {
+    const window = this.#window(level) ?? 0;
+    this.#used[window] = (this.#used[window] as number) + cost;
+  }
+
+  acknowledge(cost: number): void {
+    let left = cost;
+    for (let i = WINDOWS - 1; i >= 0 && left > 0; i--) {
+      const returned = Math.min(left, this.#used[i] as number);
+      this.#used[i] = (this.#used[i] as number) - returned;
+      left -= returned;
+    }
+  }
+
+  /** Above zero: the stores had time left. Means something only while the windows are full. */
+  feedback(error: number): void {
+    if (this.#hasRoom(0)) return;
+    this.#errorSum += error;
+    this.#capacity = Math.max(CAPACITY_INITIAL, PROPORTIONAL * error + INTEGRAL * this.#errorSum);
+  }
+
+  #window(level: number): number | undefined {
+    for (let i = 0; i <= Math.min(level, WINDOWS - 1); i++) if (this.#hasRoom(i)) return i;
+    return undefined;
+  }
+
+  #hasRoom(window: number): boolean {
+    const capacity = Math.max(WINDOW_MIN, this.#capacity >> window);
+    return (this.#used[window] as number) + WINDOW_MIN <= capacity;
   }
 }

@@ -1,10 +1,11 @@
 /**
- * Watches the states of stores: wakes the patrol when a store comes, goes or falls silent, lets preparing stores serve,
- * and buries leaving stores once they hold nothing more. (pd-rules 3.16 to 3.22)
+ * Watches the states of stores: wakes the patrol when a store comes, goes or falls silent, lets preparing stores
+ * serve, and buries leaving stores once they hold nothing more. (pd-rules 3.16 to 3.22)
  */
 import type { TimerHandle } from "../base/index.js";
 import { metapb } from "../proto/index.js";
 import type { DecisionNotes } from "./decision-notes.js";
+import { SAMPLE_SECONDS } from "./progress.js";
 import type { SchedulingView } from "./scheduling-view.js";
 import { type NodeState, StoreInfo } from "./store-info.js";
 
@@ -12,9 +13,12 @@ export interface StoreMonitorEvents {
   /** A store came, went, fell silent or changed its state. */
   changed(): void;
   buried(storeId: number): void;
+  /** Time for samples of progress. */
+  sampled(): void;
 }
 
 const LOOK_MS = 1000;
+const SAMPLE_MS = SAMPLE_SECONDS * 1000;
 const AUTHOR = "store-monitor";
 
 export class StoreMonitor {
@@ -24,6 +28,7 @@ export class StoreMonitor {
   readonly #seen = new Map<number, string>();
   /** Stores whose new state is being stored. */
   readonly #changing = new Set<number>();
+  #sampledMs = Number.NEGATIVE_INFINITY;
   #timer: TimerHandle | undefined;
   #stopped = true;
 
@@ -44,6 +49,11 @@ export class StoreMonitor {
   }
 
   look(): void {
+    const nowMs = this.#view.nowMs();
+    if (nowMs - this.#sampledMs >= SAMPLE_MS) {
+      this.#sampledMs = nowMs;
+      this.#events.sampled();
+    }
     let changed = false;
     for (const store of this.#view.cluster.stores.values()) {
       const problem = this.#view.leaderTargetProblem(store);
@@ -51,7 +61,8 @@ export class StoreMonitor {
       changed ||= this.#seen.get(store.id) !== state;
       this.#seen.set(store.id, state);
       if (store.nodeState === "preparing" && store.stats !== undefined) {
-        if (this.#view.cluster.isReadyToServe(store)) this.#change(store, "serving");
+        if (this.#view.cluster.isReadyToServe(store, this.#view.preparingThresholdMib(store)))
+          this.#change(store, "serving");
       } else if (store.isRemoving) {
         this.#drained(store);
       }

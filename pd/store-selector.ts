@@ -5,13 +5,28 @@
 import type { RegionInfo } from "./region-info.js";
 import { peerOnStore } from "./region-info.js";
 import type { SchedulingView } from "./scheduling-view.js";
-import type { StoreInfo } from "./store-info.js";
+import { locationScore, type StoreInfo } from "./store-info.js";
 
 export type Selection =
   | { readonly kind: "store"; readonly store: StoreInfo }
   /** The best stores cannot take a peer just now: wait. */
   | { readonly kind: "later" }
   | { readonly kind: "none" };
+
+/** How far apart replicas shall stand, and which stores may hold them at all. */
+export interface PlacementDemand {
+  readonly locationLabels: readonly string[];
+  /** Empty: no demand. */
+  readonly isolationLevel: string;
+  /** Besides the state of the store: the constraints of a rule, a better place than now. */
+  readonly accept?: (store: StoreInfo) => boolean;
+}
+
+/** Demands of the settings, for clusters without placement rules. */
+export const demandOfConfig = (view: SchedulingView): PlacementDemand => ({
+  locationLabels: view.config.locationLabels,
+  isolationLevel: view.config.text("replication.isolation-level"),
+});
 
 /**
  * Two stages: the first ignores what will pass and keeps the stores with the best location, the second drops what is
@@ -21,15 +36,16 @@ export function selectStoreToAdd(
   view: SchedulingView,
   region: RegionInfo,
   beside: readonly StoreInfo[],
-  accept: (store: StoreInfo) => boolean = () => true,
+  demand: PlacementDemand = demandOfConfig(view),
 ): Selection {
   let bestLocation = -1;
   let best: StoreInfo[] = [];
   for (const store of view.stores()) {
     if (peerOnStore(region, store.id) !== undefined) continue;
     if (view.regionTargetProblem(store) !== undefined) continue;
-    if (!view.isolates(beside, store) || !accept(store)) continue;
-    const location = view.locationScore(beside, store);
+    if (demand.accept !== undefined && !demand.accept(store)) continue;
+    if (!isolates(demand, beside, store)) continue;
+    const location = locationScore(demand.locationLabels, beside, store);
     if (location > bestLocation) {
       bestLocation = location;
       best = [];
@@ -44,6 +60,14 @@ export function selectStoreToAdd(
   return { kind: "store", store: ready.reduce((left, right) => (score(right) < score(left) ? right : left)) };
 }
 
+/** Whether the isolation level lets `store` stand beside the others. (7.32) */
+export function isolates(demand: PlacementDemand, others: readonly StoreInfo[], store: StoreInfo): boolean {
+  if (demand.isolationLevel === "") return true;
+  const until = demand.locationLabels.indexOf(demand.isolationLevel) + 1;
+  const keys = demand.locationLabels.slice(0, until);
+  return others.every((other) => keys.some((key) => store.label(key) !== other.label(key)));
+}
+
 /**
  * Which voter to give up: an unhealthy one before all others, because giving up a healthy one could cost the quorum;
  * then the one that adds least to the location, then the fullest store. The leader only if nothing else is left.
@@ -52,6 +76,7 @@ export function selectPeerToRemove(
   view: SchedulingView,
   region: RegionInfo,
   storeIds: readonly number[],
+  locationLabels: readonly string[] = view.config.locationLabels,
 ): number {
   const influence = view.influence();
   const nowMs = view.nowMs();
@@ -64,7 +89,11 @@ export function selectPeerToRemove(
     return [
       down ? 0 : pending ? 1 : 2,
       store.isUp ? 1 : 0,
-      view.locationScore(view.storesOf(region, storeId), store),
+      locationScore(
+        locationLabels,
+        storeIds.flatMap((other) => (other === storeId ? [] : (view.store(other) ?? []))),
+        store,
+      ),
       region.leader?.storeId === storeId ? 1 : 0,
       -view.regionScore(store, influence),
     ];

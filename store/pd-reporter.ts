@@ -1,7 +1,7 @@
 /**
  * What PD is told and what it asks for. Leaders report their region when something changed and otherwise every
- * `pdHeartbeatTickMs`; PD's answer to such a report may carry one operator step, which becomes a command with the epoch
- * that PD saw. Nothing is answered to PD: the next report shows the result. (raftstore rules 13)
+ * `pdHeartbeatTickMs`; PD's answer to such a report may carry one operator step, which becomes a command with the
+ * epoch that PD saw. Nothing is answered to PD: the next report shows the result. (raftstore rules 13)
  */
 import { type Env, misbehaves } from "../base/index.js";
 import type { pdpb } from "../proto/index.js";
@@ -49,6 +49,7 @@ export class PdReporter {
   #storeIntervalStartSeconds: number;
   readonly #startedMs: number;
   /** Of the leaders here, since the last heartbeat of the store. */
+  #isStopping = false;
   #flow = { bytesWritten: 0, keysWritten: 0, bytesRead: 0, keysRead: 0 };
   heartbeatsSent = 0;
   operatorsReceived = 0;
@@ -66,6 +67,12 @@ export class PdReporter {
       () => this.reportAll(),
     );
     this.#storeHeartbeat();
+  }
+
+  /** PD brings no leader any more, and takes those that are left. */
+  sayStopping(): void {
+    this.#isStopping = true;
+    this.#sendStoreHeartbeat();
   }
 
   stop(): void {
@@ -215,7 +222,13 @@ export class PdReporter {
 
   #storeHeartbeat(): void {
     if (this.#stopped) return;
-    const { pd, env, config, peers, storeId, startSeconds } = this.#host;
+    this.#sendStoreHeartbeat();
+    const { env, config } = this.#host;
+    env.timers.set(config.pdStoreHeartbeatTickMs, () => this.#storeHeartbeat());
+  }
+
+  #sendStoreHeartbeat(): void {
+    const { pd, env, peers, storeId, startSeconds } = this.#host;
     const disk = this.#host.capacity();
     const snapshots = this.#host.snapshotCounts();
     const nowSeconds = Math.floor(env.clock.wallMs() / 1000);
@@ -226,6 +239,7 @@ export class PdReporter {
         available: disk?.available ?? 0,
         usedSize: disk?.used ?? 0,
         regionCount: peers.size,
+        isStopping: this.#isStopping,
         sendingSnapCount: snapshots.sending,
         receivingSnapCount: snapshots.receiving,
         startTime: startSeconds,
@@ -238,6 +252,5 @@ export class PdReporter {
     );
     this.#storeIntervalStartSeconds = nowSeconds;
     this.#flow = { bytesWritten: 0, keysWritten: 0, bytesRead: 0, keysRead: 0 };
-    env.timers.set(config.pdStoreHeartbeatTickMs, () => this.#storeHeartbeat());
   }
 }

@@ -36,6 +36,7 @@ import { ClusterBootstrap, ensureIdent } from "./bootstrap.js";
 import { type StoreConfig, validateStoreConfig } from "./config.js";
 import { ContextChecker } from "./context.js";
 import { deleteLogRange, destroyOnDisk } from "./destroy.js";
+import { handOverLeaders } from "./leader-handover.js";
 import { LogGc } from "./log-gc.js";
 import type { PdPort } from "./pd-port.js";
 import { PdReporter } from "./pd-reporter.js";
@@ -237,6 +238,12 @@ export class Store {
         });
       });
     });
+  }
+
+  /** Before a stop that shall not be noticed: leaders go elsewhere. Calls back with how many could not. */
+  handOver(timeoutMs: number, callback: (leadersLeft: number) => void): void {
+    this.#reporter?.sayStopping();
+    handOverLeaders(this, timeoutMs, callback);
   }
 
   stop(callback: () => void): void {
@@ -538,7 +545,8 @@ export class Store {
     };
     if (!this.snapshots.hasRoom) return failed("too many snapshots are being sent");
     if (misbehaves(this.env, "a snapshot is not sent")) return failed("mischief");
-    // Entries applied since Raft asked would be in the data and not in the snapshot's index: applied twice over there.
+    // Entries applied since Raft asked would be in the data and not in the snapshot's index: applied twice over
+    // there.
     const index = message.message?.snapshot?.metadata?.index;
     if (index !== peer.appliedIndex || peer.storage.appliesUnderWay > 0) {
       return failed(`its index ${index} is behind what is applied, ${peer.appliedIndex}`);

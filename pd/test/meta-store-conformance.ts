@@ -1,6 +1,6 @@
 /**
- * The contract of `MetaStore` as cases that run against every implementation: register each as a test. Each case works
- * below a prefix of its own, so that they may share one store and run beside each other.
+ * The contract of `MetaStore` as cases that run against every implementation: register each as a test. Each case
+ * works below a prefix of its own, so that they may share one store and run beside each other.
  */
 import { compareBytes, utf8 } from "../../base/index.js";
 import type { MetaCallback, MetaEntry, MetaEvent, MetaStore } from "../meta-store.js";

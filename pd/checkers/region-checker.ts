@@ -1,0 +1,66 @@
+/**
+ * Everything that is looked at in one region, in order; the first plan wins: joint state, borders, rules (or, with
+ * rules off, learners and replicas), merging. `schedule=deny` stops what comes after the repairs. Each checker may
+ * be paused. (pd-rules 8.2, 8.8)
+ */
+import { isInJointState, type RegionInfo } from "../region-info.js";
+import { ReplicaChecker } from "../replica-checker.js";
+import type { SchedulingView } from "../scheduling-view.js";
+import { type CheckResult, HEALTHY, waiting } from "./check-result.js";
+import { leaveJointState } from "./joint-state-checker.js";
+import { MergeChecker } from "./merge-checker.js";
+import { RuleChecker } from "./rule-checker.js";
+import { checkSplit } from "./split-checker.js";
+
+export const CHECKERS = ["learner", "replica", "rule", "split", "merge", "joint-state", "affinity"] as const;
+export type CheckerName = (typeof CHECKERS)[number];
+export const isCheckerName = (name: string): name is CheckerName =>
+  (CHECKERS as readonly string[]).includes(name);
+
+export interface Checked {
+  readonly author: CheckerName;
+  readonly result: CheckResult;
+}
+
+const CLEAN: Checked = { author: "rule", result: HEALTHY };
+
+export class RegionChecker {
+  readonly #view: SchedulingView;
+  readonly #rules: RuleChecker;
+  readonly #replicas: ReplicaChecker;
+  readonly merge: MergeChecker;
+  readonly #pausedUntilMs = new Map<CheckerName, number>();
+
+  constructor(view: SchedulingView, isHot: (regionId: number) => boolean) {
+    this.#view = view;
+    this.#rules = new RuleChecker(view);
+    this.#replicas = new ReplicaChecker(view);
+    this.merge = new MergeChecker(view, isHot);
+  }
+
+  /** For so many seconds from now; 0 resumes. Not stored. */
+  pause(name: CheckerName, seconds: number): void {
+    this.#pausedUntilMs.set(name, this.#view.nowMs() + seconds * 1000);
+  }
+
+  isPaused(name: CheckerName): boolean {
+    return this.#pausedUntilMs.size > 0 && (this.#pausedUntilMs.get(name) ?? 0) > this.#view.nowMs();
+  }
+
+  check(region: RegionInfo): Checked {
+    if (isInJointState(region.meta) && !this.isPaused("joint-state")) {
+      return { author: "joint-state", result: leaveJointState(this.#view, region) };
+    }
+    if (!this.isPaused("split")) {
+      const split = checkSplit(this.#view, region);
+      if (split.kind !== "healthy") return { author: "split", result: split };
+    }
+    const author = this.#view.usesRules ? "rule" : "replica";
+    if (this.isPaused(author)) return { author, result: waiting(`the ${author} checker is paused`) };
+    const result = author === "rule" ? this.#rules.check(region) : this.#replicas.check(region);
+    if (result.kind !== "healthy") return { author, result };
+    if (!this.merge.isPossible || this.isPaused("merge")) return CLEAN;
+    if (this.#view.cluster.labels.deniesSchedule(region.meta)) return CLEAN;
+    return { author: "merge", result: this.merge.check(region) };
+  }
+}

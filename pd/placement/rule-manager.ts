@@ -1,0 +1,420 @@
+/**
+ * The rules and groups of this cluster: loaded at start, changed as a whole (a change is built and checked before
+ * it is stored, stored before it acts), and asked for every region. Without stored rules there is one,
+ * `pd/default`, made from `max-replicas`, `location-labels` and `isolation-level`, which afterwards act only
+ * through it. (pd-rules 7.3 to 7.9, 7.28)
+ */
+import { compareBytes, fromUtf8, toHex, utf8 } from "../../base/index.js";
+import { type PdContext, readPrefix, Serial, writeGuarded } from "../context.js";
+import type { MetaOperation } from "../meta-store.js";
+import type { RegionInfo, RegionMeta } from "../region-info.js";
+import type { StoreInfo } from "../store-info.js";
+import { fitRegion, type RegionFit } from "./fit.js";
+import { constraintsText, matchesConstraints } from "./label-constraint.js";
+import {
+  contentError,
+  DEFAULT_GROUP,
+  DEFAULT_RULE,
+  groupFromJson,
+  groupOf,
+  groupToJson,
+  type Rule,
+  type RuleGroup,
+  ruleFromJson,
+  ruleKey,
+  ruleToJson,
+  sameRule,
+} from "./rule.js";
+import { type BuiltList, RuleList } from "./rule-list.js";
+
+export interface RulePatch {
+  readonly setRules?: readonly Rule[];
+  readonly deleteRules?: readonly { readonly groupId: string; readonly id: string }[];
+  readonly setGroups?: readonly RuleGroup[];
+  readonly deleteGroups?: readonly string[];
+}
+
+export type RuleChange =
+  /** `warnings` say which rule cannot be met now and what is missing. */
+  | { readonly kind: "ok"; readonly warnings: readonly string[] }
+  | { readonly kind: "refused"; readonly reason: string; readonly byContent: boolean };
+
+export interface RuleStores {
+  liveStores(): StoreInfo[];
+  store(id: number): StoreInfo | undefined;
+}
+
+export interface ChangedRange {
+  readonly startKey: Uint8Array;
+  readonly endKey: Uint8Array;
+}
+
+const NOT_ONLY_DEFAULT =
+  "cannot update MaxReplicas, LocationLabels or IsolationLevel when placement rules feature is enabled and not " +
+  "only default rule exists, please update rule instead";
+const NOT_CONSISTENT =
+  "cannot to update replication config, the default rules do not consistent with replication config, please " +
+  "update rule instead";
+const WITNESSES = "witness peers are not available in this version";
+
+export class RuleManager {
+  readonly #context: PdContext;
+  readonly #stores: RuleStores;
+  readonly #changes = new Serial();
+  #isLoaded = false;
+  #following = false;
+  #rules: Map<string, Rule> = new Map();
+  #groups: Map<string, RuleGroup> = new Map();
+  #list: RuleList;
+  /** Grows with each change: what was derived from the rules before is void. */
+  generation = 0;
+  /** Ranges whose rules changed must be looked at soon. (8.6) */
+  onChanged: (ranges: readonly ChangedRange[]) => void = () => {};
+
+  constructor(context: PdContext, stores: RuleStores) {
+    this.#context = context;
+    this.#stores = stores;
+    const initial = this.defaultRule();
+    this.#rules.set(ruleKey(initial), initial);
+    this.#list = built(RuleList.build([initial], this.#groups));
+    context.config.onReplicationChanged = (item) => this.#followConfig(item);
+    context.config.replicationRefusal = () => (this.#isLoaded ? this.#replicationChangeRefusal() : undefined);
+  }
+
+  get isEnabled(): boolean {
+    return this.#context.config.flag("replication.enable-placement-rules");
+  }
+
+  /** What `max-replicas`, `location-labels` and `isolation-level` say. */
+  defaultRule(version = 0): Rule {
+    const { config } = this.#context;
+    return {
+      groupId: DEFAULT_GROUP,
+      id: DEFAULT_RULE,
+      index: 0,
+      override: false,
+      startKey: new Uint8Array(0),
+      endKey: new Uint8Array(0),
+      role: "voter",
+      isWitness: false,
+      count: config.maxReplicas,
+      labelConstraints: [],
+      locationLabels: config.locationLabels,
+      isolationLevel: config.text("replication.isolation-level"),
+      version,
+      createTimestamp: 0,
+    };
+  }
+
+  /** Entries that are no rules are deleted, as in PD: nothing may stand in the way of a start. */
+  load(callback: (error: Error | undefined) => void): void {
+    const { metaStore, keys, env } = this.#context;
+    const rules = new Map<string, Rule>();
+    const groups = new Map<string, RuleGroup>();
+    const bad: MetaOperation[] = [];
+    const parse = <T>(
+      key: Uint8Array,
+      value: Uint8Array,
+      make: (json: unknown) => T | string,
+    ): T | undefined => {
+      let made: T | string;
+      try {
+        made = make(JSON.parse(fromUtf8(value)));
+      } catch (error) {
+        made = String(error);
+      }
+      if (typeof made !== "string") return made;
+      env.log.warn("a stored placement rule is dropped", { key: fromUtf8(key), reason: made });
+      bad.push({ kind: "delete", key });
+      return undefined;
+    };
+    const visitRule = (key: Uint8Array, value: Uint8Array): void => {
+      const rule = parse(key, value, ruleFromJson);
+      if (rule !== undefined) rules.set(ruleKey(rule), rule);
+    };
+    const visitGroup = (key: Uint8Array, value: Uint8Array): void => {
+      const group = parse(key, value, groupFromJson);
+      if (group !== undefined) groups.set(group.id, group);
+    };
+    readPrefix(metaStore, keys.rules, visitRule, (error) => {
+      if (error !== undefined) return callback(error);
+      readPrefix(metaStore, keys.ruleGroups, visitGroup, (groupError) => {
+        if (groupError !== undefined) return callback(groupError);
+        if (rules.size === 0) {
+          const initial = this.defaultRule();
+          rules.set(ruleKey(initial), initial);
+          bad.push({
+            kind: "put",
+            key: keys.rule(initial),
+            value: utf8(JSON.stringify(ruleToJson(initial))),
+          });
+        }
+        this.#install(rules, groups);
+        this.#isLoaded = true;
+        if (bad.length === 0) return callback(undefined);
+        writeGuarded(this.#context, bad, callback);
+      });
+    });
+  }
+
+  #install(rules: Map<string, Rule>, groups: Map<string, RuleGroup>): void {
+    let list = RuleList.build([...rules.values()], groups);
+    if (list.kind === "refused") {
+      // Nothing stored, or what is stored leaves keys without a rule: the default one fills in.
+      const initial = this.defaultRule();
+      rules.set(ruleKey(initial), initial);
+      list = RuleList.build([...rules.values()], groups);
+    }
+    if (list.kind === "refused") {
+      this.#context.env.log.error("the stored placement rules contradict each other", {
+        reason: list.reason,
+      });
+      return;
+    }
+    this.#rules = rules;
+    this.#groups = groups;
+    this.#list = list.list;
+    this.generation += 1;
+  }
+
+  rules(): Rule[] {
+    const seen = new Set<Rule>();
+    for (const segment of this.#list.segments) for (const rule of segment.rules) seen.add(rule);
+    const index = (rule: Rule): number => this.group(rule.groupId).index;
+    return [...seen].sort(
+      (left, right) =>
+        index(left) - index(right) ||
+        compareBytes(utf8(left.groupId), utf8(right.groupId)) ||
+        left.index - right.index ||
+        compareBytes(utf8(left.id), utf8(right.id)),
+    );
+  }
+
+  rule(groupId: string, id: string): Rule | undefined {
+    return this.#rules.get(`${groupId}/${id}`);
+  }
+
+  rulesOfGroup(groupId: string): Rule[] {
+    return this.rules().filter((rule) => rule.groupId === groupId);
+  }
+
+  group(id: string): RuleGroup {
+    return this.#groups.get(id) ?? groupOf(id);
+  }
+
+  /** Stored ones and those that exist through their rules. */
+  groups(): RuleGroup[] {
+    const ids = new Set([...this.#groups.keys(), ...[...this.#rules.values()].map((rule) => rule.groupId)]);
+    return [...ids]
+      .map((id) => this.group(id))
+      .sort((left, right) => left.index - right.index || compareBytes(utf8(left.id), utf8(right.id)));
+  }
+
+  appliedTo(meta: RegionMeta): readonly Rule[] {
+    return this.#list.appliedTo(meta);
+  }
+
+  rulesAt(key: Uint8Array): readonly Rule[] {
+    return this.#list.segmentAt(key).rules;
+  }
+
+  splitKeys(start: Uint8Array, end: Uint8Array): Uint8Array[] {
+    return this.#list.splitKeys(start, end);
+  }
+
+  fit(region: RegionInfo): RegionFit {
+    return fitRegion(region, this.appliedTo(region.meta), (id) => this.#stores.store(id));
+  }
+
+  /** Checks and stores all of the patch, or nothing. */
+  change(patch: RulePatch, callback: (change: RuleChange) => void): void {
+    this.#changes.run((done) => {
+      this.#change(patch, (change) => {
+        done();
+        callback(change);
+      });
+    });
+  }
+
+  #change(patch: RulePatch, callback: (change: RuleChange) => void): void {
+    const refuse = (reason: string): void => callback({ kind: "refused", reason, byContent: true });
+    if (patch.setRules?.some((rule) => rule.isWitness) === true) return refuse(contentError(WITNESSES));
+    const rules = new Map(this.#rules);
+    const groups = new Map(this.#groups);
+    this.#applyPatch(patch, rules, groups);
+    const list = RuleList.build([...rules.values()], groups);
+    if (list.kind === "refused") return refuse(contentError(list.reason));
+    const operations = this.#difference(rules, groups);
+    const ranges = this.#changedRanges(rules, patch);
+    const warnings = this.#warnings(list.list, [...rules.values()]);
+    const finish = (): void => {
+      this.#rules = rules;
+      this.#groups = groups;
+      this.#list = list.list;
+      this.generation += 1;
+      this.onChanged(ranges);
+      callback({ kind: "ok", warnings });
+    };
+    if (operations.length === 0) return finish();
+    writeGuarded(this.#context, operations, (error) => {
+      if (error !== undefined) return callback({ kind: "refused", reason: error.message, byContent: false });
+      this.#context.env.log.info("placement rules changed", { rules: rules.size, warnings });
+      finish();
+    });
+  }
+
+  #applyPatch(patch: RulePatch, rules: Map<string, Rule>, groups: Map<string, RuleGroup>): void {
+    for (const gone of patch.deleteRules ?? []) rules.delete(ruleKey(gone));
+    const nowSeconds = Math.floor(this.#context.env.clock.wallMs() / 1000);
+    for (const rule of patch.setRules ?? []) {
+      const key = ruleKey(rule);
+      const old = this.#rules.get(key);
+      if (old === undefined) rules.set(key, { ...rule, version: 0, createTimestamp: nowSeconds });
+      else if (sameRule(old, rule)) rules.set(key, old);
+      else rules.set(key, { ...rule, version: old.version + 1, createTimestamp: old.createTimestamp });
+    }
+    for (const id of patch.deleteGroups ?? []) groups.delete(id);
+    for (const group of patch.setGroups ?? []) {
+      // An ordinary group exists through its rules and is not stored.
+      if (group.index === 0 && !group.override) groups.delete(group.id);
+      else groups.set(group.id, group);
+    }
+  }
+
+  #difference(rules: ReadonlyMap<string, Rule>, groups: ReadonlyMap<string, RuleGroup>): MetaOperation[] {
+    const { keys } = this.#context;
+    const operations: MetaOperation[] = [];
+    for (const [key, rule] of rules) {
+      if (this.#rules.get(key) === rule) continue;
+      operations.push({ kind: "put", key: keys.rule(rule), value: utf8(JSON.stringify(ruleToJson(rule))) });
+    }
+    for (const [key, rule] of this.#rules) {
+      if (!rules.has(key)) operations.push({ kind: "delete", key: keys.rule(rule) });
+    }
+    for (const [id, group] of groups) {
+      if (this.#groups.get(id) === group) continue;
+      operations.push({
+        kind: "put",
+        key: keys.ruleGroup(id),
+        value: utf8(JSON.stringify(groupToJson(group))),
+      });
+    }
+    for (const id of this.#groups.keys()) {
+      if (!groups.has(id)) operations.push({ kind: "delete", key: keys.ruleGroup(id) });
+    }
+    return operations;
+  }
+
+  #changedRanges(rules: ReadonlyMap<string, Rule>, patch: RulePatch): ChangedRange[] {
+    const groups = new Set([
+      ...(patch.setGroups ?? []).map((group) => group.id),
+      ...(patch.deleteGroups ?? []),
+    ]);
+    const changed: ChangedRange[] = [];
+    const look = (rule: Rule, other: Rule | undefined): void => {
+      if (rule !== other || groups.has(rule.groupId)) changed.push(rule);
+    };
+    for (const [key, rule] of rules) look(rule, this.#rules.get(key));
+    for (const [key, rule] of this.#rules) if (rules.get(key) !== rule) changed.push(rule);
+    return changed;
+  }
+
+  /** Which rules the stores at hand cannot satisfy. They stand: stores may come. */
+  #warnings(list: RuleList, rules: readonly Rule[]): string[] {
+    const stores = this.#stores.liveStores().filter((store) => store.isUp);
+    if (stores.length === 0) return [];
+    const warnings: string[] = [];
+    for (const rule of rules) {
+      const missing = missingFor(rule, stores);
+      if (missing !== undefined) warnings.push(missing);
+    }
+    for (const { applied, startKey, endKey } of list.segments) {
+      const wanted = applied.reduce((sum, rule) => sum + rule.count, 0);
+      if (wanted <= stores.length || applied.length < 2) continue;
+      warnings.push(
+        `rules ${applied.map(ruleKey).join(" and ")} want ${wanted} peers together in range ` +
+          `{${toHex(startKey).toUpperCase()}, ${toHex(endKey).toUpperCase()}}, and there are ${stores.length} stores`,
+      );
+    }
+    return warnings;
+  }
+
+  /** Why `max-replicas` and its like may not be changed through the settings just now. (7.28) */
+  #replicationChangeRefusal(): string | undefined {
+    if (!this.isEnabled) return undefined;
+    const rule = this.rule(DEFAULT_GROUP, DEFAULT_RULE);
+    if (rule === undefined || rule.startKey.length > 0 || rule.endKey.length > 0) return NOT_ONLY_DEFAULT;
+    if (this.#following) return undefined;
+    const wanted = this.defaultRule();
+    const consistent =
+      rule.count === wanted.count &&
+      rule.isolationLevel === wanted.isolationLevel &&
+      rule.locationLabels.join() === wanted.locationLabels.join();
+    return consistent ? undefined : NOT_CONSISTENT;
+  }
+
+  /** The default rule was set by hand: `max-replicas` says the same from now on. True when it changed. */
+  followRule(): boolean {
+    const { config } = this.#context;
+    const rule = this.rule(DEFAULT_GROUP, DEFAULT_RULE);
+    if (rule === undefined || rule.startKey.length > 0 || rule.endKey.length > 0) return false;
+    if (rule.count === config.maxReplicas) return false;
+    this.#following = true;
+    config.set("replication", "max-replicas", rule.count);
+    this.#following = false;
+    return true;
+  }
+
+  /** The settings changed: the default rule says the same from now on. */
+  #followConfig(item: string): void {
+    const rule = this.rule(DEFAULT_GROUP, DEFAULT_RULE);
+    if (rule === undefined || rule.startKey.length > 0 || rule.endKey.length > 0) return;
+    const wanted = { ...rule, ...itemOf(this.defaultRule(), item) };
+    if (sameRule(rule, wanted)) return;
+    // It acts at once and is stored soon; a write that fails ends PD.
+    const changed = { ...wanted, version: rule.version + 1 };
+    this.#rules.set(ruleKey(rule), changed);
+    const list = RuleList.build([...this.#rules.values()], this.#groups);
+    if (list.kind === "built") this.#list = list.list;
+    this.generation += 1;
+    this.#storeRule(changed);
+    this.onChanged([changed]);
+  }
+
+  #storeRule(rule: Rule): void {
+    const { keys, env } = this.#context;
+    // Settings are read before rules are: what is stored wins then.
+    if (!this.#isLoaded) return;
+    const value = utf8(JSON.stringify(ruleToJson(rule)));
+    writeGuarded(this.#context, [{ kind: "put", key: keys.rule(rule), value }], (error) => {
+      if (error !== undefined) env.log.warn("storing the default rule failed", { error: error.message });
+    });
+  }
+}
+
+function itemOf(rule: Rule, item: string): Partial<Rule> {
+  if (item === "max-replicas") return { count: rule.count };
+  return item === "location-labels"
+    ? { locationLabels: rule.locationLabels }
+    : { isolationLevel: rule.isolationLevel };
+}
+
+function built(list: BuiltList): RuleList {
+  if (list.kind === "refused") throw new Error(list.reason);
+  return list.list;
+}
+
+function missingFor(rule: Rule, stores: readonly StoreInfo[]): string | undefined {
+  const matching = stores.filter((store) => matchesConstraints(store, rule.labelConstraints));
+  const name = `rule ${ruleKey(rule)}`;
+  if (matching.length < rule.count) {
+    const wanted =
+      rule.labelConstraints.length === 0 ? "stores" : `stores with ${constraintsText(rule.labelConstraints)}`;
+    return `${name} wants ${rule.count} ${wanted}, and there are ${matching.length}`;
+  }
+  if (rule.isolationLevel === "") return undefined;
+  const labels = rule.locationLabels.slice(0, rule.locationLabels.indexOf(rule.isolationLevel) + 1);
+  const places = new Set(matching.map((store) => labels.map((key) => store.label(key)).join("/")));
+  if (places.size >= rule.count) return undefined;
+  return `${name} wants ${rule.count} different places at level ${rule.isolationLevel}, and there are ${places.size}`;
+}

@@ -1,0 +1,418 @@
+/**
+ * Spreads load: moves hot peers, or their leaders, from stores that carry more than their share to stores that carry
+ * less, one kind of load a round. What its operators will change counts as changed until the figures show it, else
+ * the same load would be moved again and again. (pd-rules 9.28 to 9.39)
+ */
+import { randomBelow } from "../../base/index.js";
+import type { Operator } from "../operator.js";
+import { OperatorBuilder } from "../operator-builder.js";
+import { peerOnStore, type RegionInfo } from "../region-info.js";
+import { BaseScheduler, type SchedulerHost, type SettingsReply } from "../scheduler.js";
+import type { HotPeer } from "../statistics/hot-peer-cache.js";
+import {
+  addRates,
+  type Dimension,
+  DIMENSIONS,
+  dimensionIndex,
+  NO_RATES,
+  type Rates,
+} from "../statistics/rates.js";
+import type { StoreInfo } from "../store-info.js";
+import { compareVersions, parseVersion } from "../version.js";
+import {
+  type Expectation,
+  expectationOf,
+  HOT_TYPES,
+  type HotType,
+  isLeaderType,
+  isRead,
+  makeLoad,
+  PendingInfluence,
+  type StoreLoad,
+} from "./hot-load.js";
+import { type DimensionScore, dimensionScore, formulas, progressiveRank } from "./hot-rank.js";
+import { HotSettings, type Priorities } from "./hot-settings.js";
+
+export const HOT_REGION = "balance-hot-region-scheduler";
+const INTERVAL_MIN_MS = 1000;
+const INTERVAL_MAX_MS = 1300;
+const CPU_SINCE = "8.5.7";
+const TOP_PEER = 10;
+const FIRST_UNIFORM = 0.05;
+const SECOND_UNIFORM = 0.1;
+const STORE_FIGURES_LAG_MS = 10_000;
+const REGION_FIGURES_LAG_MS = 60_000;
+const ALLOWED_USE = "hotRegion";
+
+interface Move {
+  readonly region: RegionInfo;
+  readonly peer: HotPeer;
+  readonly source: StoreLoad;
+  readonly target: StoreLoad;
+  readonly rank: number;
+  readonly scores: readonly [DimensionScore, DimensionScore];
+  readonly type: HotType;
+}
+
+interface Round {
+  readonly type: HotType;
+  readonly loads: readonly StoreLoad[];
+  readonly expectation: Expectation;
+  readonly priorities: Priorities;
+}
+
+export class HotRegion extends BaseScheduler {
+  readonly name = HOT_REGION;
+  override readonly intervalMinMs: number = INTERVAL_MIN_MS;
+  override readonly intervalMaxMs: number = INTERVAL_MAX_MS;
+  readonly #settings = new HotSettings();
+  readonly #pending = new PendingInfluence();
+  readonly #history = new Map<string, Rates[]>();
+  #sampledMs = Number.NEGATIVE_INFINITY;
+
+  constructor(host: SchedulerHost) {
+    super(host, "hot-region");
+  }
+
+  override settings(): Record<string, unknown> {
+    return this.#settings.toJson();
+  }
+
+  override loadSettings(stored: Readonly<Record<string, unknown>>): void {
+    this.#settings.load(stored);
+  }
+
+  override change(body: Readonly<Record<string, unknown>>): SettingsReply {
+    return this.#settings.change(body);
+  }
+
+  run(): number {
+    this.#sample();
+    const type = HOT_TYPES[randomBelow(this.view.env.random, HOT_TYPES.length)] as HotType;
+    return this.runType(type);
+  }
+
+  /** One round of one kind of load; reads try both ways and take the better. */
+  runType(type: HotType): number {
+    const direction = isRead(type) ? "read" : "write";
+    if (this.#settings.forbidden === direction) return 0;
+    const types: readonly HotType[] = isRead(type) ? ["read-leader", "read-peer"] : [type];
+    let best: Move | undefined;
+    for (const one of types) {
+      const move = this.#solve(this.#round(one));
+      if (move !== undefined && (best === undefined || move.rank > best.rank)) best = move;
+    }
+    return best === undefined ? 0 : this.#start(best);
+  }
+
+  // What is.
+
+  #round(type: HotType): Round {
+    const loads = this.#loads(type);
+    const expectation = expectationOf(loads);
+    return { type, loads, expectation, priorities: this.#priorities(type, expectation) };
+  }
+
+  #loads(type: HotType): StoreLoad[] {
+    const { view } = this;
+    const { statistics } = this.host;
+    const direction = isRead(type) ? "read" : "write";
+    const nowMs = view.nowMs();
+    const degree = view.config.number("schedule.hot-region-cache-hits-threshold");
+    const pending = this.#pending.sum(type, this.#settings.number("pending-weight"), nowMs);
+    const loads: StoreLoad[] = [];
+    for (const store of view.stores()) {
+      if (store.isUnhealthy(nowMs)) continue;
+      if (isLeaderType(type) && store.leaderInPauses + store.leaderOutPauses > 0) continue;
+      const hot = statistics.hot(direction).hotPeers(store.id, degree, nowMs);
+      const peers = isLeaderType(type) ? hot.filter((peer) => peer.isLeader) : hot;
+      const own = statistics.figures(store.id).rates(direction);
+      let current = own;
+      if (type === "write-leader") {
+        const sum = peers.reduce((total: Rates, peer) => addRates(total, peer.rates), NO_RATES);
+        current = [sum[0], sum[1], own[2], 0];
+      }
+      const history = this.#history.get(`${type} ${store.id}`) ?? [];
+      loads.push(makeLoad(store, current, pending.get(store.id) ?? NO_RATES, peers, history));
+    }
+    return loads;
+  }
+
+  #sample(): void {
+    const nowMs = this.view.nowMs();
+    const { samples, sampleMs } = this.#settings;
+    if (samples === 0 || nowMs - this.#sampledMs < sampleMs) return;
+    this.#sampledMs = nowMs;
+    for (const type of HOT_TYPES) {
+      for (const { store, current } of this.#loads(type)) {
+        const key = `${type} ${store.id}`;
+        const list = this.#history.get(key) ?? [];
+        list.push(current);
+        if (list.length > samples) list.shift();
+        this.#history.set(key, list);
+      }
+    }
+  }
+
+  /** A dimension that no store reports says nothing: the next one stands in. */
+  #priorities(type: HotType, { mean }: Expectation): Priorities {
+    const name = isRead(type)
+      ? "read-priorities"
+      : type === "write-leader"
+        ? "write-leader-priorities"
+        : "write-peer-priorities";
+    const wanted = [...this.#settings.priorities(name)];
+    const version = parseVersion(this.view.config.clusterVersion);
+    const since = parseVersion(CPU_SINCE);
+    const hasCpu = version !== undefined && since !== undefined && compareVersions(version, since) >= 0;
+    if (!hasCpu && wanted[0] === "cpu") wanted[0] = "query";
+    const reported = (dimension: Dimension): boolean => mean[dimensionIndex(dimension)] > 0;
+    const chosen = wanted.filter(reported);
+    for (const dimension of ["byte", "key", "query"] as const) {
+      if (chosen.length < 2 && !chosen.includes(dimension) && reported(dimension)) chosen.push(dimension);
+    }
+    for (const dimension of DIMENSIONS) {
+      if (chosen.length < 2 && !chosen.includes(dimension)) chosen.push(dimension);
+    }
+    return [chosen[0] as Dimension, chosen[1] as Dimension];
+  }
+
+  // What is best.
+
+  #solve(round: Round): Move | undefined {
+    let best: Move | undefined;
+    for (const source of round.loads) {
+      if (!this.#isSource(source, round)) continue;
+      for (const peer of this.#movable(source, round)) {
+        const region = this.view.cluster.regions.byId(peer.regionId);
+        if (region === undefined || !this.#mayMove(region, peer, round.type)) continue;
+        for (const target of round.loads) {
+          const move = this.#judge(round, source, target, peer, region);
+          if (move !== undefined && (best === undefined || this.#isBetter(move, best, round))) best = move;
+        }
+      }
+    }
+    return best;
+  }
+
+  #judge(
+    round: Round,
+    source: StoreLoad,
+    target: StoreLoad,
+    peer: HotPeer,
+    region: RegionInfo,
+  ): Move | undefined {
+    if (target === source || !this.#isTarget(target, round)) return undefined;
+    const problem = this.#targetProblem(region, peer, source.store, target.store, round.type);
+    if (problem !== undefined) {
+      this.host.notes.note(
+        "region",
+        region.meta.id,
+        this.name,
+        `not to store ${target.store.id}: ${problem}`,
+      );
+      return undefined;
+    }
+    const [firstFormula, secondFormula] = formulas(this.#settings.number("great-dec-ratio"));
+    const score = (which: 0 | 1): DimensionScore => {
+      const name = round.priorities[which];
+      const dimension = dimensionIndex(name);
+      const higher = source.min[dimension] >= target.max[dimension] ? source : target;
+      const input = {
+        source,
+        target,
+        dimension,
+        rate: peer.rates[dimension],
+        minRate: this.#minRate(name),
+        topRate: topRate(higher, dimension),
+      };
+      return dimensionScore(input, which === 0 ? firstFormula : secondFormula);
+    };
+    const rates = round.priorities.map((name) => peer.rates[dimensionIndex(name)]) as [number, number];
+    const tooSmall = rates.every((rate, i) => rate < this.#minRate(round.priorities[i as 0 | 1]));
+    if (tooSmall) return undefined;
+    const scores = [score(0), score(1)] as const;
+    const rank = progressiveRank(scores[0], scores[1], round.type === "write-leader");
+    if (rank <= 0 || this.#isUniform(rank, round)) return undefined;
+    return { region, peer, source, target, rank, scores, type: round.type };
+  }
+
+  #minRate(name: Dimension): number {
+    return this.#settings.number(`min-hot-${name}-rate`);
+  }
+
+  /** Above the expectation, now and in all samples kept. */
+  #isSource(load: StoreLoad, { type, expectation, priorities }: Round): boolean {
+    if (load.peers.length === 0) return false;
+    const ratio = this.#settings.number("src-tolerance-ratio");
+    const checked = type === "write-leader" ? [priorities[0]] : priorities;
+    return checked.some((name) => {
+      const i = dimensionIndex(name);
+      if (load.min[i] <= ratio * expectation.mean[i]) return false;
+      return load.history.every((rates, k) => {
+        const mean = expectation.history[k];
+        return mean === undefined || rates[i] > ratio * mean[i];
+      });
+    });
+  }
+
+  #isTarget(load: StoreLoad, { type, expectation, priorities }: Round): boolean {
+    const ratio = this.#settings.number("dst-tolerance-ratio");
+    const checked = type === "write-leader" ? [priorities[0]] : priorities;
+    return checked.some((name) => {
+      const i = dimensionIndex(name);
+      if (load.max[i] * ratio >= expectation.mean[i]) return false;
+      return load.history.every((rates, k) => {
+        const mean = expectation.history[k];
+        return mean === undefined || rates[i] * ratio < mean[i];
+      });
+    });
+  }
+
+  /** With more than a few, those that lead in one of the two dimensions. */
+  #movable(source: StoreLoad, { priorities }: Round): readonly HotPeer[] {
+    const most = this.#settings.number("max-peer-number");
+    const free = source.peers.filter((peer) => !this.#pending.has(peer.regionId) && !this.#isCooling(peer));
+    if (free.length <= most) return free;
+    const top = new Set<HotPeer>();
+    for (const name of priorities) {
+      const i = dimensionIndex(name);
+      const sorted = [...free].sort((left, right) => right.rates[i] - left.rates[i]);
+      for (const peer of sorted.slice(0, most)) top.add(peer);
+    }
+    return [...top];
+  }
+
+  /** After its leader moved a region rests until figures of the new leader count. (10.10) */
+  #isCooling(peer: HotPeer): boolean {
+    const rounds = this.view.config.number("schedule.hot-region-cache-hits-threshold");
+    return this.view.nowMs() - peer.leaderMovedMs < rounds * STORE_FIGURES_LAG_MS;
+  }
+
+  #mayMove(region: RegionInfo, peer: HotPeer, type: HotType): boolean {
+    if (!this.isFree(region) || this.denied(region) || region.downPeers.length > 0) return false;
+    if (!this.view.isReplicated(region)) return false;
+    const leads = region.leader?.storeId === peer.storeId;
+    if (type === "read-peer" && leads) return false;
+    if (isLeaderType(type)) return leads && region.pendingPeers.length === 0;
+    return peerOnStore(region, peer.storeId) !== undefined;
+  }
+
+  #targetProblem(
+    region: RegionInfo,
+    peer: HotPeer,
+    source: StoreInfo,
+    target: StoreInfo,
+    type: HotType,
+  ): string | undefined {
+    const { view } = this;
+    const there = peerOnStore(region, target.id);
+    if (isLeaderType(type)) {
+      if (there === undefined) {
+        // A read may take its leader to a store that has no peer yet.
+        if (!isRead(type)) return "it has no peer there";
+        return view.leaderTargetProblem(target) ?? this.#peerProblem(region, source, target);
+      }
+      if (there.role !== "voter") return "its peer there is no voter";
+      return (
+        view.leaderTargetProblem(target) ??
+        (view.leaderSafeguard(region)(target) ? undefined : "a placement rule forbids it to lead")
+      );
+    }
+    if (there !== undefined || peer.storeId === target.id) return "StoreAlreadyHasPeer";
+    return this.#peerProblem(region, source, target);
+  }
+
+  #peerProblem(region: RegionInfo, source: StoreInfo, target: StoreInfo): string | undefined {
+    const { view } = this;
+    if (target.isEvictedAsSlow || target.isEvictedAsStopping) return "StoreRejectLeader";
+    return (
+      view.regionTargetProblem(target, ALLOWED_USE) ??
+      view.temporaryTargetProblem(target, region.sizeMib) ??
+      (view.safeguard(region, source.id)(target) ? undefined : "StoreNotMatchRule")
+    );
+  }
+
+  /** Stores that are all alike in a dimension gain nothing by it. */
+  #isUniform(rank: number, { expectation, priorities }: Round): boolean {
+    const first = expectation.deviation[dimensionIndex(priorities[0])] < FIRST_UNIFORM;
+    const second = expectation.deviation[dimensionIndex(priorities[1])] < SECOND_UNIFORM;
+    if (first && second) return true;
+    return (first && (rank === 2 || rank === 3)) || (second && rank === 1);
+  }
+
+  #isBetter(move: Move, best: Move, { priorities }: Round): boolean {
+    if (move.rank !== best.rank) return move.rank > best.rank;
+    const i = dimensionIndex(priorities[move.rank === 1 ? 1 : 0]);
+    if (move.source !== best.source) return move.source.min[i] > best.source.min[i];
+    if (move.target !== best.target) return move.target.max[i] < best.target.max[i];
+    const which = move.rank === 1 ? 1 : 0;
+    if (move.scores[which] !== best.scores[which]) return move.scores[which] > best.scores[which];
+    const isBigger = move.peer.rates[i] > best.peer.rates[i];
+    return move.scores[which] === 2 ? isBigger : !isBigger;
+  }
+
+  // What is done.
+
+  #start(move: Move): number {
+    const operator = this.#operator(move);
+    const refused = typeof operator === "string" ? operator : this.submit(operator);
+    if (refused !== undefined || typeof operator === "string") {
+      this.host.notes.note("region", move.region.meta.id, this.name, refused ?? "");
+      return 0;
+    }
+    this.host.notes.clear("region", move.region.meta.id, this.name);
+    const lagMs = move.type === "write-leader" ? REGION_FIGURES_LAG_MS : STORE_FIGURES_LAG_MS;
+    this.#pending.add({
+      operator,
+      type: move.type,
+      fromStore: move.source.store.id,
+      toStore: move.target.store.id,
+      rates: move.peer.rates,
+      zombieMs: lagMs * this.#settings.number("max-zombie-rounds"),
+    });
+    const { metrics } = this.view.cluster.context;
+    const labels = { type: move.type, rw: isRead(move.type) ? "read" : "write", dim: "all" };
+    const count = (storeId: number, to: string): void =>
+      metrics.increment("pd_scheduler_hot_region_direction", {
+        ...labels,
+        store: String(storeId),
+        direction: to,
+      });
+    count(move.source.store.id, "out");
+    count(move.target.store.id, "in");
+    return 1;
+  }
+
+  #operator({ region, source, target, type, peer, rank }: Move): Operator | string {
+    const word = isRead(type) ? "read" : "write";
+    const from = source.store.id;
+    const to = target.store.id;
+    const details = {
+      rank,
+      "byte-rate": peer.rates[0],
+      "key-rate": peer.rates[1],
+      "query-rate": peer.rates[2],
+    };
+    const sizeMax = this.view.config.number("schedule.max-movable-hot-peer-size");
+    const leads = region.leader?.storeId === from;
+    if (isLeaderType(type) && peerOnStore(region, to) !== undefined) {
+      const builder = new OperatorBuilder(this.view, `transfer-hot-${word}-leader`, region, { details });
+      const built = builder.setLeader(to).build(["hot-region"], "high");
+      return built.kind === "built" ? built.operator : built.reason;
+    }
+    if (region.sizeMib > sizeMax) return `hot, but larger than max-movable-hot-peer-size ${sizeMax} MiB`;
+    const desc = `move-hot-${word}-${leads ? "leader" : "peer"}`;
+    const role = peerOnStore(region, from)?.role === "learner" ? "learner" : "voter";
+    const builder = new OperatorBuilder(this.view, desc, region, { details });
+    builder.addPeer(to, role).removePeer(from);
+    if (leads) builder.setLeader(to);
+    const built = builder.build(["hot-region"], "high");
+    return built.kind === "built" ? built.operator : built.reason;
+  }
+}
+
+function topRate(load: StoreLoad, dimension: 0 | 1 | 2 | 3): number {
+  const rates = load.peers.map((peer) => peer.rates[dimension]).sort((left, right) => right - left);
+  return rates[TOP_PEER - 1] ?? rates.at(-1) ?? 0;
+}

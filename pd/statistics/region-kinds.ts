@@ -1,0 +1,150 @@
+/**
+ * Regions that need attention, by what is wrong with them, kept up with the heartbeats; and how far apart the
+ * replicas of all regions stand. (pd-rules 10.15 to 10.17)
+ */
+import { REGION_MAX_KEYS, REGION_MAX_SIZE_MIB } from "../checkers/merge-checker.js";
+import { EMPTY_REGION_SIZE_MIB, type RegionInfo } from "../region-info.js";
+import type { SchedulingView } from "../scheduling-view.js";
+
+export const REGION_KINDS = [
+  "miss-peer",
+  "extra-peer",
+  "down-peer",
+  "pending-peer",
+  "offline-peer",
+  "learner-peer",
+  "empty-region",
+  "oversized-region",
+  "undersized-region",
+] as const;
+export type RegionKind = (typeof REGION_KINDS)[number];
+
+const KEYS_PER_MIB = 10_000;
+
+/** Bits in the order of `REGION_KINDS`. */
+export function kindBits(view: SchedulingView, region: RegionInfo): number {
+  const { meta } = region;
+  const wanted = wantedPeers(view, region);
+  let bits = 0;
+  if (wanted > 0 && meta.peers.length < wanted) bits |= 1;
+  if (wanted > 0 && meta.peers.length > wanted) bits |= 2;
+  if (region.downPeers.length > 0) bits |= 4;
+  if (region.pendingPeers.length > 0) bits |= 8;
+  for (const peer of meta.peers) {
+    if (peer.role === "learner") bits |= 32;
+    if (view.store(peer.storeId)?.isRemoving === true) bits |= 16;
+  }
+  if (region.sizeMib <= EMPTY_REGION_SIZE_MIB) bits |= 64;
+  if (region.sizeMib >= REGION_MAX_SIZE_MIB || region.keys >= REGION_MAX_KEYS) bits |= 128;
+  if (isUndersized(view, region)) bits |= 256;
+  return bits;
+}
+
+/** 0 while the region lies across borders of rules. */
+function wantedPeers(view: SchedulingView, region: RegionInfo): number {
+  if (!view.usesRules) return view.config.maxReplicas;
+  let sum = 0;
+  for (const rule of view.cluster.rules.appliedTo(region.meta)) sum += rule.count;
+  return sum;
+}
+
+/** As small as what would be merged. */
+export function isUndersized(view: SchedulingView, region: RegionInfo): boolean {
+  const sizeMib = view.config.number("schedule.max-merge-region-size");
+  const keys = view.config.number("schedule.max-merge-region-keys") || sizeMib * KEYS_PER_MIB;
+  return region.sizeMib <= sizeMib && region.keys <= keys;
+}
+
+export class RegionKinds {
+  readonly #view: SchedulingView;
+  readonly #sets: readonly Set<number>[] = REGION_KINDS.map(() => new Set<number>());
+  /** Kinds of regions that have any. */
+  readonly #bits = new Map<number, number>();
+  readonly #levels = new Map<number, string>();
+  readonly #levelCounts = new Map<string, number>();
+
+  constructor(view: SchedulingView) {
+    this.#view = view;
+  }
+
+  observe(region: RegionInfo): void {
+    const { id } = region.meta;
+    this.#setBits(id, kindBits(this.#view, region));
+  }
+
+  /** Levels cost more than kinds and change with the peers only. */
+  observeIsolation(region: RegionInfo): void {
+    const { id } = region.meta;
+    const level = isolationLevelOf(this.#view, region);
+    const old = this.#levels.get(id);
+    if (old === level) return;
+    if (old !== undefined) this.#levelCounts.set(old, (this.#levelCounts.get(old) ?? 1) - 1);
+    this.#levels.set(id, level);
+    this.#levelCounts.set(level, (this.#levelCounts.get(level) ?? 0) + 1);
+  }
+
+  forget(regionId: number): void {
+    this.#setBits(regionId, 0);
+    const level = this.#levels.get(regionId);
+    if (level === undefined) return;
+    this.#levels.delete(regionId);
+    this.#levelCounts.set(level, (this.#levelCounts.get(level) ?? 1) - 1);
+  }
+
+  ids(kind: RegionKind): ReadonlySet<number> {
+    return this.#sets[REGION_KINDS.indexOf(kind)] as Set<number>;
+  }
+
+  has(kind: RegionKind, regionId: number): boolean {
+    return this.ids(kind).has(regionId);
+  }
+
+  /** Regions per level at which their replicas are all apart; `none` where some share everything. */
+  isolationCounts(): ReadonlyMap<string, number> {
+    return this.#levelCounts;
+  }
+
+  #setBits(id: number, bits: number): void {
+    const old = this.#bits.get(id) ?? 0;
+    if (old === bits) return;
+    const changed = old ^ bits;
+    for (let i = 0; i < REGION_KINDS.length; i++) {
+      if ((changed & (1 << i)) === 0) continue;
+      if ((bits & (1 << i)) !== 0) this.#sets[i]?.add(id);
+      else this.#sets[i]?.delete(id);
+    }
+    if (bits === 0) this.#bits.delete(id);
+    else this.#bits.set(id, bits);
+  }
+}
+
+/** (10.17) */
+export function isolationLevelOf(view: SchedulingView, region: RegionInfo): string {
+  const { locationLabels } = view.config;
+  let groups = [view.storesOf(region)];
+  if (groups[0]?.length === 1) return locationLabels[0] ?? "none";
+  for (const key of locationLabels) {
+    groups = groups.flatMap((stores) => {
+      const shared = stores.filter((store) => {
+        const own = store.label(key);
+        return stores.some((other) => {
+          if (other === store) return false;
+          const value = other.label(key);
+          return own === "" || value === "" || own === value;
+        });
+      });
+      if (shared.length < 2) return [];
+      const byValue = new Map<string, typeof shared>();
+      for (const store of shared) {
+        const value = store.label(key);
+        byValue.set(value, [...(byValue.get(value) ?? []), store]);
+      }
+      // A store without the label is where everybody is.
+      const anywhere = byValue.get("");
+      if (anywhere !== undefined) return [shared];
+      return [...byValue.values()].filter((group) => group.length >= 2);
+    });
+    if (groups.length === 0) return key;
+  }
+  return "none";
+}

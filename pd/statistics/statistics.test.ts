@@ -1,0 +1,458 @@
+/** Hot peers, figures, kinds of regions. (PD: statistics/*_test.go, schedulers/hot_region_test.go) */
+import { describe, expect, test } from "vitest";
+import { must } from "../../base/index.js";
+import { pdpb } from "../../proto/index.js";
+import { dimensionScore, formulas, progressiveRank } from "../schedulers/hot-rank.js";
+import { expectationOf, makeLoad, type StoreLoad } from "../schedulers/hot-load.js";
+import { HotRegion } from "../schedulers/hot-region.js";
+import { HotSettings } from "../schedulers/hot-settings.js";
+import { MockCluster, type MockRegion, times } from "../test/mock-cluster.js";
+import { HarmonicAverage, MedianWindow, RateMedian } from "./averages.js";
+import { HOT_READ, HOT_WRITE, type HotPeer, HotPeerCache } from "./hot-peer-cache.js";
+import { NO_RATES, type Rates } from "./rates.js";
+import { isolationLevelOf, isUndersized, kindBits, REGION_KINDS } from "./region-kinds.js";
+import { Statistics } from "./statistics.js";
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+describe("averages", () => {
+  test("a median ignores spikes, a rate waits for ten seconds, a harmonic mean believes less at once", () => {
+    const median = new MedianWindow(3);
+    for (const value of [1, 100, 2]) median.push(value);
+    expect(median.get()).toBe(2);
+    median.push(3);
+    expect(median.get()).toBe(3);
+    const rate = new RateMedian();
+    rate.add(500, 5);
+    expect(rate.get()).toBe(0);
+    rate.add(500, 5);
+    expect(rate.get()).toBe(100);
+    rate.add(1, 0);
+    const average = new HarmonicAverage(4);
+    for (const value of [100, 100, 100, 100]) average.push(value);
+    average.push(10);
+    expect(average.get()).toBeLessThan(32);
+    for (const value of [10, 10, 10]) average.push(value);
+    average.push(1000);
+    expect(average.get()).toBeLessThan(14);
+  });
+});
+
+describe("the cache of hot peers", () => {
+  const report = (cache: HotPeerCache, more: Partial<Parameters<HotPeerCache["report"]>[0]> = {}): void =>
+    cache.report({
+      regionId: 1,
+      storeId: 1,
+      isLeader: true,
+      stores: [1, 2, 3],
+      amounts: [60 * MIB, 6000, 0, 0],
+      seconds: 60,
+      nowMs: 0,
+      ...more,
+    });
+  const cold: Rates = [60, 1, 0, 0];
+
+  test("grows with hot reports and forgets after enough cold ones [TestHotCacheUpdateCache]", () => {
+    const cache = new HotPeerCache(HOT_WRITE);
+    report(cache);
+    const peer = (): HotPeer | undefined => cache.peer(1, 1);
+    expect(peer()).toMatchObject({ degree: 1, antiCount: 2, rates: [MIB, 100, 0, 0] });
+    report(cache);
+    report(cache);
+    expect(peer()).toMatchObject({ degree: 3, antiCount: 2 });
+    report(cache, { amounts: cold });
+    expect(peer()).toMatchObject({ degree: 2, antiCount: 1 });
+    // Not full: not shown, but still hot.
+    expect(cache.hotPeers(1, 2, 0)).toEqual([]);
+    expect(cache.isRegionHot(1, 2)).toBe(true);
+    report(cache);
+    expect(cache.hotPeers(1, 3, 0)).toHaveLength(1);
+    report(cache, { amounts: cold });
+    report(cache, { amounts: cold });
+    expect(peer()).toBeUndefined();
+    expect(cache.has(1)).toBe(false);
+    const reads = new HotPeerCache(HOT_READ);
+    report(reads, { seconds: 10 });
+    expect(reads.peer(1, 1)?.antiCount).toBe(12);
+    for (let i = 0; i < 11; i++) report(reads, { amounts: cold, seconds: 10 });
+    expect(reads.peer(1, 1)).toBeDefined();
+    report(reads, { amounts: cold, seconds: 10 });
+    expect(reads.peer(1, 1)).toBeUndefined();
+  });
+
+  test("judges by the average of full intervals, whatever pieces they come in [TestHotCacheCheckRegionFlow]", () => {
+    const cache = new HotPeerCache(HOT_WRITE);
+    report(cache, { seconds: 2 });
+    expect(cache.size).toBe(0);
+    report(cache, { amounts: cold });
+    expect(cache.size).toBe(0);
+    // Ten seconds: known, not yet judged.
+    report(cache, { amounts: [10 * MIB, 0, 0, 0], seconds: 10 });
+    expect(cache.peer(1, 1)?.degree).toBe(0);
+    for (let i = 0; i < 4; i++) report(cache, { amounts: [10 * MIB, 0, 0, 0], seconds: 10 });
+    expect(cache.peer(1, 1)?.degree).toBe(0);
+    report(cache, { amounts: [10 * MIB, 0, 0, 0], seconds: 10 });
+    expect(cache.peer(1, 1)?.degree).toBe(1);
+    // Any one dimension is enough.
+    report(cache, { regionId: 2, amounts: [0, 60 * 40, 0, 0] });
+    report(cache, { regionId: 3, amounts: [0, 0, 60 * 40, 0] });
+    report(cache, { regionId: 4, amounts: [60 * 1000, 60 * 31, 60 * 31, 0] });
+    expect([2, 3, 4].map((id) => cache.has(id))).toEqual([true, true, false]);
+  });
+
+  test("keeps what a peer was when it moves to another store", () => {
+    const cache = new HotPeerCache(HOT_WRITE);
+    for (let i = 0; i < 5; i++) report(cache, { storeId: 3, isLeader: false });
+    report(cache, { storeId: 4, stores: [1, 2, 4], isLeader: false });
+    expect(cache.peer(1, 4)).toMatchObject({ degree: 6, antiCount: 2 });
+    cache.keepStores(1, [1, 2, 4]);
+    expect(cache.peer(1, 3)).toBeUndefined();
+    cache.leaderMoved(1, 4, 77);
+    expect(cache.peer(1, 4)).toMatchObject({ isLeader: true, leaderMovedMs: 77 });
+    cache.removeStore(4);
+    expect(cache.has(1)).toBe(false);
+  });
+
+  test("raises its threshold where sixty are hot, and lets go of what nobody reports", () => {
+    const cache = new HotPeerCache(HOT_WRITE);
+    for (let id = 1; id <= 80; id++) report(cache, { regionId: id, amounts: [60 * id * KIB, 0, 0, 0] });
+    expect(cache.thresholds(1, 10_000)[0]).toBe(0.8 * 21 * KIB);
+    expect(cache.thresholds(2, 10_000)).toEqual(HOT_WRITE.minimum);
+    cache.forgetOutdated(180_000);
+    expect(cache.size).toBe(80);
+    cache.forgetOutdated(180_001);
+    expect(cache.size).toBe(0);
+    const reads = new HotPeerCache(HOT_READ);
+    report(reads, { seconds: 10 });
+    reads.reportCold(1, new Set([2]), 10, 0);
+    expect(reads.peer(1, 1)).toMatchObject({ isCold: true, degree: 0 });
+    reads.reportCold(1, new Set(), 1, 0);
+    expect(reads.peer(1, 1)?.degree).toBe(0);
+  });
+});
+
+function world(
+  stores = 5,
+  config: Readonly<Record<string, unknown>> = {},
+): { mock: MockCluster; statistics: Statistics } {
+  const mock = new MockCluster({ "location-labels": "zone,host", ...config });
+  mock.config.defaultStoreLimit = { "add-peer": 1e8, "remove-peer": 1e8 };
+  for (let id = 1; id <= stores; id++) mock.addStore(id, { zone: `z${id}`, host: `h${id}` });
+  return { mock, statistics: new Statistics(mock.view) };
+}
+
+const storeStats = (more: pdpb.IStoreStats): pdpb.StoreStats =>
+  pdpb.StoreStats.decode(
+    pdpb.StoreStats.encode({ interval: { startTimestamp: 0, endTimestamp: 10 }, ...more }).finish(),
+  );
+
+describe("heartbeats", () => {
+  const hot: MockRegion = { flow: { intervalSeconds: 60, writtenBytes: 60 * MIB, writtenKeys: 6000 } };
+
+  test("feed the caches, which follow leaders and peers [TestRegionHeartbeatHotStat]", () => {
+    const { mock, statistics } = world();
+    const beat = (stores: readonly number[], more: MockRegion = hot): void => {
+      const previous = mock.cluster.regions.byId(1);
+      statistics.onRegionHeartbeat(mock.put(1, stores, more), previous);
+    };
+    beat([1, 2, 3]);
+    expect([1, 2, 3, 4].map((id) => statistics.write.peer(1, id)?.degree)).toEqual([1, 1, 1, undefined]);
+    expect(statistics.write.peer(1, 1)?.isLeader).toBe(true);
+    // Just moved: the report is the old leader's and does not count.
+    beat([1, 2, 3], { ...hot, leader: 2 });
+    expect([statistics.write.peer(1, 1)?.degree, statistics.write.peer(1, 2)?.isLeader]).toEqual([1, true]);
+    beat([1, 2, 3], { ...hot, leader: 2 });
+    expect(statistics.write.peer(1, 2)?.degree).toBe(2);
+    beat([4, 2, 3], { ...hot, leader: 2, confVer: 2 });
+    expect([statistics.write.peer(1, 1), statistics.write.peer(1, 4)?.degree]).toEqual([undefined, 3]);
+    expect(statistics.isRegionHot(1)).toBe(true);
+    statistics.onRegionRemoved(1);
+    expect(statistics.isRegionHot(1)).toBe(false);
+  });
+
+  test("of stores bring reads by peer, and cool down those that are left out", () => {
+    const { mock, statistics } = world();
+    mock.put(1, [1, 2, 3]);
+    const peer = { regionId: 1, readBytes: 100 * MIB, readKeys: 1000 };
+    const beat = (peers: pdpb.IPeerStat[]): void =>
+      statistics.onStoreHeartbeat(mock.store(1), storeStats({ peerStats: peers, bytesRead: 100 * MIB }));
+    for (let i = 0; i < 3; i++) beat([peer, { regionId: 99, readBytes: 1e9 }]);
+    expect(statistics.read.peer(1, 1)?.degree).toBe(3);
+    expect(statistics.read.has(99)).toBe(false);
+    beat([]);
+    expect(statistics.read.peer(1, 1)?.isCold).toBe(true);
+    // Stores that know nothing of peers: the leader's figures come with the region.
+    const flow = { intervalSeconds: 60, readBytes: 60 * MIB };
+    statistics.onRegionHeartbeat(mock.put(2, [4, 5, 2], { start: "x", flow }), undefined);
+    expect(statistics.read.peer(2, 4)?.isLeader).toBe(true);
+    expect(statistics.read.peer(2, 5)).toBeUndefined();
+    mock.store(4).setNodeState("removed");
+    statistics.onStoreRemoved(4);
+    statistics.onRegionHeartbeat(mock.put(2, [4, 5, 2], { start: "x", flow }), undefined);
+    expect(statistics.read.peer(2, 4)).toBeUndefined();
+  });
+
+  test("keep the lists of regions that need attention [TestOfflineAndMerge]", () => {
+    const { mock, statistics } = world();
+    mock.cluster.onRegionRemoved = (id) => statistics.onRegionRemoved(id);
+    const see = (id: number, stores: readonly number[], more: MockRegion = {}): string[] => {
+      statistics.onRegionHeartbeat(mock.put(id, stores, more), undefined);
+      return REGION_KINDS.filter((kind) => statistics.kinds.has(kind, id));
+    };
+    const big = { sizeMib: 100 };
+    expect(see(1, [1, 2, 3], big)).toEqual([]);
+    expect(see(1, [1, 2], big)).toEqual(["miss-peer"]);
+    expect(see(1, [1, 2, 3, 4], { ...big, down: [4], pending: [4] })).toEqual([
+      "extra-peer",
+      "down-peer",
+      "pending-peer",
+    ]);
+    expect(see(1, [1, 2, 3], { ...big, roles: { 3: "learner" } })).toEqual(["learner-peer"]);
+    expect(see(1, [1, 2, 3], { sizeMib: 1 })).toEqual(["empty-region", "undersized-region"]);
+    expect(see(1, [1, 2, 3], { sizeMib: 144 })).toEqual(["oversized-region"]);
+    mock.store(3).setNodeState("removing");
+    expect(see(1, [1, 2, 3], big)).toEqual(["offline-peer"]);
+    // Merged away: no list keeps it.
+    see(2, [1, 2, 3], { start: "m", sizeMib: 100, version: 2 });
+    expect([...statistics.kinds.ids("offline-peer")]).toEqual([2]);
+    see(3, [1, 2, 3], { version: 9, sizeMib: 100 });
+    expect([...statistics.kinds.ids("offline-peer")]).toEqual([3]);
+    expect(kindBits(mock.view, mock.region(7, [1, 2]))).toBeGreaterThan(0);
+  });
+
+  test("show how far apart replicas stand", () => {
+    const { mock, statistics } = world(0);
+    for (const [i, [zone, host]] of [
+      ["a", "1"],
+      ["a", "2"],
+      ["a", "2"],
+      ["b", "1"],
+      ["", "9"],
+    ].entries()) {
+      mock.addStore(i + 1, { zone: zone as string, host: host as string });
+    }
+    const level = (...stores: number[]): string => isolationLevelOf(mock.view, mock.region(1, stores));
+    expect([level(1, 4), level(1, 2), level(2, 3), level(1, 2, 4), level(1, 5), level(1)]).toEqual([
+      "zone",
+      "host",
+      "none",
+      "host",
+      "host",
+      "zone",
+    ]);
+    statistics.onRegionHeartbeat(mock.put(1, [1, 4]), undefined);
+    statistics.onRegionHeartbeat(mock.put(2, [2, 3], { start: "x" }), undefined);
+    statistics.onRegionHeartbeat(mock.put(2, [1, 3], { start: "x", confVer: 2 }), undefined);
+    expect(Object.fromEntries(statistics.kinds.isolationCounts())).toEqual({ zone: 1, none: 0, host: 1 });
+  });
+
+  test("tell small regions by size and keys [TestNeedMerge]", () => {
+    const { mock } = world();
+    const small = (sizeMib: number, keys: number): boolean =>
+      isUndersized(mock.view, mock.region(1, [1], { sizeMib, keys }));
+    expect([small(54, 540_000), small(55, 1), small(1, 540_001), small(1, 1)]).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ]);
+    mock.set("max-merge-region-keys", 10);
+    expect([small(1, 10), small(1, 11)]).toEqual([true, false]);
+  });
+});
+
+describe("the rank of a move", () => {
+  const load = (current: number, pending = 0): StoreLoad =>
+    makeLoad({ id: 1 } as StoreLoad["store"], [current, 0, 0, 0], [pending, 0, 0, 0], [], []);
+  const [first] = formulas(0.95);
+  const score = (from: StoreLoad, to: StoreLoad, rate: number): number =>
+    dimensionScore({ source: from, target: to, dimension: 0, rate, minRate: 100, topRate: 200 }, first);
+
+  test("likes what fills the gap, and nothing between stores that are alike", () => {
+    expect(score(load(10_000), load(2000), 4000)).toBe(3);
+    expect(score(load(10_000), load(2000), 300)).toBe(2);
+    expect(score(load(10_000), load(2000), 4600)).toBe(1);
+    expect(score(load(10_000), load(2000), 7900)).toBe(-2);
+    expect(score(load(10_000), load(9800), 100)).toBe(0);
+    expect(score(load(10_000), load(9800), 4000)).toBe(-2);
+    // The wrong way.
+    expect(score(load(2000), load(10_000), 4000)).toBe(-2);
+    // Enough under way already.
+    expect(score(load(10_000, -3000), load(2000, 3000), 1000)).toBeLessThan(3);
+    expect([
+      progressiveRank(3, 3, false),
+      progressiveRank(3, 0, false),
+      progressiveRank(2, -1, false),
+    ]).toEqual([4, 3, 2]);
+    expect([
+      progressiveRank(0, 3, false),
+      progressiveRank(-1, 3, false),
+      progressiveRank(0, 0, false),
+    ]).toEqual([1, 0, -1]);
+    expect([progressiveRank(1, -2, true), progressiveRank(0, 3, true)]).toEqual([3, -1]);
+    expect(expectationOf([load(10), load(30)])).toMatchObject({
+      mean: [20, 0, 0, 0],
+      deviation: [0.5, 0, 0, 0],
+    });
+  });
+});
+
+describe("the hot-region scheduler", () => {
+  interface Scene {
+    readonly mock: MockCluster;
+    readonly statistics: Statistics;
+    readonly hot: HotRegion;
+  }
+
+  function scene(stores = 6): Scene {
+    const { mock, statistics } = world(stores, { "location-labels": "host" });
+    const host = { controller: mock.controller, notes: mock.notes, statistics };
+    return { mock, statistics, hot: new HotRegion(host) };
+  }
+
+  /** Three reports, so that regions and stores are hot for long enough. */
+  function write(
+    { mock, statistics }: Scene,
+    placements: readonly (readonly number[])[],
+    mibPerSecond: number,
+  ): void {
+    const flow = {
+      intervalSeconds: 60,
+      writtenBytes: 60 * mibPerSecond * MIB,
+      writtenKeys: 60 * 1000 * mibPerSecond,
+    };
+    const totals = new Map<number, number>();
+    for (let round = 0; round < 3; round++) {
+      for (const region of mock.putMany(placements, { flow }))
+        statistics.onRegionHeartbeat(region, undefined);
+    }
+    for (const stores of placements)
+      for (const id of stores) totals.set(id, (totals.get(id) ?? 0) + mibPerSecond);
+    for (const store of mock.view.stores()) {
+      const rate = totals.get(store.id) ?? 0;
+      const stats = storeStats({ bytesWritten: rate * 10 * MIB, keysWritten: rate * 10_000 });
+      for (let i = 0; i < 3; i++) statistics.onStoreHeartbeat(store, stats);
+    }
+  }
+
+  test("moves hot peers of writes to cooler stores [TestHotWriteRegionScheduleByteRateOnly]", () => {
+    const one = scene();
+    // Stores 1 and 2 carry all four regions, 5 and 6 nothing.
+    write(
+      one,
+      [
+        [1, 2, 3],
+        [1, 2, 4],
+        [1, 2, 3],
+        [1, 2, 4],
+      ],
+      1,
+    );
+    expect(one.hot.runType("write-peer")).toBe(1);
+    const [operator] = one.mock.controller.operators();
+    expect(operator?.desc).toMatch(/^move-hot-write-(peer|leader)$/);
+    expect(operator?.brief).toMatch(/^mv peer: store \[[12]\] to \[[56]\]$/);
+    expect(operator?.priority).toBe("high");
+    expect(operator?.kinds).toContain("hot-region");
+    // Stores that may not take it are passed over, and it is said why.
+    const two = scene();
+    write(
+      two,
+      [
+        [1, 2, 3],
+        [1, 2, 4],
+        [1, 2, 3],
+        [1, 2, 4],
+      ],
+      1,
+    );
+    for (const id of [5, 6]) two.mock.store(id).setNodeState("removing");
+    expect(two.hot.runType("write-peer")).toBe(0);
+    expect(two.mock.notes.of("region", 1)[0]?.reason).toMatch(/StoreRemoving/);
+  });
+
+  test("counts what is under way, so that no load moves twice [TestHotWriteRegionScheduleWithPendingInfluence]", () => {
+    const one = scene();
+    write(one, times(12, [1, 2, 3]), 1);
+    let started = 0;
+    for (let i = 0; i < 20; i++) started += one.hot.runType("write-peer");
+    expect(started).toBeGreaterThan(0);
+    expect(started).toBeLessThanOrEqual(9);
+    const regions = one.mock.controller.operators().map((operator) => operator.regionId);
+    expect(new Set(regions).size).toBe(regions.length);
+    // What ended counts on until the figures must show it.
+    for (const id of regions) one.mock.controller.cancel(id, "test");
+    expect(one.hot.limitReached()).toBeUndefined();
+  });
+
+  test("transfers hot leaders, for reads also to stores without a peer [TestHotReadRegionScheduleByteRateOnly]", () => {
+    const { mock, statistics, hot } = scene();
+    const rates = [100, 10, 10, 0, 0, 0];
+    mock.putMany(
+      [
+        [1, 2, 3],
+        [1, 2, 3],
+        [1, 3, 2],
+        [2, 3, 1],
+        [3, 1, 2],
+      ],
+      { sizeMib: 20 },
+    );
+    const peers = (storeId: number): pdpb.IPeerStat[] =>
+      [...mock.cluster.regions.all()]
+        .filter((region) => region.leader?.storeId === storeId)
+        .map((region) => ({ regionId: region.meta.id, readBytes: 300 * MIB, readKeys: 30_000 }));
+    for (let i = 0; i < 3; i++) {
+      for (const store of mock.view.stores()) {
+        const mib = must(rates[store.id - 1], "");
+        const list = peers(store.id);
+        const stats = storeStats({ peerStats: list, bytesRead: mib * 10 * MIB, keysRead: mib * 1000 });
+        statistics.onStoreHeartbeat(store, stats);
+      }
+    }
+    expect(hot.runType("read-leader")).toBe(1);
+    const [operator] = mock.controller.operators();
+    expect(operator?.desc).toMatch(/^(transfer|move)-hot-read-leader$/);
+    expect(operator?.steps.some((step) => step.kind === "transferLeader")).toBe(true);
+    hot.change({ "forbid-rw-type": "read" });
+    expect([hot.runType("read-leader"), hot.runType("read-peer")]).toEqual([0, 0]);
+  });
+
+  test("rests where all stores carry the same", () => {
+    const one = scene(3);
+    write(one, times(6, [1, 2, 3]), 1);
+    for (let i = 0; i < 5; i++) expect(one.hot.runType("write-peer")).toBe(0);
+    expect(NO_RATES).toEqual([0, 0, 0, 0]);
+  });
+
+  test("checks its settings", () => {
+    const settings = new HotSettings();
+    expect(settings.toJson()).toMatchObject({ "min-hot-byte-rate": 100, "strict-picking-store": "true" });
+    expect(settings.change({ "min-hot-byte-rate": 200 })).toMatchObject({
+      status: 200,
+      body: "Config is updated.",
+    });
+    expect(settings.change({ "min-hot-byte-rate": 200 }).body).toMatch(/same with origin/);
+    const bad: readonly Record<string, unknown>[] = [
+      { "min-hot-byte-rate": "much" },
+      { "read-priorities": ["byte"] },
+      { "read-priorities": ["byte", "byte"] },
+      { "read-priorities": ["byte", "color"] },
+      { "write-leader-priorities": ["cpu", "byte"] },
+      { "write-peer-priorities": ["query", "byte"] },
+      { "rank-formula-version": "v3" },
+      { "pending-weight": 0.5 },
+      { "split-thresholds": 2 },
+      { "forbid-rw-type": "all" },
+      { "history-sample-duration": "long" },
+      { "no-such-item": 1 },
+    ];
+    for (const body of bad) expect(settings.change(body).status, JSON.stringify(body)).toBe(400);
+    // All of a body or nothing of it.
+    settings.change({ "min-hot-key-rate": 7, "pending-weight": 0 });
+    expect(settings.number("min-hot-key-rate")).toBe(10);
+    settings.load({ "read-priorities": ["byte", "key"], nonsense: 1 });
+    expect(settings.priorities("read-priorities")).toEqual(["byte", "key"]);
+  });
+});
