@@ -47,7 +47,7 @@ describe("the tree of regions", () => {
   test("stays what a plain list says through thousands of splits and merges [TestRegionTreeSplitAndMerge]", () => {
     const random = new SeededRandom(7);
     const regions = new Regions();
-    let model = [made(1, "", "")];
+    const model = [made(1, "", "")];
     regions.put(model[0] as RegionInfo);
     let nextId = 2;
     for (let i = 0; i < 2000; i++) {
