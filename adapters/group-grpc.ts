@@ -11,6 +11,7 @@ import {
   Client,
   type ChannelCredentials,
   credentials,
+  Metadata,
   Server,
   ServerCredentials,
   type ServiceDefinition,
@@ -111,6 +112,8 @@ class Link {
   #isClosed = false;
   #notBeforeMs = 0;
   pendingBytes = 0;
+  /** The other side has answered on this stream. */
+  isConnected = false;
 
   constructor(address: string, tls: GroupTls | undefined) {
     this.#client = new Client(address, groupClientCredentials(tls), clientOptions(tls));
@@ -134,9 +137,13 @@ class Link {
     const lost = (): void => {
       if (this.#stream !== stream) return;
       this.#stream = undefined;
+      this.isConnected = false;
       this.pendingBytes = 0;
       this.#notBeforeMs = performance.now() + REOPEN_MS;
     };
+    stream.on("metadata", () => {
+      if (this.#stream === stream) this.isConnected = true;
+    });
     stream.on("error", lost);
     stream.on("end", lost);
     stream.on("data", () => {});
@@ -231,6 +238,7 @@ export class GrpcGroupTransport implements GroupTransport {
     const made: { transport?: GrpcGroupTransport } = {};
     server.addService(SERVICE, {
       packets: (stream: ServerDuplexStream<Buffer, Buffer>) => {
+        stream.sendMetadata(new Metadata());
         stream.on("data", (packet: Buffer) => made.transport?.deliver(packet));
         stream.on("error", () => {});
         stream.on("end", () => stream.end());
@@ -275,6 +283,10 @@ export class GrpcGroupTransport implements GroupTransport {
 
   send(address: string, packet: Uint8Array): void {
     this.#link(address).send(packet);
+  }
+
+  isConnected(address: string): boolean {
+    return this.#links.get(address)?.isConnected ?? false;
   }
 
   pendingBytes(address: string): number {

@@ -52,7 +52,9 @@ export class Outbox {
   add(to: number, item: Item): boolean {
     const address = this.#host.addressOf(to);
     if (address === undefined) return false;
-    if (this.#host.transport.pendingBytes(address) > BACKLOG_BYTES_MAX) return false;
+    const { transport } = this.#host;
+    if (transport.pendingBytes(address) > BACKLOG_BYTES_MAX) return false;
+    if (item.kind === "propose" && transport.isConnected?.(address) === false) return false;
     const items = this.#items.get(to);
     if (items === undefined) this.#items.set(to, [item]);
     else items.push(item);
