@@ -50,7 +50,9 @@ class Members {
   async start(engine: MemberArgs["engine"]): Promise<void> {
     const ports = await freePorts(3);
     const members = Object.fromEntries(ports.map((port, i) => [i + 1, `127.0.0.1:${port}`]));
-    const script = fileURLToPath(new URL("./group-member.js", import.meta.url));
+    // The command may run from its bundle, beside the folders of compiled files.
+    const at = import.meta.url.includes("/bundle/") ? "../bench/group-member.js" : "./group-member.js";
+    const script = fileURLToPath(new URL(at, import.meta.url));
     const ready = [1, 2, 3].map((id) => {
       const args: MemberArgs = { id, members, directory: join(this.directory, String(id)), engine };
       const child = fork(script, [JSON.stringify(args)]);

@@ -104,11 +104,20 @@ export class Applier {
     if (entry.data.length === 0) return this.#host.confChanged(entry, []);
     const { timeMs, sessionTtlMs, commands } = decodeBatch(entry.data);
     this.state.sessions.advance(timeMs, sessionTtlMs);
-    commands.forEach((command, position) => {
-      const outcome = this.#applyCommand(command, entry, position);
-      const proposal = waiting?.[position];
-      if (proposal !== undefined) this.#host.proposals.finish(proposal, outcome);
-    });
+    try {
+      commands.forEach((command, position) => {
+        const outcome = this.#applyCommand(command, entry, position);
+        const proposal = waiting?.[position];
+        if (proposal !== undefined) this.#host.proposals.finish(proposal, outcome);
+      });
+    } catch (error) {
+      // Committed: the others apply what this member cannot.
+      const text = `this member stopped while it was applied: ${(error as Error).message}`;
+      for (const proposal of waiting ?? []) {
+        this.#host.proposals.finish(proposal, failure("undeterminedResult", "unknown", text));
+      }
+      throw error;
+    }
     this.commands += commands.length;
   }
 

@@ -16,8 +16,8 @@ export interface GroupTransport {
   /** Delivers the packet or does not; in order where it can. Never throws for what the network does. */
   send(address: string, packet: Uint8Array): void;
   /**
-   * False: nothing that is sent there now is known to arrive. Proposals, whose loss would leave their outcome open, wait
-   * for a connection. Left out: always true.
+   * False: nothing that is sent there now is known to arrive. Proposals, whose loss would leave their outcome open,
+   * wait for a connection. Left out: always true.
    */
   isConnected?(address: string): boolean;
   /** Bytes to this address that the network has not taken: backlogs are bounded by it. */
