@@ -1,10 +1,13 @@
 /** The PDs, which one leads, and passing the leadership on, over HTTP. (pd-rules 1.11, 1.13, 11.43, 11.44) */
 import { fromUtf8, utf8 } from "../base/index.js";
 import type { pdpb } from "../proto/index.js";
+import { parseDurationMs } from "./duration.js";
 import type { HttpCall } from "./http-call.js";
 import { type Route, route } from "./http-route.js";
 import { unescapeToBytes } from "./http-text.js";
 import type { MetaKeys } from "./keys.js";
+
+const DAY_MS = 86_400_000;
 
 export const MEMBER_ROUTES: readonly Route[] = [
   route("GET", "/members", members, "any"),
@@ -24,6 +27,7 @@ export const MEMBER_ROUTES: readonly Route[] = [
     "leader",
   ),
   route("GET", "/health", health, "any"),
+  route("POST", "/admin/reset-ts", resetTimestamp, "leader"),
 ];
 
 function unescapeToText(text: string): string | undefined {
@@ -88,6 +92,23 @@ function transfer(call: HttpCall, name: string | undefined, word: "resign" | "tr
   if (handOver !== undefined) return handOver(name, done);
   if (name === all.self.name) return done(undefined);
   done(new Error("no valid pd to transfer etcd leader"));
+}
+
+/** Moves timestamps forward, after a restore of data that is newer than PD's. (2.16) */
+function resetTimestamp(call: HttpCall): void {
+  const body = call.bodyObject();
+  if (body === undefined) return;
+  const { tso, "force-use-larger": force = false } = body;
+  if (typeof tso !== "string" || !/^[0-9]{1,20}$/.test(tso) || BigInt(tso) >= 2n ** 64n) {
+    return call.fail(400, "invalid tso value");
+  }
+  if (typeof force !== "boolean") return call.fail(400, "invalid force-use-larger value");
+  const { timestamps, config } = call.parts;
+  const gap = parseDurationMs(String(config.section("pd-server")["max-gap-reset-ts"])) ?? DAY_MS;
+  timestamps.resetTo(BigInt(tso), { forceUseLarger: force, maxGapMs: gap }, (error) => {
+    if (error === undefined) call.json("Reset ts successfully.");
+    else call.fail(403, error.message);
+  });
 }
 
 /** Undefined when there is none: then the answer has been sent. */

@@ -75,6 +75,7 @@ export function buildParts(inputs: PartsInputs): Parts {
   const timestamps = new TimestampOracle(env, metaStore, keys, leadership, {
     saveIntervalMs: inputs.tsoSaveIntervalMs ?? TSO_SAVE_INTERVAL_MS,
     updateIntervalMs: inputs.tsoUpdateIntervalMs ?? TSO_UPDATE_INTERVAL_MS,
+    onClockBack: () => metrics.increment("pd_monitor_time_jump_back_total"),
   });
   const cluster = new Cluster(context, inputs.map);
   const streams = new HeartbeatStreams(context);

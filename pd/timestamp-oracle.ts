@@ -25,6 +25,15 @@ const NS_PER_MS = 1_000_000n;
 export interface TimestampOptions {
   readonly saveIntervalMs: number;
   readonly updateIntervalMs: number;
+  /** The wall clock went back: worth an alarm, and nothing else. */
+  readonly onClockBack?: () => void;
+}
+
+export interface ResetOptions {
+  /** Take what is smaller than now as done, and any distance ahead. */
+  readonly forceUseLarger: boolean;
+  /** How far ahead of now is allowed otherwise. */
+  readonly maxGapMs: number;
 }
 
 export interface Timestamp {
@@ -61,6 +70,7 @@ export class TimestampOracle {
   /** 0 until synchronised. */
   #physicalMs = 0;
   #logical = 0;
+  #lastWallMs = Number.NEGATIVE_INFINITY;
   /** Upper bound of `physical` as stored. */
   #windowMs = 0;
   #saving = false;
@@ -137,8 +147,8 @@ export class TimestampOracle {
     if (!this.#attempt(waiting)) this.#waiting.push(waiting);
   }
 
-  /** Moves the clock to at least this timestamp's successor (PD's reset-ts). */
-  resetTo(timestamp: bigint, callback: (error: Error | undefined) => void): void {
+  /** Moves the clock to at least this timestamp's successor (PD's reset-ts). (2.16) */
+  resetTo(timestamp: bigint, options: ResetOptions, callback: (error: Error | undefined) => void): void {
     const physicalMs = physicalOf(timestamp);
     const logical = Number(timestamp & BigInt(LOGICAL_LIMIT - 1));
     const refuse = (text: string): void =>
@@ -150,9 +160,13 @@ export class TimestampOracle {
         ),
       );
     if (this.#physicalMs === 0) return callback(failed("requested pd is not leader of cluster"));
-    if (physicalMs < this.#physicalMs) return refuse("the specified ts is smaller than now");
-    if (physicalMs === this.#physicalMs && logical <= this.#logical) {
-      return refuse("the specified counter is smaller than now");
+    const isPast = physicalMs < this.#physicalMs;
+    if (isPast || (physicalMs === this.#physicalMs && logical <= this.#logical)) {
+      if (options.forceUseLarger) return callback(undefined);
+      return refuse(`the specified ${isPast ? "ts" : "counter"} is smaller than now`);
+    }
+    if (!options.forceUseLarger && physicalMs - this.#physicalMs >= options.maxGapMs) {
+      return refuse("the specified ts is too larger than now");
     }
     if (this.#saving) return refuse("a timestamp window is being stored, try again");
     const apply = (): void => {
@@ -210,11 +224,21 @@ export class TimestampOracle {
       this.#serve();
       return;
     }
+    this.#watchClock();
     const nextMs = this.#nextPhysicalMs();
     if (nextMs !== undefined && this.#windowMs - nextMs > GUARD_MS) this.#advance(nextMs);
     const wantedMs = nextMs ?? this.#physicalMs;
     if (!this.#saving && this.#windowMs - wantedMs <= this.#saveAheadMs()) this.#extendWindow(wantedMs);
     this.#serve();
+  }
+
+  #watchClock(): void {
+    const wallMs = this.#env.clock.wallMs();
+    if (wallMs < this.#lastWallMs) {
+      this.#env.log.error("system time jumps backward", { ms: Math.round(this.#lastWallMs - wallMs) });
+      this.#options.onClockBack?.();
+    }
+    this.#lastWallMs = wallMs;
   }
 
   /** A fifth of the interval before the end: time enough for a slow disk. */

@@ -154,7 +154,7 @@ describe("PD's metadata", () => {
     expect(after.firstTimestamp > before.lastTimestamp).toBe(true);
     expect(after.firstId).toBeGreaterThan(before.lastId);
     await cluster.addStore();
-    await cluster.waitUntil(async () => (await cluster.stores()).length === 2, 30_000, "no store joins");
+    await cluster.waitUntil(async () => (await cluster.stores()).length === 2, 120_000, "no store joins");
   });
 
   test("is made anew from the stores when all of it is lost", { timeout: 240_000 }, async () => {
@@ -200,6 +200,6 @@ describe("PD's metadata", () => {
     const fresh = await cluster.client();
     expect(new TextDecoder().decode(await fresh.get(new TextEncoder().encode("a")))).toBe("1");
     await cluster.addStore();
-    await cluster.waitUntil(async () => (await cluster.stores()).length === 4, 30_000, "no store joins");
+    await cluster.waitUntil(async () => (await cluster.stores()).length === 4, 120_000, "no store joins");
   });
 });

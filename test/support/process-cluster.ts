@@ -156,18 +156,28 @@ export class ProcessCluster {
     return [...this.#servers.keys()].filter((name) => name.startsWith("pd"));
   }
 
-  /** The PD that leads, by its own word. */
+  /** The PD that leads, by its own word; waits a while for one. */
   async pdLeader(): Promise<string> {
+    const deadlineMs = performance.now() + 20_000;
+    for (;;) {
+      const leader = await this.#pdLeaderNow();
+      if (leader !== undefined) return leader;
+      if (performance.now() > deadlineMs) throw new Error("no PD leads");
+      await delay(50);
+    }
+  }
+
+  async #pdLeaderNow(): Promise<string | undefined> {
     for (const name of this.pdNames) {
       const url = this.#server(name).args.find((arg) => arg.startsWith("http://127"));
       try {
-        const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(500) });
+        const answer = await fetch(`${url}/health`, { signal: AbortSignal.timeout(1_000) });
         if (answer.ok) return name;
       } catch {
         // Down or stopped.
       }
     }
-    throw new Error("no PD leads");
+    return undefined;
   }
 
   argsOf(name: string): readonly string[] {

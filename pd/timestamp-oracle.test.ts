@@ -1,0 +1,89 @@
+import { describe, expect, test } from "vitest";
+import { PdService } from "../proto/index.js";
+import { Harness } from "./test/harness.js";
+import { composeTimestamp, LOGICAL_LIMIT } from "./timestamp-oracle.js";
+
+const DAY_MS = 86_400_000;
+
+function take(harness: Harness, count = 1): bigint | string {
+  const call = harness.open(PdService.Tso);
+  call.send({ header: harness.header, count });
+  harness.env.settle();
+  const { physical = 0, logical = 0 } = call.answers[0]?.timestamp ?? {};
+  return call.answers.length === 0
+    ? (call.status?.message ?? "waits")
+    : composeTimestamp({ physicalMs: physical, logical });
+}
+
+const reset = (harness: Harness, body: object) => harness.http("POST", "/pd/api/v1/admin/reset-ts", body);
+
+describe("timestamps", () => {
+  test("stand still and go on when the wall clock jumps back, and an alarm is counted (TestSystemTimeJumpBack)", () => {
+    const harness = Harness.started();
+    harness.env.advance(1_000);
+    const before = take(harness) as bigint;
+    harness.env.jumpWall(-60_000);
+    harness.env.advance(100);
+    const after = take(harness) as bigint;
+    expect(after > before).toBe(true);
+    expect(after >> 18n).toBe(before >> 18n);
+    expect(harness.pd.metrics.value("pd_monitor_time_jump_back_total")).toBe(1);
+    harness.env.advance(10_000);
+    expect(harness.pd.metrics.value("pd_monitor_time_jump_back_total")).toBe(1);
+  });
+
+  test("follow the wall clock forward in one step, however far", () => {
+    const harness = Harness.started();
+    const before = take(harness) as bigint;
+    harness.env.jumpWall(3_600_000);
+    harness.env.advance(200);
+    const after = take(harness) as bigint;
+    expect(Number((after >> 18n) - (before >> 18n))).toBeGreaterThanOrEqual(3_600_000);
+  });
+
+  test("of a counter that is used up come from the next milliseconds (TestLogicalOverflow)", () => {
+    const harness = Harness.started();
+    harness.env.jumpWall(-60_000);
+    let last = 0n;
+    for (let i = 0; i < 20; i++) {
+      const call = harness.open(PdService.Tso);
+      call.send({ header: harness.header, count: LOGICAL_LIMIT / 2 });
+      harness.env.advance(120);
+      const { physical = 0, logical = 0 } = call.answers[0]?.timestamp ?? {};
+      const got = composeTimestamp({ physicalMs: physical, logical });
+      expect(got - BigInt(LOGICAL_LIMIT / 2) >= last).toBe(true);
+      last = got;
+    }
+    expect(take(harness, LOGICAL_LIMIT)).toMatch(/maximum number of retries exceeded/);
+    expect(take(harness, 0)).toMatch(/tso count should be positive/);
+  });
+
+  test("are moved forward by reset-ts, within its bounds (TestResetTS)", () => {
+    const harness = Harness.started();
+    const now = take(harness) as bigint;
+    const ahead = now + (BigInt(DAY_MS / 2) << 18n);
+    expect(reset(harness, { tso: String(ahead) })).toMatchObject({
+      status: 200,
+      json: "Reset ts successfully.",
+    });
+    expect((take(harness) as bigint) > ahead).toBe(true);
+    const smaller = reset(harness, { tso: String(now) });
+    expect(smaller.status).toBe(403);
+    expect(smaller.text).toContain("the specified ts is smaller than now");
+    expect(reset(harness, { tso: String(now), "force-use-larger": true }).status).toBe(200);
+    const far = ahead + (BigInt(2 * DAY_MS) << 18n);
+    expect(reset(harness, { tso: String(far) }).text).toContain("the specified ts is too larger than now");
+    expect((take(harness) as bigint) < far).toBe(true);
+    expect(reset(harness, { tso: String(far), "force-use-larger": true }).status).toBe(200);
+    expect((take(harness) as bigint) > far).toBe(true);
+    for (const bad of [{}, { tso: 5 }, { tso: "" }, { tso: "-1" }, { tso: "99999999999999999999" }]) {
+      expect(reset(harness, bad)).toMatchObject({ status: 400, json: "invalid tso value" });
+    }
+    expect(reset(harness, { tso: "5", "force-use-larger": "yes" }).status).toBe(400);
+    // And stay there over a crash.
+    const last = take(harness) as bigint;
+    expect(harness.crashAndRestart()).toBe(true);
+    harness.env.advance(100);
+    expect((take(harness) as bigint) > last).toBe(true);
+  });
+});
