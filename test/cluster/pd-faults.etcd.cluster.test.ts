@@ -9,8 +9,8 @@ import { ProcessCluster } from "../support/process-cluster.js";
 import { Writers } from "../support/writers.js";
 
 /**
- * With default leases, on a machine that is not loaded; more where several processes wait for each core, which then says
- * nothing about PD.
+ * With default leases, on a machine that is not loaded; more where several processes wait for each core, which then
+ * says nothing about PD.
  */
 const pauseMsMax = (): number => 3_000 * Math.max(1, (loadavg()[0] as number) / availableParallelism());
 /** Scenes are tried again when the machine was too slow for them; order is not excused by anything. */
