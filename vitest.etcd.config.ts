@@ -5,8 +5,8 @@ export default defineConfig({
   test: {
     include: ["**/*.etcd.test.ts", "**/*.etcd.cluster.test.ts"],
     exclude: ["node_modules/**", "dist/**"],
-    testTimeout: 180_000,
-    hookTimeout: 60_000,
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     pool: "forks",
     // Their pauses are measured: one cluster at a time.
     maxWorkers: 1,
