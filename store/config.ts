@@ -40,6 +40,8 @@ export interface StoreConfig extends RegionConfig {
   readonly snapshotSendsMax: number;
   readonly snapshotReceivesMax: number;
   readonly snapshotTimeoutMs: number;
+  /** A stream of a snapshot that brings nothing for this long loses its place. */
+  readonly snapshotIdleMs: number;
   /** Bounds of what one request may carry. */
   readonly keyBytesMax: number;
   readonly scanRowsMax: number;
@@ -76,6 +78,7 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
   snapshotSendsMax: 8,
   snapshotReceivesMax: 8,
   snapshotTimeoutMs: 600_000,
+  snapshotIdleMs: 30_000,
   keyBytesMax: 8 << 10,
   scanRowsMax: 10_240 * 16,
   scanBytesMax: 16 << 20,

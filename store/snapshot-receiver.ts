@@ -3,7 +3,7 @@
  * synced does the Raft message enter the store, as if it had come by the ordinary way. So a half-received snapshot
  * touches nothing, and memory holds one chunk however large the region is. (raftstore rules 8.7)
  */
-import type { Engine } from "../base/index.js";
+import type { Engine, Env, TimerHandle } from "../base/index.js";
 import { raft_serverpb } from "../proto/index.js";
 import { RPC_CODE, type RpcHandler, type RpcStatus, type ServerCall } from "../proto/rpc.js";
 import { snapshotChunkKey, snapshotRange, snapshotRegionRange } from "../region/keys.js";
@@ -11,6 +11,7 @@ import type { StoreConfig } from "./config.js";
 import { isChunkIntact } from "./snapshot-codec.js";
 
 export interface SnapshotReceiverHost {
+  readonly env: Env;
   readonly storeId: number;
   readonly engine: Engine;
   readonly config: StoreConfig;
@@ -42,14 +43,26 @@ export class SnapshotReceiver {
   readonly handler: RpcHandler<raft_serverpb.SnapshotChunk, raft_serverpb.IDone> = (call) => {
     let session: ReceiveSession | undefined;
     let ended = false;
+    // Few may be received at a time: whoever opens a stream and says nothing must not keep a place.
+    let isHeard = true;
+    const { env, config } = this.#host;
+    const look = (): void => {
+      if (ended) return;
+      if (!isHeard) return end(status(RPC_CODE.deadlineExceeded, "no chunk came for too long"));
+      isHeard = false;
+      timer = env.timers.set(config.snapshotIdleMs, look);
+    };
+    let timer: TimerHandle = env.timers.set(config.snapshotIdleMs, look);
     const end = (result: RpcStatus): void => {
       ended = true;
+      env.timers.clear(timer);
       session?.abandon();
       call.end(result);
     };
     return {
       onMessage: (chunk) => {
         if (ended) return;
+        isHeard = true;
         if (session !== undefined) {
           const wrong = session.add(chunk.data);
           if (wrong !== undefined) end(status(RPC_CODE.invalidArgument, wrong));
@@ -62,12 +75,14 @@ export class SnapshotReceiver {
       onHalfClose: () => {
         if (ended) return;
         ended = true;
+        env.timers.clear(timer);
         if (session === undefined)
           call.end(status(RPC_CODE.invalidArgument, "a snapshot stream without a message"));
         else session.complete();
       },
       onCancel: () => {
         ended = true;
+        env.timers.clear(timer);
         session?.abandon();
       },
     };

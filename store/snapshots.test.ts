@@ -69,7 +69,9 @@ describe("the receiver", () => {
     readonly engine = new MemoryEngine();
     readonly delivered: raft_serverpb.RaftMessage[] = [];
     refusal: string | undefined;
+    readonly env = new ManualEnv();
     readonly receiver = new SnapshotReceiver({
+      env: this.env,
       storeId: 1,
       engine: this.engine,
       config: { ...DEFAULT_STORE_CONFIG, snapshotReceivesMax: 2 },
@@ -137,6 +139,18 @@ describe("the receiver", () => {
     expect([fixture.delivered.length, snapRows(fixture.engine), fixture.receiver.receiving]).toEqual([
       0, 0, 0,
     ]);
+  });
+
+  test("gives the place of a stream that has gone silent to others, and keeps nothing of it", () => {
+    const fixture = new Fixture();
+    const session = fixture.begin();
+    fixture.env.advance(DEFAULT_STORE_CONFIG.snapshotIdleMs);
+    session.listener.onMessage(data(good));
+    fixture.env.advance(DEFAULT_STORE_CONFIG.snapshotIdleMs);
+    expect(session.ended).toBeUndefined();
+    fixture.env.advance(DEFAULT_STORE_CONFIG.snapshotIdleMs);
+    expect(session.ended?.message).toContain("no chunk came");
+    expect([snapRows(fixture.engine), fixture.receiver.receiving]).toEqual([0, 0]);
   });
 
   test("forgets a stream that was given up, and takes the next", () => {

@@ -377,6 +377,7 @@ export class Store {
     const electionMs = options.config.raftElectionTicks * options.config.raftBaseTickMs;
     this.#router = new RaftRouter(this.#makeRouterHost(regions.length === 0 ? nowMs : nowMs + electionMs));
     this.#receiver = new SnapshotReceiver({
+      env,
       storeId: this.#id,
       engine,
       config: options.config,
