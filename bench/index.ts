@@ -7,6 +7,8 @@ import { RaftwerkError, SILENT_LOGGER } from "../base/index.js";
 import { RawClient } from "../client/index.js";
 import { type GroupBenchOptions, groupFigures } from "./group.js";
 import { benchPd } from "./pd.js";
+import { registerPdHeartbeat } from "./pd-heartbeat.js";
+import { registerPdSchedule } from "./pd-schedule.js";
 import { raftFigures } from "./raft.js";
 import { workload } from "./workload.js";
 import { runYcsb, type YcsbResult } from "./ycsb.js";
@@ -59,6 +61,8 @@ export function registerBench(program: Command): void {
     .option("--json", "print the figures as JSON")
     .action((flags: RaftFlags) => raft(flags));
   registerGroup(bench);
+  registerPdHeartbeat(bench);
+  registerPdSchedule(bench);
 }
 
 interface GroupFlags {

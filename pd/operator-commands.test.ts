@@ -109,7 +109,7 @@ describe("orders", () => {
       ["split-region", { policy: "nonsense" }, /^check policy nonsense is not supported$/],
       ["split-region", { policy: "usekey", keys: ["xy"] }, /not in hex format$/],
       ["split-region", { policy: "usekey", keys: ["ff"] }, /not within region 2$/],
-      ["merge-region", {}, /not available in this version/],
+      ["merge-region", { source_region_id: 2, target_region_id: 99 }, /region 99 not found/],
     ];
     for (const [name, body, reason] of cluster) {
       expect(order(world, name, body)).toEqual({

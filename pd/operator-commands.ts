@@ -5,7 +5,10 @@
 import { fromHex } from "../base/index.js";
 import type { Operator, OperatorKind } from "./operator.js";
 import { type BuildResult, OperatorBuilder } from "./operator-builder.js";
+import { mergeProblem } from "./checkers/merge-checker.js";
+import { mergeOperators } from "./merge-operator.js";
 import type { SplitPolicy } from "./operator-step.js";
+import type { RuleRole } from "./placement/rule.js";
 import { peerOnStore, type RegionInfo } from "./region-info.js";
 import type { Scheduling } from "./scheduling.js";
 import { splitOperator } from "./split-operator.js";
@@ -26,6 +29,7 @@ type Body = Readonly<Record<string, unknown>>;
 type Command = (scheduling: Scheduling, body: Body) => CommandResult;
 
 const ADD_REFUSED = "[PD:operator:ErrAddOperator]failed to add operator, maybe already have one";
+const ROLES_NEEDED = "transfer region without peer role is not supported when placement rules enabled";
 const ADMIN: readonly OperatorKind[] = ["admin"];
 
 const COMMANDS: Readonly<Record<string, Command>> = {
@@ -38,7 +42,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   "transfer-region": transferRegion,
   "split-region": splitRegion,
   "scatter-region": scatterRegion,
-  "merge-region": () => refuse(500, "merging regions is not available in this version"),
+  "merge-region": mergeRegion,
 };
 
 /** The body of `POST /pd/api/v1/operators`, parsed from JSON. */
@@ -184,6 +188,9 @@ function transferRegion(scheduling: Scheduling, body: Body): CommandResult {
   }
   if (!Array.isArray(roles)) return refuse(400, "peer_roles must be a list");
   return withRegion(scheduling, body, (region) => {
+    if (scheduling.view.usesRules && roles.length < (ids as number[]).length) {
+      return refuse(500, ROLES_NEEDED);
+    }
     const targets = new Map<number, unknown>();
     for (const [i, id] of (ids as number[]).entries()) {
       const refused = storeRefusal(scheduling, id);
@@ -202,7 +209,40 @@ function transferRegion(scheduling: Scheduling, body: Body): CommandResult {
         builder.promoteLearner(id);
       if (role === "leader") builder.setLeader(id);
     }
+    if (roles.length > 0) {
+      builder.setExpectedRoles(new Map([...targets].map(([id, role]) => [id, expectedRole(role)])));
+    }
     return addBuilt(scheduling, builder.build(ADMIN, "urgent"));
+  });
+}
+
+const expectedRole = (role: unknown): RuleRole =>
+  role === "leader" || role === "follower" || role === "learner" ? role : "voter";
+
+/** Both halves or none. A store that cannot merge would ignore the order, so that is said at once. */
+function mergeRegion(scheduling: Scheduling, body: Body): CommandResult {
+  const sourceId = idIn(body, "source_region_id");
+  const targetId = idIn(body, "target_region_id");
+  if (sourceId === undefined) return refuse(400, "missing region id");
+  if (targetId === undefined) return refuse(400, "invalid target region id to merge to");
+  return withRegion(scheduling, { region_id: sourceId }, (source) => {
+    const { view, patrol, controller } = scheduling;
+    const target = view.cluster.regions.byId(targetId);
+    if (target === undefined) return refuse(500, `[PD:region:ErrRegionNotFound]region ${targetId} not found`);
+    if (!patrol.checker.merge.isPossible) {
+      return refuse(500, "not every store says that it can merge (store label merge=true)");
+    }
+    const abnormal = [source, target].find(
+      (region) => region.downPeers.length > 0 || region.pendingPeers.length > 0 || !view.isReplicated(region),
+    );
+    if (abnormal !== undefined) {
+      return refuse(500, `[PD:region:ErrRegionAbnormalPeer]region ${abnormal.meta.id} has abnormal peer`);
+    }
+    const problem = mergeProblem(view, source, target);
+    if (problem !== undefined) return refuse(500, `[PD:region:ErrRegionNotAdjacent]${problem}`);
+    const made = mergeOperators(view, source, target, "admin-merge-region", ADMIN, "urgent");
+    if (typeof made === "string") return refuse(500, made);
+    return controller.add(...made) === undefined ? OK : refuse(500, ADD_REFUSED);
   });
 }
 

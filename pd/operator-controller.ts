@@ -38,11 +38,19 @@ export class OperatorController {
   readonly waiting: WaitingOperators;
   /** Every operator that ends, however it ends. */
   onEnded: (operator: Operator) => void = () => {};
+  /** Grows whenever an operator begins, moves on or ends. */
+  #version = 0;
   #timer: TimerHandle | undefined;
   #stopped = false;
 
-  constructor(running: (operators: () => Iterable<Operator>) => SchedulingView, streams: HeartbeatStreams) {
-    this.#view = running(() => this.#running.values());
+  constructor(
+    running: (operators: () => Iterable<Operator>, version: () => number) => SchedulingView,
+    streams: HeartbeatStreams,
+  ) {
+    this.#view = running(
+      () => this.#running.values(),
+      () => this.#version,
+    );
     this.#streams = streams;
     this.waiting = new WaitingOperators(this.#view.env.random);
   }
@@ -153,6 +161,7 @@ export class OperatorController {
     operator.startedMs = nowMs;
     operator.startedWallMs = this.#view.env.clock.wallMs();
     this.#running.set(operator.regionId, operator);
+    this.#version += 1;
     this.#counts.set(operator.countedKind, this.count(operator.countedKind) + 1);
     for (const { storeId, kind, cost } of limitedStores(operator)) {
       const store = this.#view.store(storeId);
@@ -197,7 +206,10 @@ export class OperatorController {
   /** For every accepted heartbeat. */
   onHeartbeat(region: RegionInfo): void {
     const operator = this.#running.get(region.meta.id);
-    if (operator !== undefined) this.#dispatch(operator, region, true);
+    if (operator === undefined) return;
+    // A peer that became visible is in the stores' own figures now.
+    this.#version += 1;
+    this.#dispatch(operator, region, true);
   }
 
   stop(): void {
@@ -225,6 +237,7 @@ export class OperatorController {
   #dispatch(operator: Operator, region: RegionInfo, fromHeartbeat: boolean): void {
     const before = operator.currentStep;
     operator.check(region, this.#view.nowMs());
+    if (operator.currentStep !== before) this.#version += 1;
     if (operator.state === "success") {
       this.#end(operator, "success", "");
       return this.promote();
@@ -268,6 +281,7 @@ export class OperatorController {
     operator.finishedMs = this.#view.nowMs();
     operator.finishedWallMs = this.#view.env.clock.wallMs();
     this.#running.delete(operator.regionId);
+    this.#version += 1;
     this.#counts.set(operator.countedKind, Math.max(0, this.count(operator.countedKind) - 1));
     this.#records.delete(operator.regionId);
     this.#records.set(operator.regionId, operator);

@@ -19,6 +19,7 @@ import { isolates } from "./store-selector.js";
 import { parseVersion } from "./version.js";
 
 const WEIGHT_MIN = 1e-6;
+const INFLUENCE_KEPT_MS = 100;
 const LOCATIONS_KEPT_MS = 1000;
 const SPACE_KEPT_MS = 1000;
 /** Of the capacity. */
@@ -31,13 +32,23 @@ export class SchedulingView implements StoreView {
   readonly cluster: Cluster;
   readonly env: Env;
   readonly #running: () => Iterable<Operator>;
+  readonly #runningVersion: () => number;
+  #influence: Influence = new Map();
+  #influenceVersion = Number.NaN;
+  #influenceMs = Number.NEGATIVE_INFINITY;
   #spaceAskedMs = Number.NEGATIVE_INFINITY;
   #spaceDiffered = false;
   #hasLocations = false;
   #locationsAskedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(cluster: Cluster, running: () => Iterable<Operator>) {
+  constructor(
+    cluster: Cluster,
+    running: () => Iterable<Operator>,
+    /** Grows whenever an operator begins, moves on or ends. */
+    runningVersion: () => number = () => Number.NaN,
+  ) {
     this.cluster = cluster;
+    this.#runningVersion = runningVersion;
     this.env = cluster.context.env;
     this.#running = running;
   }
@@ -75,13 +86,20 @@ export class SchedulingView implements StoreView {
     return (parseVersion(this.config.clusterVersion)?.major ?? 0) >= sinceMajor;
   }
 
+  /** Of all operators that run; the caller's own copy. Thousands may run, so the sum is kept until one changes. */
   influence(): Influence {
-    const influence: Influence = new Map();
-    for (const operator of this.#running()) {
-      const region = this.cluster.regions.byId(operator.regionId);
-      if (region !== undefined) addInfluence(influence, operator, region);
+    const nowMs = this.nowMs();
+    const version = this.#runningVersion();
+    if (version !== this.#influenceVersion || nowMs - this.#influenceMs >= INFLUENCE_KEPT_MS) {
+      this.#influenceVersion = version;
+      this.#influenceMs = nowMs;
+      this.#influence = new Map();
+      for (const operator of this.#running()) {
+        const region = this.cluster.regions.byId(operator.regionId);
+        if (region !== undefined) addInfluence(this.#influence, operator, region);
+      }
     }
-    return influence;
+    return new Map([...this.#influence].map(([id, entry]) => [id, { ...entry }]));
   }
 
   leaderCount(storeId: number): number {

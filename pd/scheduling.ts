@@ -44,7 +44,10 @@ export class Scheduling {
   constructor(cluster: Cluster, streams: HeartbeatStreams, saveConfig: () => void) {
     const { env } = cluster.context;
     this.cluster = cluster;
-    this.controller = new OperatorController((running) => new SchedulingView(cluster, running), streams);
+    this.controller = new OperatorController(
+      (running, version) => new SchedulingView(cluster, running, version),
+      streams,
+    );
     this.view = this.controller.view;
     this.notes = new DecisionNotes(() => env.clock.wallMs());
     this.statistics = new Statistics(this.view);

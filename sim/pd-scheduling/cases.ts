@@ -1,0 +1,234 @@
+/** What a cluster goes through, and whether PD brings it to rest with few moves. */
+import { type HotLoad, ScheduleWorld } from "./world.js";
+
+export interface CaseSize {
+  readonly stores: number;
+  readonly regions: number;
+  readonly regionSizeMib: number;
+  readonly seed: number;
+  /** How long the cluster is watched after it came to rest; 600 when left out. */
+  readonly watchSeconds?: number;
+}
+
+export interface CaseResult {
+  readonly name: string;
+  readonly stores: number;
+  readonly regions: number;
+  /** Virtual seconds until it came to rest; undefined when it did not. */
+  readonly restSeconds: number | undefined;
+  readonly movedPeers: number;
+  readonly movedLeaders: number;
+  /** Peers that had to move at least; 0 where the case is about leaders or load. */
+  readonly leastMoves: number;
+  /** The most moves of one region. */
+  readonly mostOfRegion: number;
+  /** Peers and leaders moved while it was watched at rest. */
+  readonly movedAfterRest: number;
+  /** What the case looks at, as text. */
+  readonly figure: string;
+}
+
+const QUIET_SECONDS = 30;
+const WATCHED_SECONDS = 600;
+const LIMIT_SECONDS = 6 * 3600;
+const ZONES = 4;
+const MIB = 2 ** 20;
+
+interface Case {
+  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly zoned?: boolean;
+  /** How many of the stores hold regions at first. */
+  readonly filled: (stores: number) => number;
+  /** Starts what happens; the least number of peers that must move for it. */
+  begin(world: ScheduleWorld, size: CaseSize): number;
+  isAtRest?(world: ScheduleWorld, size: CaseSize): boolean;
+  figure(world: ScheduleWorld, size: CaseSize): string;
+}
+
+const all = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
+
+/** Peers that stores lack to the average. */
+function deficit(world: ScheduleWorld, stores: readonly number[]): number {
+  const counts = stores.map((id) => world.peersOn(id));
+  const average = counts.reduce((sum, count) => sum + count, 0) / stores.length;
+  return Math.floor(counts.reduce((sum, count) => sum + Math.max(0, average - count), 0));
+}
+
+function spread(world: ScheduleWorld, stores: readonly number[]): string {
+  const peers = stores.map((id) => world.peersOn(id));
+  const leaders = stores.map((id) => world.leadersOn(id));
+  return `peers ${Math.min(...peers)}..${Math.max(...peers)}, leaders ${Math.min(...leaders)}..${Math.max(...leaders)}`;
+}
+
+/** Largest load of a store over the mean. */
+export function imbalance(world: ScheduleWorld, stores: readonly number[], leadersOnly: boolean): number {
+  const loads = new Map<number, number>(stores.map((id) => [id, 0]));
+  for (const load of world.hot) {
+    const region = world.cluster.regions.byId(load.regionId);
+    for (const peer of region?.meta.peers ?? []) {
+      const counts = leadersOnly ? region?.leader?.id === peer.id : true;
+      const amount = leadersOnly ? load.readBytesPerSecond : load.writtenBytesPerSecond;
+      if (counts) loads.set(peer.storeId, (loads.get(peer.storeId) ?? 0) + amount);
+    }
+  }
+  const values = [...loads.values()];
+  return Math.max(...values) / (values.reduce((sum, value) => sum + value, 0) / values.length);
+}
+
+/** Regions led by few stores carry all of the load. */
+function hotRegions(world: ScheduleWorld, stores: number, kind: "read" | "write"): HotLoad[] {
+  const few = all(Math.max(2, Math.floor(stores / 4)));
+  const found: HotLoad[] = [];
+  for (const region of world.cluster.regions.all()) {
+    if (found.length >= stores * 8) break;
+    if (!few.includes(region.leader?.storeId ?? 0)) continue;
+    const rate = MIB * (1 + (region.meta.id % 3));
+    found.push({
+      regionId: region.meta.id,
+      writtenBytesPerSecond: kind === "write" ? rate : 0,
+      readBytesPerSecond: kind === "read" ? 10 * rate : 0,
+    });
+  }
+  return found;
+}
+
+const half = (stores: number): number => Math.ceil(stores / 2);
+const whole = (stores: number): number => stores;
+const spreadOfAll = (world: ScheduleWorld, { stores }: CaseSize): string => spread(world, all(stores));
+
+export const CASES: Readonly<Record<string, Case>> = {
+  balance: { filled: half, begin: (world, { stores }) => deficit(world, all(stores)), figure: spreadOfAll },
+  "scale-out": {
+    filled: (stores) => Math.ceil((stores * 3) / 4),
+    begin: (world, { stores }) => deficit(world, all(stores)),
+    figure: spreadOfAll,
+  },
+  "scale-in": {
+    filled: whole,
+    begin(world, { stores }) {
+      const leaving = all(Math.max(1, Math.floor(stores / 10)));
+      let least = 0;
+      for (const id of leaving) {
+        least += world.peersOn(id);
+        world.cluster.store(id)?.setNodeState("removing");
+        world.config.storeLimits.set(id, { "add-peer": 1e8, "remove-peer": 1e8 });
+      }
+      return least;
+    },
+    isAtRest: (world, { stores }) =>
+      all(Math.max(1, Math.floor(stores / 10))).every((id) => world.cluster.store(id)?.isRemoved === true),
+    figure(world, { stores }) {
+      const gone = Math.max(1, Math.floor(stores / 10));
+      return spread(world, all(stores).slice(gone));
+    },
+  },
+  "zone-loss": {
+    filled: whole,
+    zoned: true,
+    settings: { "location-labels": "zone,host", "max-store-down-time": "1m" },
+    begin(world, { stores }) {
+      const lost = all(stores).filter((id) => id % ZONES === 0);
+      let least = 0;
+      for (const id of lost) {
+        world.deadStores.add(id);
+        least += world.peersOn(id);
+      }
+      for (const id of lost) world.reportDown(id);
+      return least;
+    },
+    isAtRest: (world) => [...world.deadStores].every((id) => world.peersOn(id) === 0),
+    figure: (world, { stores }) =>
+      spread(
+        world,
+        all(stores).filter((id) => id % ZONES !== 0),
+      ),
+  },
+  "rule-change": {
+    filled: whole,
+    zoned: true,
+    settings: { "location-labels": "zone,host" },
+    begin(world, { regions }) {
+      world.config.set("replication", "max-replicas", 5);
+      return 2 * regions;
+    },
+    isAtRest: (world) => [...world.cluster.regions.all()].every(({ meta }) => meta.peers.length === 5),
+    figure: spreadOfAll,
+  },
+  "hot-write": {
+    filled: whole,
+    settings: { "hot-region-schedule-limit": 16 },
+    begin(world, { stores }) {
+      world.hot = hotRegions(world, stores, "write");
+      return 0;
+    },
+    isAtRest: (world, { stores }) => world.second > 900 && imbalance(world, all(stores), false) < 2,
+    figure: (world, { stores }) =>
+      `largest load ${imbalance(world, all(stores), false).toFixed(2)} of the mean`,
+  },
+  "hot-read": {
+    filled: whole,
+    settings: { "hot-region-schedule-limit": 16 },
+    begin(world, { stores }) {
+      world.hot = hotRegions(world, stores, "read");
+      return 0;
+    },
+    isAtRest: (world, { stores }) => world.second > 600 && imbalance(world, all(stores), true) < 2,
+    figure: (world, { stores }) =>
+      `largest load ${imbalance(world, all(stores), true).toFixed(2)} of the mean`,
+  },
+};
+
+/** Runs one case to rest and then watches it. */
+export function runCase(name: string, size: CaseSize): CaseResult {
+  const chosen = CASES[name];
+  if (chosen === undefined) throw new Error(`no case ${name}: use ${Object.keys(CASES).join(", ")}`);
+  const world = new ScheduleWorld({
+    seed: size.seed,
+    regionSizeMib: size.regionSizeMib,
+    settings: { "leader-schedule-limit": 64, "replica-schedule-limit": 1024, ...chosen.settings },
+  });
+  world.config.defaultStoreLimit = { "add-peer": 600, "remove-peer": 600 };
+  const filled = chosen.filled(size.stores);
+  const labels = (id: number): Record<string, string> =>
+    chosen.zoned === true ? { zone: `z${id % ZONES}`, host: `h${id}` } : {};
+  for (const id of all(size.stores)) world.addStore(id, labels(id));
+  world.addRegions(size.regions, all(filled), world.config.maxReplicas);
+  world.start();
+  // What random placement left uneven is settled before the case begins.
+  if (filled === size.stores) settle(world, () => true);
+  world.movedPeers = 0;
+  world.movedLeaders = 0;
+  world.movesOfRegion.clear();
+  const beganSecond = world.second;
+  const leastMoves = chosen.begin(world, size);
+  const rested = settle(world, () => chosen.isAtRest?.(world, size) ?? true);
+  const restSeconds = rested ? world.second - beganSecond - QUIET_SECONDS : undefined;
+  const before = { peers: world.movedPeers, leaders: world.movedLeaders };
+  const mostOfRegion = Math.max(0, ...world.movesOfRegion.values());
+  const figure = chosen.figure(world, size);
+  for (let i = 0; i < (size.watchSeconds ?? WATCHED_SECONDS); i++) world.tick();
+  world.stop();
+  return {
+    name,
+    stores: size.stores,
+    regions: size.regions,
+    restSeconds,
+    movedPeers: before.peers,
+    movedLeaders: before.leaders,
+    leastMoves,
+    mostOfRegion,
+    movedAfterRest: world.movedPeers - before.peers + world.movedLeaders - before.leaders,
+    figure,
+  };
+}
+
+/** True once nothing has run for a while and the case is content; false after six hours. */
+function settle(world: ScheduleWorld, isContent: () => boolean): boolean {
+  let quiet = 0;
+  for (let second = 0; second < LIMIT_SECONDS; second++) {
+    world.tick();
+    quiet = world.isQuiet ? quiet + 1 : 0;
+    if (quiet >= QUIET_SECONDS && isContent()) return true;
+  }
+  return false;
+}
