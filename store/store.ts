@@ -29,6 +29,7 @@ import { dataEndKey, dataKey, snapshotRegionRange } from "../region/keys.js";
 import { INIT_LOG_TERM, readRegionState } from "../region/local-state.js";
 import { Peer, type PeerHost } from "../region/peer.js";
 import { epochToProto, type PeerMeta, peerToProto, type Region, regionToProto } from "../region/region.js";
+import { StoreAddresses } from "./addresses.js";
 import { Admission } from "./admission.js";
 import { ApiMode } from "./api-mode.js";
 import { BatchCommandsServer } from "./batch-commands.js";
@@ -114,6 +115,7 @@ export class Store {
    * Peers that are gone but for a batch under way, which must not come after their tombstone. (rule 9.2.2)
    */
   readonly #destroysWaiting = new Set<Peer>();
+  readonly #addresses: StoreAddresses;
   readonly #startSeconds: number;
   #id = 0;
   #router: RaftRouter | undefined;
@@ -132,6 +134,7 @@ export class Store {
     this.engine = dependencies.engine;
     this.#dependencies = dependencies;
     this.#pd = dependencies.pd;
+    this.#addresses = new StoreAddresses(env, this.#pd);
     this.#startSeconds = Math.floor(env.clock.wallMs() / 1000);
     this.#feedbackSequence = Math.floor(env.clock.wallMs());
     this.admission = this.#makeAdmission();
@@ -167,7 +170,7 @@ export class Store {
     );
     this.splits = new SplitCoordinator({ env, engine: this.engine, config: options.config, pd: this.#pd });
     this.transport = new RaftTransport(env, dependencies.network, {
-      resolve: (id, callback) => this.#resolve(id, callback),
+      resolve: (id, callback) => this.#addresses.resolve(id, callback),
       unreachable: (id) => this.#unreachable(id),
       metadata: () => clusterMetadata(this.#pd.clusterId),
     });
@@ -423,6 +426,7 @@ export class Store {
     this.#every(1_000, () => {
       this.admission.disk.look();
       this.batches.health = this.healthFeedback();
+      for (const peer of this.peers.all()) this.#addresses.learn(peer.region, this.#id);
       this.#reporter?.tick(env.clock.monotonicMs());
       this.#stalePeers.tick(this.quiet.active, env.clock.monotonicMs());
     });
@@ -555,7 +559,7 @@ export class Store {
     // Taken here and now: applied state and data agree only within this turn.
     const snapshot = SnapshotSender.open(this.engine);
     const { region } = peer;
-    this.#resolve(to.storeId, (address) => {
+    this.#addresses.resolve(to.storeId, (address) => {
       if (address === undefined) {
         snapshot.close();
         return failed(`store ${to.storeId} has no address`);
@@ -772,12 +776,6 @@ export class Store {
   }
 
   // ---- the rest
-
-  #resolve(id: number, callback: (address: string | undefined) => void): void {
-    this.#pd.getStore(id, (error, store) =>
-      callback(error === undefined ? (store?.address ?? undefined) : undefined),
-    );
-  }
 
   #unreachable(id: number): void {
     for (const peer of this.peers.all()) {
