@@ -82,6 +82,23 @@ describe("a lease", () => {
     expect(await s.readOn(2, "k")).toBe("new");
   });
 
+  it("is of no use either after that order seemed to be lost: it may still arrive", async () => {
+    const s = await script();
+    const orders = s.filter(messages().type("timeoutNow").hold());
+    expect(s.tryTransferLeader(2)).toBeUndefined();
+    await s.pass(1_300);
+    await s.put("k", "old");
+    expect([orders.hits > 0, s.leader()]).toEqual([true, 1]);
+    s.partition([1], [2, 3]);
+    s.release(orders);
+    await s.until("store 2 leads", () => s.mustPeer(2).isLeader, 300);
+    await s.until("it may write", () => s.mustPeer(2).storage.applyState.appliedTerm === s.mustPeer(2).term);
+    await s.answerTo(s.sendPut(2, "k", "new"), 300);
+    const read = s.sendGet(1, "k");
+    await s.pass(20);
+    expect(["no answer", "error"]).toContain(textOf(read.answer));
+  });
+
   it("is not broken by followers that forget in a restart whom they followed [test_node_lease_restart_during_isolation]", async () => {
     const s = await script();
     await s.put("k", "old");

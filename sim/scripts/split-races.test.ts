@@ -72,8 +72,8 @@ describe("a store that has the new region without data when it applies the split
     await s.mustChange([["remove", 3]], child);
     await s.until("it is gone", () => s.peer(3, child) === undefined && s.stateOn(3, child) === "tombstone");
     s.release(parent);
+    await s.always("nobody revives it", () => s.peer(3, child) === undefined, 800);
     await s.caughtUp(3);
-    await s.pass(500);
     expect([s.peer(3, child), s.stateOn(3, child), s.valueOn(3, "a"), s.valueOn(3, "p")]).toEqual([
       undefined,
       "tombstone",
