@@ -117,7 +117,9 @@ export function handleSnapshot(raft: Raft, message: Message): void {
 function restore(raft: Raft, snapshot: Snapshot): boolean {
   const { index, term, confState } = snapshot.metadata;
   const log = raft.log;
-  const requested = raft.pendingRequestSnapshot !== 0;
+  // An answer to an earlier request may be older than what was appended and acknowledged since: only one that reaches
+  // the present request may replace a log that it matches.
+  const requested = raft.pendingRequestSnapshot !== 0 && index >= raft.pendingRequestSnapshot;
   if (index < log.committed || (index === log.committed && !requested)) return false;
   if (raft.state !== "StateFollower") {
     // Only a bug leads here; a term of its own makes the sender step back.

@@ -93,15 +93,20 @@ export class MemStorage implements Storage {
 
   /** Replaces log and snapshot; refused when it is not newer than the present one. */
   applySnapshot(snapshot: Snapshot): StorageError | undefined {
-    const { index, term, confState } = snapshot.metadata;
+    const { index } = snapshot.metadata;
     const present = this.#snapshot.metadata.index;
     if (present !== 0 && present >= index) return "snapshotOutOfDate";
+    this.#replace(snapshot);
+    return undefined;
+  }
+
+  #replace(snapshot: Snapshot): void {
+    const { index, term, confState } = snapshot.metadata;
     this.#snapshot = {
       metadata: { index, term, confState: copyConfState(confState) },
       data: snapshot.data,
     };
     this.#entries = [makeEntry(term, index)];
-    return undefined;
   }
 
   /** Makes a snapshot of the state at `index`, which must be in the log. The caller's `confState` is copied. */
@@ -145,8 +150,9 @@ export class MemStorage implements Storage {
   /** All of one `Append` of a Ready; the atomic write that precedes `ackAppend`. */
   write(append: Append): StorageError | undefined {
     if (append.snapshot !== undefined) {
-      const error = this.applySnapshot(append.snapshot);
-      if (error !== undefined) return error;
+      // One that was asked for may have the index of the one that is stored: it replaces it.
+      if (append.snapshot.metadata.index < this.#snapshot.metadata.index) return "snapshotOutOfDate";
+      this.#replace(append.snapshot);
     }
     this.append(append.entries);
     if (append.hardState !== undefined) this.setHardState(append.hardState);

@@ -228,13 +228,16 @@ export class FuzzNode {
 
   /** Index of a configuration change in the log that is not applied and lies before `end`. */
   #changeWithin(end: number, newest: readonly Entry[] = []): number | undefined {
+    // What a newer append replaces is not in the log any more, be it on the disk or on its way there.
+    let before = end;
     const isPending = (entry: Entry): boolean =>
-      entry.type !== "EntryNormal" && entry.index > this.applied && entry.index < end;
-    const pending = newest.find(isPending);
-    if (pending !== undefined) return pending.index;
-    for (let at = this.#appends.length - 1; at >= 0; at--) {
-      const found = (this.#appends[at] as Append).entries.find(isPending);
+      entry.type !== "EntryNormal" && entry.index > this.applied && entry.index < before;
+    const appends = [...this.#appends.map((append) => append.entries), newest];
+    for (let at = appends.length - 1; at >= 0; at--) {
+      const entries = appends[at] as readonly Entry[];
+      const found = entries.find(isPending);
       if (found !== undefined) return found.index;
+      if (entries[0] !== undefined) before = Math.min(before, entries[0].index);
     }
     const from = Math.max(this.applied + 1, this.disk.firstIndex());
     if (from > this.disk.lastIndex()) return undefined;

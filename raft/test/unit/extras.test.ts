@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { fromUtf8 } from "../../../base/bytes.js";
 import { makeConfChange } from "../../confchange-codec.js";
-import { makeEntry, makeMessage } from "../../message.js";
+import { makeEntry, makeMessage, makeSnapshot } from "../../message.js";
 import { MemStorage } from "../../storage.js";
 import type { Append, EntriesContext, Entry, NodeId } from "../../types.js";
 import { drain, makeMember, type Member, Network } from "../network.js";
@@ -551,5 +551,20 @@ describe("a late request for a snapshot", () => {
     expect(ofType(asked, "MsgSnap")).toEqual([]);
     const answer = say(member, { type: "MsgHeartbeatResp", from: 2, term });
     expect(ofType(answer, "MsgApp").length).toBe(1);
+  });
+});
+
+describe("an answer to an earlier request for a snapshot", () => {
+  it("does not replace a log that has grown since", () => {
+    const member = memberWith(1, [1, 2], { log: [1, 1, 1], term: 1 });
+    say(member, { type: "MsgHeartbeat", from: 2, term: 1 as never, commit: 1 as never });
+    expect(member.raw.requestSnapshot()).toBe(true);
+    const snapshot = makeSnapshot(
+      1,
+      1,
+      MemStorage.withConfState({ voters: [1, 2] }).initialState().confState,
+    );
+    say(member, { type: "MsgSnap", from: 2, term: 1 as never, snapshot });
+    expect([member.raw.hasPendingSnapshot, member.raw.lastIndex]).toEqual([false, 3]);
   });
 });

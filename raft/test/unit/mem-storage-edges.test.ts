@@ -89,3 +89,13 @@ it("a group that was bootstrapped knows its members and has no log", () => {
   });
   expect([made.firstIndex(), made.lastIndex(), made.term(0 as never)]).toEqual([1, 0, 0]);
 });
+
+it("a snapshot that the library accepted replaces one at the same index, and an older one is refused", () => {
+  const made = new MemStorage();
+  made.applySnapshot(makeSnapshot(3, 3, { voters: [1] }));
+  const append = (index: number, data: string) =>
+    ({ snapshot: makeSnapshot(index, 3, { voters: [1] }, utf8(data)), entries: [], mustSync: true }) as never;
+  expect(made.write(append(3, "again"))).toBeUndefined();
+  expect(made.snapshot(0 as never, 1 as never)).toMatchObject({ data: utf8("again") });
+  expect(made.write(append(2, "older"))).toBe("snapshotOutOfDate");
+});
