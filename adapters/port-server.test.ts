@@ -1,5 +1,6 @@
 import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
+import { gzipSync } from "node:zlib";
 import { afterEach, expect, test } from "vitest";
 import { ByteBudget, RaftwerkError, SILENT_LOGGER, utf8 } from "../base/index.js";
 import {
@@ -13,6 +14,7 @@ import {
   type RpcStatus,
   unaryHandler,
 } from "../proto/rpc.js";
+import { frameMessage } from "./grpc-frames.js";
 import { GrpcNetwork } from "./grpc-network.js";
 import { PortServer } from "./port-server.js";
 
@@ -255,4 +257,70 @@ test("a caller who asks on and reads nothing is stopped, and what waits for it i
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   expect([answers.bytes, fatal]).toEqual([0, []]);
+});
+
+/** A bare HTTP/2 request: its answer's headers and trailers. */
+async function bare(
+  port: number,
+  headers: Record<string, string>,
+  body: readonly Buffer[],
+): Promise<Record<string, unknown>> {
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  session.on("error", () => {});
+  const request = session.request({ ":method": "POST", "content-type": "application/grpc", ...headers });
+  const seen: Record<string, unknown> = {};
+  request.on("response", (got) => Object.assign(seen, got));
+  request.on("trailers", (got) => Object.assign(seen, got));
+  request.on("data", (chunk: Buffer) => {
+    seen["body"] = (seen["body"] ?? "") + chunk.subarray(5).toString();
+  });
+  request.on("error", () => {});
+  for (const part of body) {
+    request.write(part);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  if (headers["x-leave-open"] === undefined) request.end();
+  await new Promise<void>((resolve) => request.on("close", () => resolve()));
+  session.destroy();
+  return seen;
+}
+
+const frameOf = (text: string): Buffer => frameMessage(utf8(text));
+
+test("a request cut into pieces, and one that is compressed, are answered", async () => {
+  const { port } = await listen();
+  const whole = frameOf("pieces");
+  const pieces = [whole.subarray(0, 3), whole.subarray(3, 7), whole.subarray(7)];
+  expect(await bare(port, { ":path": UPPER.path }, pieces)).toMatchObject({
+    body: "PIECES",
+    "grpc-status": "0",
+    ":status": 200,
+  });
+  const squeezed = frameMessage(gzipSync("squeezed"));
+  squeezed[0] = 1;
+  const headers = { ":path": UPPER.path, "grpc-encoding": "gzip" };
+  expect(await bare(port, headers, [squeezed])).toMatchObject({ body: "SQUEEZED", "grpc-status": "0" });
+});
+
+test("requests that are no gRPC, are compressed strangely, or break off are refused by name", async () => {
+  const { port } = await listen();
+  const body = [frameOf("x")];
+  expect(await bare(port, { ":path": UPPER.path, "content-type": "text/plain" }, body)).toMatchObject({
+    ":status": 415,
+  });
+  expect(await bare(port, { ":path": UPPER.path, ":method": "PUT" }, body)).toMatchObject({ ":status": 405 });
+  expect(await bare(port, { ":path": UPPER.path, "grpc-encoding": "snappy" }, body)).toMatchObject({
+    "grpc-status": String(RPC_CODE.unimplemented),
+  });
+  const half = await bare(port, { ":path": UPPER.path }, [frameOf("half").subarray(0, 6)]);
+  expect(half).toMatchObject({ "grpc-status": String(RPC_CODE.internal) });
+  const none = await bare(port, { ":path": UPPER.path }, []);
+  expect(none).toMatchObject({ "grpc-status": String(RPC_CODE.internal) });
+});
+
+test("a deadline that the caller names ends the call on the server, too", async () => {
+  const { port } = await listen();
+  const answer = await bare(port, { ":path": ECHO.path, "grpc-timeout": "50m", "x-leave-open": "1" }, []);
+  expect(answer).toMatchObject({ "grpc-status": String(RPC_CODE.deadlineExceeded) });
+  expect(cancels).toBe(1);
 });

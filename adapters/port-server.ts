@@ -1,15 +1,13 @@
 /**
  * One port for gRPC and HTTP/1, as PD's is: the first bytes of a connection tell which (HTTP/2 opens with `PRI`), are
- * put back, and the connection goes to grpc-js or to node's HTTP server. A store's port is the same without HTTP.
+ * put back, and the connection goes to gRPC or to node's HTTP server. A store's port is the same without HTTP.
  */
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo, createServer, type Server as NetServer, type Socket } from "node:net";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { type Logger, RaftwerkError } from "../base/index.js";
 import type { BoundMethod } from "../proto/rpc.js";
-import { MESSAGE_BYTES_MAX } from "./grpc-common.js";
-import { surviveDeadStreams } from "./grpc-dead-streams.js";
-import { grpcHandler, type PendingBytes } from "./grpc-server-call.js";
+import { GrpcServer } from "./grpc-server.js";
+import type { PendingBytes } from "./grpc-server-call.js";
 import { CHECK_EVERY_MS, hardened } from "./http-limits.js";
 import { NO_OBSERVER, type PortObserver } from "./port-observer.js";
 
@@ -35,50 +33,25 @@ export interface PortServerOptions {
 }
 
 const FIRST_BYTES_TIMEOUT_MS = 20_000;
-const STREAMS_PER_CONNECTION_MAX = 1_024;
-/** Of one connection, in MiB: headers, streams, what waits to be sent. Beyond it new streams are refused. */
-const SESSION_MEMORY_MIB_MAX = 256;
-/** A peer that leaves pings unanswered for this long is gone, or never spoke HTTP/2. */
-const PING_EVERY_MS = 10_000;
-const PING_TIMEOUT_MS = 20_000;
 const HTTP2_PREFACE = "PRI";
 
 export class PortServer {
   readonly #options: PortServerOptions;
   readonly #net: NetServer;
-  readonly #grpc: Server;
+  readonly #grpc: GrpcServer;
   readonly #http = createHttpServer({ connectionsCheckingInterval: CHECK_EVERY_MS });
   readonly #observer: PortObserver;
   readonly #sockets = new Set<Socket>();
-  readonly #inject: (socket: Socket) => void;
 
   private constructor(options: PortServerOptions) {
     this.#options = options;
     this.#observer = options.observer ?? NO_OBSERVER;
-    this.#grpc = new Server({
-      "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
-      "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
-      "grpc.max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
-      "grpc-node.max_session_memory": SESSION_MEMORY_MIB_MAX,
-      "grpc.keepalive_time_ms": PING_EVERY_MS,
-      "grpc.keepalive_timeout_ms": PING_TIMEOUT_MS,
-      "grpc.enable_channelz": 0,
+    this.#grpc = new GrpcServer(options.methods, {
+      log: options.log,
+      onFatal: options.onFatal,
+      answers: options.answers ?? { add() {} },
+      observer: this.#observer,
     });
-    for (const { definition, handler } of options.methods) {
-      const identity = (bytes: Buffer): Buffer => bytes;
-      const serve = grpcHandler(
-        definition,
-        handler,
-        options.log,
-        options.onFatal,
-        options.answers ?? { add() {} },
-        this.#observer,
-      );
-      this.#grpc.register(definition.path, serve, identity, identity, "bidi");
-    }
-    surviveDeadStreams(this.#grpc, () => this.#observer.refused("stream reset at once"));
-    const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
-    this.#inject = (socket) => injector.injectConnection(socket);
     if (options.http !== undefined) this.#http.on("request", options.http);
     hardened(this.#http, () => this.#observer.refused("malformed HTTP"));
     // It never listens by itself, and only a server that listens looks for requests that take too long to arrive.
@@ -107,7 +80,6 @@ export class PortServer {
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.#net.close(() => resolve());
-      this.#grpc.forceShutdown();
       this.#http.close();
       this.#http.closeAllConnections();
       for (const socket of this.#sockets) socket.destroy();
@@ -156,7 +128,7 @@ export class PortServer {
 
   #hand(socket: Socket, first: Buffer): void {
     const head = first.toString("latin1", 0, 16);
-    if (head.startsWith(HTTP2_PREFACE)) return this.#inject(socket);
+    if (head.startsWith(HTTP2_PREFACE)) return this.#grpc.take(socket);
     if (this.#options.http !== undefined) {
       this.#http.emit("connection", socket);
       return;
