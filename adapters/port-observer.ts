@@ -15,6 +15,7 @@ export type RefusalReason =
   | "not HTTP/2"
   | "malformed HTTP"
   | "malformed request"
+  | "malformed frames"
   | "stream reset at once";
 
 export const NO_OBSERVER: PortObserver = {
