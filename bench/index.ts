@@ -1,15 +1,23 @@
 /** `raftwerk bench`: load against a running cluster, with figures that can be repeated. */
+import { writeFileSync } from "node:fs";
 import Table from "cli-table3";
 import type { Command } from "commander";
 import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
-import { RaftwerkError, SILENT_LOGGER } from "../base/index.js";
+import { SILENT_LOGGER } from "../base/index.js";
 import { RawClient } from "../client/index.js";
 import { type GroupBenchOptions, groupFigures } from "./group.js";
 import { benchPd } from "./pd.js";
 import { registerPdHeartbeat } from "./pd-heartbeat.js";
 import { registerPdSchedule } from "./pd-schedule.js";
+import { machine, record, wholeNumber } from "./output.js";
+import { registerEvents } from "./event-commands.js";
+import { registerMicro } from "./micro-command.js";
+import { registerPeers } from "./peers-command.js";
 import { raftFigures } from "./raft.js";
+import { reportHtml, type Second } from "./report.js";
+import { ClusterSampler } from "./report-sampler.js";
+import { smoke } from "./smoke.js";
 import { workload } from "./workload.js";
 import { runYcsb, type YcsbResult } from "./ycsb.js";
 
@@ -25,6 +33,8 @@ interface YcsbFlags {
   readonly warmUp: string;
   readonly pd: string;
   readonly json?: boolean;
+  readonly record?: boolean;
+  readonly report?: string;
 }
 
 export function registerBench(program: Command): void {
@@ -43,6 +53,8 @@ export function registerBench(program: Command): void {
     .option("--warm-up <n>", "operations before the measurement begins", "2000")
     .option("--pd <addresses>", "PD's addresses, separated by commas", "127.0.0.1:2379")
     .option("--json", "print the result as JSON")
+    .option("--report <file>", "write a report with charts, one HTML file that needs nothing else")
+    .option("--record", "add a line to bench/history.tsv")
     .action((flags: YcsbFlags) => ycsb(flags));
   bench
     .command("pd")
@@ -63,6 +75,15 @@ export function registerBench(program: Command): void {
   registerGroup(bench);
   registerPdHeartbeat(bench);
   registerPdSchedule(bench);
+  bench
+    .command("smoke")
+    .description("that the benches work, in a minute; figures are not looked at")
+    .action(async () => {
+      if (!(await smoke((line) => process.stdout.write(`${line}\n`)))) process.exitCode = 1;
+    });
+  registerPeers(bench);
+  registerEvents(bench);
+  registerMicro(bench);
 }
 
 interface GroupFlags {
@@ -145,18 +166,6 @@ function raft(flags: RaftFlags): void {
   process.stdout.write(`${table.toString()}\n`);
 }
 
-function wholeNumber(name: string, text: string, minimum: number): number {
-  const value = Number(text);
-  if (/^[0-9]+$/.test(text) && value >= minimum && Number.isSafeInteger(value)) return value;
-  throw new RaftwerkError(
-    "invalidArgument",
-    `${name} must be a whole number from ${minimum}, not "${text}"`,
-    {
-      retry: "never",
-    },
-  );
-}
-
 async function ycsb(flags: YcsbFlags): Promise<void> {
   const chosen = workload(flags.workload);
   const records = wholeNumber("--records", flags.records, 1);
@@ -169,6 +178,10 @@ async function ycsb(flags: YcsbFlags): Promise<void> {
   });
   await client.connect();
   const isTty = process.stderr.isTTY && flags.json !== true;
+  const sampler =
+    flags.report === undefined ? undefined : await ClusterSampler.start(flags.pd.split(",")[0] as string);
+  const seconds: Second[] = [];
+  const samples: Promise<unknown>[] = [];
   const result = await runYcsb(client, {
     workload: chosen,
     records,
@@ -182,12 +195,54 @@ async function ycsb(flags: YcsbFlags): Promise<void> {
     onProgress: (done, perSecond) => {
       if (isTty) process.stderr.write(`\r${done} operations, ${perSecond}/s   `);
     },
+    onSecond: (second) => {
+      if (sampler === undefined) return;
+      samples.push(sampler.take().then((cluster) => seconds.push({ ...second, cluster })));
+    },
   });
   client.close();
   network.close();
   if (isTty) process.stderr.write("\r\u001b[K");
   print(result, flags);
+  if (flags.report !== undefined && sampler !== undefined) {
+    await Promise.all(samples);
+    writeFileSync(
+      flags.report,
+      reportHtml({
+        title: `raftwerk bench: workload ${flags.workload}`,
+        facts: facts(flags, result),
+        processes: sampler.names,
+        seconds: seconds.sort((a, b) => a.seconds - b.seconds),
+        result,
+      }),
+    );
+    if (flags.json !== true) process.stdout.write(`report: ${flags.report}\n`);
+  }
+  if (flags.record === true) {
+    const p99 = Object.entries(result.kinds).map(([kind, each]) => [`${kind}P99Ms`, each.p99Ms]);
+    const shape = `ycsb-${flags.workload}-t${flags.threads}-v${flags.valueSize}-r${flags.rate}`;
+    record(shape, { perSecond: result.perSecond, errors: result.errors, ...Object.fromEntries(p99) });
+  }
   if (result.errors > 0) process.exitCode = 1;
+}
+
+function facts(flags: YcsbFlags, result: YcsbResult): [string, string][] {
+  return [
+    ["date", new Date().toISOString()],
+    ["machine of the client", machine()],
+    ["PD", flags.pd],
+    ["records", flags.records],
+    ["in flight", flags.threads],
+    ["connections to each store", flags.connections],
+    ["bytes of a value", flags.valueSize],
+    [
+      "loop",
+      flags.rate === "0" ? "closed" : `open, ${flags.rate} a second, latency from the intended beginning`,
+    ],
+    ["operations", `${result.operations} in ${result.seconds.toFixed(1)} s, ${result.errors} errors`],
+    ["operations a second", String(Math.round(result.perSecond))],
+    ...(result.firstError === undefined ? [] : [["first error", result.firstError] as [string, string]]),
+  ];
 }
 
 function print(result: YcsbResult, flags: YcsbFlags): void {

@@ -23,6 +23,19 @@ export interface YcsbOptions {
   readonly warmUpOperations: number;
   readonly random: Random;
   readonly onProgress: (done: number, perSecond: number) => void;
+  /** Called about once a second with what happened since the last time. */
+  readonly onSecond?: (second: YcsbSecond) => void;
+}
+
+export interface YcsbSecond {
+  /** Since the measurement began. */
+  readonly seconds: number;
+  readonly perSecond: number;
+  /** Null when nothing ended. */
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  readonly p999Ms: number | null;
+  readonly errors: number;
 }
 
 export interface KindResult {
@@ -59,6 +72,8 @@ class Run {
   /** Incompressible, cut anew for each value. */
   readonly #noise: Uint8Array;
   readonly #histograms = new Map<OperationKind, Histogram>();
+  /** Of all kinds, since the second began. */
+  readonly #second = newHistogram();
   #records: number;
   #nextInsert: number;
   started = 0;
@@ -124,7 +139,9 @@ class Run {
     const kind = pick(this.#options.workload.shares, this.#options.random.u32() / 2 ** 32);
     try {
       await this.#perform(kind);
-      this.#histogram(kind).recordValue(Math.max(1, Math.round((performance.now() - dueMs) * 1_000)));
+      const microseconds = Math.max(1, Math.round((performance.now() - dueMs) * 1_000));
+      this.#histogram(kind).recordValue(microseconds);
+      this.#second.recordValue(microseconds);
     } catch (error) {
       this.errors++;
       this.firstError ??= error instanceof Error ? error.message : String(error);
@@ -151,6 +168,16 @@ class Run {
     }
   }
 
+  /** Percentiles since the last call. */
+  takeSecond(): Pick<YcsbSecond, "p50Ms" | "p99Ms" | "p999Ms"> {
+    const histogram = this.#second;
+    const at = (percentile: number): number | null =>
+      histogram.totalCount === 0 ? null : histogram.getValueAtPercentile(percentile) / 1_000;
+    const second = { p50Ms: at(50), p99Ms: at(99), p999Ms: at(99.9) };
+    histogram.reset();
+    return second;
+  }
+
   #value(): Uint8Array {
     const at = this.#options.random.u32() & 0xffff;
     return this.#noise.subarray(at, at + this.#options.valueBytes);
@@ -159,16 +186,20 @@ class Run {
   #histogram(kind: OperationKind): Histogram {
     let histogram = this.#histograms.get(kind);
     if (histogram === undefined) {
-      // Microseconds, up to two minutes, three digits.
-      histogram = build({
-        lowestDiscernibleValue: 1,
-        highestTrackableValue: 120_000_000,
-        numberOfSignificantValueDigits: 3,
-      });
+      histogram = newHistogram();
       this.#histograms.set(kind, histogram);
     }
     return histogram;
   }
+}
+
+/** Microseconds, up to two minutes, three digits. */
+function newHistogram(): Histogram {
+  return build({
+    lowestDiscernibleValue: 1,
+    highestTrackableValue: 120_000_000,
+    numberOfSignificantValueDigits: 3,
+  });
 }
 
 export async function runYcsb(client: RawClient, options: YcsbOptions): Promise<YcsbResult> {
@@ -177,11 +208,17 @@ export async function runYcsb(client: RawClient, options: YcsbOptions): Promise<
     await run.closed(options.warmUpOperations);
   }
   run.reset();
-  let lastDone = 0;
-  const ticker = setInterval(() => {
-    options.onProgress(run.done, run.done - lastDone);
-    lastDone = run.done;
-  }, 1_000);
+  run.takeSecond();
+  let last = { done: 0, errors: 0, atMs: run.startMs };
+  const tick = (): void => {
+    const now = { done: run.done, errors: run.errors, atMs: performance.now() };
+    const perSecond = ((now.done - last.done) * 1_000) / (now.atMs - last.atMs);
+    options.onProgress(run.done, Math.round(perSecond));
+    const seconds = (now.atMs - run.startMs) / 1_000;
+    options.onSecond?.({ seconds, perSecond, errors: now.errors - last.errors, ...run.takeSecond() });
+    last = now;
+  };
+  const ticker = setInterval(tick, 1_000);
   try {
     if (options.rate > 0) await run.open(options.operations, options.rate);
     else await run.closed(options.operations);

@@ -1,0 +1,169 @@
+/**
+ * A three-node etcd of the machine's own package, and a bare client for it: unary calls of @grpc/grpc-js with four
+ * messages written by hand, which costs less than any general client would.
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Client, credentials } from "@grpc/grpc-js";
+import protobuf from "protobufjs/minimal.js";
+import { RaftwerkError } from "../base/index.js";
+import { Child } from "../deploy/child.js";
+import { etcdArgs, etcdClientUrl, type EtcdNodes, requireEtcd } from "../deploy/etcd.js";
+import { freePorts, processUse, until } from "./local.js";
+import type { Target } from "./target.js";
+
+const NODES = 3;
+const METHOD = "/etcdserverpb.KV/";
+
+interface RangeAnswer {
+  readonly rows: number;
+  readonly value: Uint8Array | undefined;
+}
+
+/** PutRequest: key 1, value 2. */
+function writePut(writer: protobuf.Writer, key: Uint8Array, value: Uint8Array): protobuf.Writer {
+  return writer.uint32(10).bytes(key).uint32(18).bytes(value);
+}
+
+/** RangeRequest: key 1, range_end 2, limit 3; linearizable unless told otherwise. */
+function writeRange(key: Uint8Array, end?: Uint8Array, rowsMax = 1): Buffer {
+  const writer = new protobuf.Writer().uint32(10).bytes(key);
+  if (end !== undefined) writer.uint32(18).bytes(end).uint32(24).int64(rowsMax);
+  return Buffer.from(writer.finish());
+}
+
+/** TxnRequest: success 2; RequestOp: request_put 2. */
+function writeTxn(pairs: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[]): Buffer {
+  const writer = new protobuf.Writer();
+  for (const { key, value } of pairs) {
+    writer.uint32(18).fork().uint32(18).fork();
+    writePut(writer, key, value).ldelim().ldelim();
+  }
+  return Buffer.from(writer.finish());
+}
+
+/** RangeResponse: kvs 2; KeyValue: value 5. Every row is read, as a client must. */
+function readRange(bytes: Buffer): RangeAnswer {
+  const reader = protobuf.Reader.create(bytes);
+  let rows = 0;
+  let value: Uint8Array | undefined;
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag !== 18) {
+      reader.skipType(tag & 7);
+      continue;
+    }
+    const end = reader.uint32() + reader.pos;
+    rows++;
+    while (reader.pos < end) {
+      const field = reader.uint32();
+      if (field >>> 3 === 5 || field >>> 3 === 1) value = reader.bytes();
+      else reader.skipType(field & 7);
+    }
+  }
+  return { rows, value };
+}
+
+const same = (bytes: Buffer): Buffer => bytes;
+
+export class EtcdCluster {
+  readonly version: string;
+  readonly #children: Child[] = [];
+  readonly #directory: string;
+  readonly #clients: Client[] = [];
+
+  private constructor(version: string) {
+    this.version = version;
+    this.#directory = mkdtempSync(join(tmpdir(), "raftwerk-bench-etcd-"));
+  }
+
+  static async start(): Promise<EtcdCluster> {
+    let version: string;
+    try {
+      version = requireEtcd();
+    } catch {
+      throw new RaftwerkError(
+        "invalidConfig",
+        "this bench compares with a real etcd, and this machine has no program etcd: install it " +
+          "(Debian: apt-get install -y etcd-server)",
+        { retry: "never" },
+      );
+    }
+    const cluster = new EtcdCluster(version);
+    const nodes: EtcdNodes = {
+      host: "127.0.0.1",
+      port: await freePorts(2 * NODES),
+      count: NODES,
+      dataDir: cluster.#directory,
+    };
+    for (let i = 0; i < NODES; i++) {
+      cluster.#children.push(
+        new Child({
+          title: `etcd ${i + 1}`,
+          // A bench may fill the default quota of 2 GiB.
+          args: [...etcdArgs(nodes, i), "--log-level", "error", "--quota-backend-bytes", String(8 * 2 ** 30)],
+          command: "etcd",
+          program: "",
+          onExit: () => {},
+        }),
+      );
+      const address = etcdClientUrl(nodes, i).replace("http://", "");
+      cluster.#clients.push(
+        new Client(address, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 }),
+      );
+    }
+    try {
+      const target = cluster.target();
+      const probe = Buffer.from("probe");
+      await until(
+        () =>
+          target.put(probe, probe).then(
+            () => true,
+            () => false,
+          ),
+        "etcd to take a write",
+        60_000,
+        200,
+      );
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+    return cluster;
+  }
+
+  get cpuSeconds(): number {
+    return this.#children.reduce((sum, { pid }) => sum + (processUse(pid)?.cpuSeconds ?? 0), 0);
+  }
+
+  /** Calls go to the three nodes in turn, as with etcd's own client. */
+  target(): Target {
+    let next = 0;
+    const call = (method: string, request: Buffer): Promise<Buffer> =>
+      new Promise((resolve, reject) => {
+        const client = this.#clients[next++ % NODES] as Client;
+        const deadline = Date.now() + 60_000;
+        client.makeUnaryRequest(METHOD + method, same, same, request, { deadline }, (error, answer) =>
+          error === null && answer !== undefined ? resolve(answer) : reject(error ?? new Error("no answer")),
+        );
+      });
+    return {
+      put: async (key, value) => {
+        await call("Put", Buffer.from(writePut(new protobuf.Writer(), key, value).finish()));
+      },
+      get: async (key) => readRange(await call("Range", writeRange(key))).value,
+      scan: async (start, end, rowsMax) =>
+        readRange(await call("Range", writeRange(start, end, rowsMax))).rows,
+      batchPut: async (pairs) => {
+        await call("Txn", writeTxn(pairs));
+      },
+    };
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.close();
+    await Promise.all(this.#children.map((child) => child.stop()));
+    rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+}

@@ -1,0 +1,277 @@
+/** A cluster of real processes for the length of a bench: on free ports, in a directory that is removed afterwards. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { GrpcNetwork } from "../adapters/grpc-network.js";
+import { nodeEnv } from "../adapters/node-env.js";
+import { RaftwerkError, SILENT_LOGGER, utf8 } from "../base/index.js";
+import { RawClient } from "../client/index.js";
+import type { Child } from "../deploy/child.js";
+import { LocalCluster } from "../deploy/local-cluster.js";
+import { isReplicated, storeIds, tryWrite } from "../deploy/readiness.js";
+
+const READY_MS = 120_000;
+const REPLICAS = 3;
+/** Split keys in one order to PD: more would make one long entry. */
+const KEYS_PER_SPLIT = 64;
+
+/** `count` ports in a row that nobody listens on now. */
+export async function freePorts(count: number): Promise<number> {
+  for (;;) {
+    const first = await listenOnce(0);
+    if (first + count > 65_535) continue;
+    const rest = Array.from({ length: count - 1 }, (_, i) => listenOnce(first + 1 + i));
+    if ((await Promise.allSettled(rest)).every((each) => each.status === "fulfilled")) return first;
+  }
+}
+
+function listenOnce(port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(port, "127.0.0.1", () => {
+      const { port: bound } = server.address() as AddressInfo;
+      server.close(() => resolve(bound));
+    });
+  });
+}
+
+export interface PdRegion {
+  readonly id: number;
+  readonly start_key: string;
+  readonly end_key: string;
+  readonly peers: readonly { readonly id: number; readonly store_id: number }[];
+  readonly leader: { readonly store_id?: number };
+  readonly approximate_size?: number;
+}
+
+export interface LocalOptions {
+  readonly stores?: number;
+  /** Settings of the stores, and of PD, as lines of TOML. */
+  readonly storeConfig?: string;
+  readonly pdConfig?: string;
+}
+
+/** The user and system time of a process in seconds, and its resident bytes; undefined once it is gone. */
+export function processUse(
+  pid: number,
+): { readonly cpuSeconds: number; readonly residentBytes: number } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // Linux counts in hundredths of a second and in pages of 4 KiB on all platforms that Node is built for.
+    return {
+      cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100,
+      residentBytes: Number(fields[21]) * 4096,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+export class BenchCluster {
+  readonly directory: string;
+  readonly local: LocalCluster;
+  /** Milliseconds from the first process to a write that was read back. */
+  readyMs = 0;
+  readonly #closers: (() => void)[] = [];
+
+  private constructor(directory: string, local: LocalCluster) {
+    this.directory = directory;
+    this.local = local;
+  }
+
+  static async start(options: LocalOptions = {}): Promise<BenchCluster> {
+    const stores = options.stores ?? 3;
+    const first = await freePorts(1 + 2 * stores);
+    const directory = mkdtempSync(join(tmpdir(), "raftwerk-bench-"));
+    const file = (name: string, text: string | undefined): string | undefined => {
+      if (text === undefined) return undefined;
+      writeFileSync(join(directory, name), text);
+      return join(directory, name);
+    };
+    const local = new LocalCluster({
+      dataDir: join(directory, "data"),
+      host: "127.0.0.1",
+      pdPort: first,
+      storePort: first + 1,
+      statusPort: first + 1 + stores,
+      stores,
+      engine: "auto",
+      logLevel: "info",
+      program: process.argv[1] as string,
+      pdConfig: file("pd.toml", options.pdConfig),
+      storeConfig: file("store.toml", options.storeConfig),
+      onChildExit: () => {},
+    });
+    const cluster = new BenchCluster(directory, local);
+    const began = performance.now();
+    try {
+      await local.start();
+      await until(() => isReplicated(local.pdAddress, Math.min(stores, REPLICAS)), "the cluster to be ready");
+      await tryWrite(local.pdAddress, READY_MS);
+      cluster.readyMs = performance.now() - began;
+      local.writeManifest(await storeIds(local.pdAddress));
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+    return cluster;
+  }
+
+  get pdAddress(): string {
+    return this.local.pdAddress;
+  }
+
+  get stores(): readonly Child[] {
+    return this.local.children.filter((child) => child.title.startsWith("store"));
+  }
+
+  /** Of all processes of the cluster. */
+  get cpuSeconds(): number {
+    return this.local.children.reduce((sum, { pid }) => sum + (processUse(pid)?.cpuSeconds ?? 0), 0);
+  }
+
+  /** Of the largest store. */
+  get storeResidentBytes(): number {
+    return Math.max(...this.stores.map(({ pid }) => processUse(pid)?.residentBytes ?? 0));
+  }
+
+  async client(connections = 4, timeoutMs = 60_000): Promise<RawClient> {
+    const network = new GrpcNetwork();
+    const client = new RawClient(nodeEnv(SILENT_LOGGER), network, {
+      pdEndpoints: [this.pdAddress],
+      connections,
+      timeoutMs,
+    });
+    this.#closers.push(() => {
+      client.close();
+      network.close();
+    });
+    await client.connect();
+    return client;
+  }
+
+  async get<T>(path: string): Promise<T> {
+    const response = await fetch(`http://${this.pdAddress}/pd/api/v1/${path}`);
+    if (!response.ok) throw new Error(`PD refused ${path}: ${await response.text()}`);
+    return (await response.json()) as T;
+  }
+
+  async post(path: string, body: unknown): Promise<void> {
+    const response = await fetch(`http://${this.pdAddress}/pd/api/v1/${path}`, {
+      method: "POST",
+      body: JSON.stringify(body),
+    });
+    if (!response.ok) throw new Error(`PD refused ${path}: ${await response.text()}`);
+  }
+
+  async regions(): Promise<readonly PdRegion[]> {
+    return (await this.get<{ regions?: readonly PdRegion[] }>("regions")).regions ?? [];
+  }
+
+  /** The numbers of a store's `/metrics` page by name, summed over labels. */
+  async metrics(store: number): Promise<ReadonlyMap<string, number>> {
+    const response = await fetch(`http://${this.local.statusAddress(store)}/metrics`);
+    return parseMetrics(await response.text());
+  }
+
+  /** Cuts the regions at these keys, in order; resolves when PD knows a leader and all peers of each part. */
+  async split(keys: readonly Uint8Array[], timeoutMs = READY_MS): Promise<number> {
+    const hex = keys.map((key) => Buffer.from(key).toString("hex").toUpperCase());
+    const began = performance.now();
+    for (;;) {
+      const regions = await this.regions();
+      const starts = new Set(regions.map((region) => region.start_key));
+      const wanted = hex.filter((key) => !starts.has(key));
+      if (wanted.length === 0 && regions.every((each) => (each.leader.store_id ?? 0) > 0))
+        return regions.length;
+      if (performance.now() - began > timeoutMs) {
+        throw new RaftwerkError("deadlineExceeded", `${wanted.length} splits are not done`, {
+          retry: "safe",
+        });
+      }
+      await this.#orderSplits(regions, wanted);
+      await delay(250);
+    }
+  }
+
+  async #orderSplits(regions: readonly PdRegion[], wanted: readonly string[]): Promise<void> {
+    const sorted = [...regions].sort((a, b) => (a.start_key < b.start_key ? -1 : 1));
+    let at = 0;
+    for (const region of sorted) {
+      const keys: string[] = [];
+      while (at < wanted.length && (wanted[at] as string) <= region.start_key) at++;
+      while (at < wanted.length && (region.end_key === "" || (wanted[at] as string) < region.end_key)) {
+        keys.push(wanted[at++] as string);
+      }
+      if (keys.length === 0) continue;
+      // Halves first, so that the next round splits many regions at once.
+      const step = Math.max(1, Math.ceil(keys.length / KEYS_PER_SPLIT));
+      const some = keys.filter((_, i) => i % step === step - 1 || step === 1);
+      const body = { name: "split-region", region_id: region.id, policy: "usekey", keys: some };
+      // Refused while another operator works on the region: asked again in the next round.
+      await this.post("operators", body).catch(() => {});
+    }
+  }
+
+  /** Waits until the leaders are spread so evenly that PD leaves them, at most this long. */
+  async settle(maxMs = 20_000): Promise<void> {
+    const began = performance.now();
+    let last = "";
+    while (performance.now() - began < maxMs) {
+      await delay(2_000);
+      const now = (await this.regions()).map((each) => each.leader.store_id).join();
+      if (now === last) return;
+      last = now;
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const close of this.#closers) close();
+    await this.local.stop();
+    rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+export function parseMetrics(text: string): Map<string, number> {
+  const sums = new Map<string, number>();
+  for (const line of text.split("\n")) {
+    const match = /^([a-z_]+)(?:\{[^}]*\})? ([-+.0-9eE]+)/.exec(line);
+    if (match === null) continue;
+    const name = match[1] as string;
+    sums.set(name, (sums.get(name) ?? 0) + Number(match[2]));
+  }
+  return sums;
+}
+
+export async function until(
+  condition: () => Promise<boolean> | boolean,
+  what: string,
+  timeoutMs = READY_MS,
+  stepMs = 30,
+): Promise<void> {
+  const began = performance.now();
+  while (!(await condition())) {
+    if (performance.now() - began > timeoutMs) {
+      throw new RaftwerkError(
+        "deadlineExceeded",
+        `waited ${Math.round(timeoutMs / 1000)} s in vain for ${what}`,
+        {
+          retry: "safe",
+        },
+      );
+    }
+    await delay(stepMs);
+  }
+}
+
+/** Keys that cut the space of `recordKey` into `count` even parts. */
+export function splitKeys(count: number): Uint8Array[] {
+  return Array.from({ length: count - 1 }, (_, i) => {
+    const at = (BigInt(i + 1) << 64n) / BigInt(count);
+    return utf8(`user${at.toString(10).padStart(20, "0")}`);
+  });
+}
