@@ -360,7 +360,8 @@ describe("snapshots on their way", () => {
     group.healAll();
     await group.settled();
     expect(late.core.snapshotsInstalled).toBe(1);
-    expect(late.core.receiver.bytes).toBeLessThan(size * 1.3);
+    // From the beginning again it would be 1.5 times its size and more; chunks under way at the cut come twice.
+    expect(late.core.receiver.bytes).toBeLessThan(size * 1.4);
   });
 
   test("are sent no faster than they may be", async () => {

@@ -217,7 +217,9 @@ describe("MemStorage", () => {
     expect(made.write({ ...base, snapshot, entries: entriesFrom(10, 3), hardState })).toBeUndefined();
     expect(made.initialState()).toMatchObject({ hardState, confState: { voters: [1, 2] } });
     expect(pairs(made.tail(10 as never))).toEqual([[10, 3]]);
-    expect(made.write({ ...base, snapshot, entries: [], hardState: undefined })).toBe("snapshotOutOfDate");
+    const older = makeSnapshot(8, 3, { voters: [1, 2] });
+    const late = { ...base, snapshot: older, entries: [], hardState: undefined };
+    expect(made.write(late)).toBe("snapshotOutOfDate");
   });
 
   it("has no snapshot to give below what is asked for", () => {
