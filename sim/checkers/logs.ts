@@ -26,6 +26,8 @@ export class Logs {
   readonly #world: World;
   readonly completeness = new LeaderCompleteness();
   readonly #ledgers = new Map<string, StoreLedger>();
+  /** Of disks that are lost: what was on them was durable when it was committed. */
+  readonly #lost: StoreLedger[] = [];
   readonly #committed = new Map<string, { hash: number; by: string }>();
   readonly #voters = new Map<number, Voters[]>();
   readonly #regionListeners: ((store: string, region: Region, isTombstone: boolean) => void)[] = [];
@@ -51,6 +53,8 @@ export class Logs {
 
   #watch({ node, disk }: SimStore): void {
     const ledger = new StoreLedger(node.name);
+    const before = this.#ledgers.get(node.name);
+    if (before !== undefined) this.#lost.push(before);
     this.#ledgers.set(node.name, ledger);
     ledger.onApplied = (_, region, from, to) => this.#applied(ledger, region, from, to);
     ledger.onRegion = (_, region, isTombstone) => this.#region(ledger.name, region, isTombstone);
@@ -108,7 +112,7 @@ export class Logs {
   /** Stores that have the entry on disk, or had it and have applied it. */
   #holders(region: number, index: number, hash: number): number[] {
     const holders: number[] = [];
-    for (const ledger of this.#ledgers.values()) {
+    for (const ledger of [...this.#ledgers.values(), ...this.#lost]) {
       const kept = ledger.regions.get(region);
       if (kept === undefined) continue;
       const mine = kept.entries.get(index);
