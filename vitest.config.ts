@@ -1,4 +1,17 @@
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+/** The longest begin first, so that none of them runs alone at the end; by size they would come last. */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId }: TestSpecification): number =>
+      [/sim\/seeds-/, /engine\/crash/, /\.cluster\.test/, /raft\/fuzz/].findIndex((each) =>
+        each.test(moduleId),
+      );
+    const last = (file: TestSpecification): number => (rank(file) < 0 ? 9 : rank(file));
+    return (await super.sort(files)).sort((left, right) => last(left) - last(right));
+  }
+}
 
 export default defineConfig({
   test: {
@@ -16,6 +29,7 @@ export default defineConfig({
     hookTimeout: 60_000,
     // A judge of changes asks twice before it blames one: tests of processes can meet a machine that stands still.
     retry: process.env["CI"] === undefined ? 0 : 1,
+    sequence: { sequencer: LongestFirst },
     pool: "forks",
     // One more than the cores of a small machine: tests of processes wait more than they compute.
     maxWorkers: 3,
