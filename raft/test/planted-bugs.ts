@@ -107,10 +107,10 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: 'if (kind === "preElection" && hasUnappliedConfChange(raft)) {',
   },
   {
-    name: "an answer to an older heartbeat confirms newer reads",
-    file: "replication.ts",
-    find: "const position = readPosition(message.context);",
-    replace: "const position = Math.max(readPosition(message.context), raft.readOnly?.position() ?? 0);",
+    name: "reads are confirmed without asking anybody",
+    file: "reads.ts",
+    find: "raft.readOnly.advance(raft.tracker.readsConfirmed())",
+    replace: "raft.readOnly.advance(raft.readOnly.position())",
   },
   {
     name: "a read before the first commit of the term",
