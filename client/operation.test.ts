@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { RaftwerkError } from "../base/index.js";
 import { ManualEnv } from "../base/test/manual-env.js";
-import type { errorpb, RpcStatus } from "../proto/index.js";
+import type { errorpb, metapb, RpcStatus } from "../proto/index.js";
 import { type AnswerBody, type Attempt, Operation } from "./operation.js";
 import { cachedRegion } from "./region-cache.js";
 import { RegionRouter } from "./region-router.js";
@@ -104,13 +104,14 @@ describe("an operation", () => {
 });
 
 describe("the router", () => {
-  it("forgets a region whose peer has another id by now", () => {
+  it("doubts a region whose peer has another id by now", () => {
     const router = new RegionRouter(new ManualEnv(), { channel: () => ({}) as never }, {} as never, 1);
     router.cache.insert(REGION);
     const key = new Uint8Array([1]);
-    router.learn(REGION, BUSY, 0);
-    expect(router.cache.find(key)).toBe(REGION);
-    router.learn(REGION, { mismatchPeerId: { requestPeerId: 21, storePeerId: 99 } }, 0);
-    expect(router.cache.find(key)).toBeUndefined();
+    const [asked] = REGION.peers as [metapb.Peer];
+    router.learn(REGION, asked, BUSY, 0);
+    expect(router.cache.find(key)?.isStale).toBe(false);
+    router.learn(REGION, asked, { mismatchPeerId: { requestPeerId: 21, storePeerId: 99 } }, 0);
+    expect(router.cache.find(key)?.isStale).toBe(true);
   });
 });

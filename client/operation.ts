@@ -8,7 +8,7 @@
  * Once one attempt's fate is unknown, so is the operation's until an attempt succeeds.
  */
 import { type Env, misbehaves, RaftwerkError, type TimerHandle } from "../base/index.js";
-import type { errorpb, kvrpcpb, RpcStatus } from "../proto/index.js";
+import type { errorpb, kvrpcpb, metapb, RpcStatus } from "../proto/index.js";
 import type { CachedRegion } from "./region-cache.js";
 import type { Advice, RegionRouter } from "./region-router.js";
 import type { StoreConnection } from "./store-connection.js";
@@ -56,7 +56,14 @@ export class Operation<A extends AnswerBody> {
   #timer: TimerHandle | undefined;
   #drop: (() => void) | undefined;
   /** The attempt under way: where it went and when. */
-  #sent: { readonly region: CachedRegion; readonly address: string; readonly atMs: number } | undefined;
+  #sent:
+    | {
+        readonly region: CachedRegion;
+        readonly asked: metapb.Peer;
+        readonly address: string;
+        readonly atMs: number;
+      }
+    | undefined;
   #lastTrouble = "";
   /** An attempt ended without telling whether it took effect. */
   #wasLost = false;
@@ -99,7 +106,10 @@ export class Operation<A extends AnswerBody> {
     if (sent === undefined || !this.#mayRepeat || nowMs - sent.atMs < ATTEMPT_TIMEOUT_MS) return;
     this.#drop?.();
     this.#drop = undefined;
-    this.#broken(sent.region, sent.address, { code: 4, message: `no answer for ${ATTEMPT_TIMEOUT_MS} ms` });
+    this.#broken(sent.region, sent.asked, sent.address, {
+      code: 4,
+      message: `no answer for ${ATTEMPT_TIMEOUT_MS} ms`,
+    });
   }
 
   abort(): void {
@@ -130,31 +140,36 @@ export class Operation<A extends AnswerBody> {
     this.#router.locate(this.#attempt.key, this.#attempt.before === true, (error, region) => {
       if (this.isDone) return;
       if (region === undefined) return this.#troubled(error?.message ?? "PD knows no region for the key");
-      this.#router.address(region, (failed, address) => {
+      if (misbehaves(this.#env, "a client asks another peer first", 4)) {
+        region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
+      }
+      const asked = region.peers[region.leader];
+      this.#router.address(asked, (failed, address) => {
         if (this.isDone) return;
-        if (address === undefined) {
-          this.#router.learnBroken(region, this.#attempts);
+        if (address === undefined || asked === undefined) {
+          this.#router.learnBroken(region, asked, this.#attempts);
           return this.#troubled(failed?.message ?? "PD does not know the store");
         }
-        this.#send(region, address);
+        this.#send(region, asked, address);
       });
     });
   }
 
-  #send(region: CachedRegion, address: string): void {
+  #send(region: CachedRegion, asked: metapb.Peer, address: string): void {
     const target = {
       address,
       connection: this.#router.connection(address),
       timeoutMs: Math.max(1, this.#deadlineMs - this.#env.clock.monotonicMs()),
     };
-    this.#sent = { region, address, atMs: this.#env.clock.monotonicMs() };
-    this.#drop = this.#attempt.send(target, this.#router.context(region), region, (answer, broken) => {
+    this.#sent = { region, asked, address, atMs: this.#env.clock.monotonicMs() };
+    this.#drop = this.#attempt.send(target, this.#router.context(region, asked), region, (answer, broken) => {
       if (this.isDone) return;
       this.#drop = undefined;
-      if (answer === undefined) return this.#broken(region, address, broken);
+      if (answer === undefined) return this.#broken(region, asked, address, broken);
       this.#sent = undefined;
       const error = answer.regionError;
       if (error == null) {
+        region.isStale = false;
         this.finish();
         return this.#resolve({ answer, region });
       }
@@ -163,16 +178,16 @@ export class Operation<A extends AnswerBody> {
         this.#wasLost = true;
         if (!this.#mayRepeat) return this.#fail("undeterminedResult", `${address}: ${text}`);
       }
-      this.#follow(this.#router.learn(region, error, this.#attempts - 1), text);
+      this.#follow(this.#router.learn(region, asked, error, this.#attempts - 1), text);
     });
   }
 
-  #broken(region: CachedRegion, address: string, broken: RpcStatus | undefined): void {
+  #broken(region: CachedRegion, asked: metapb.Peer, address: string, broken: RpcStatus | undefined): void {
     this.#sent = undefined;
     this.#wasLost = true;
     const text = `${address}: ${broken?.message ?? "no answer"}`;
     if (!this.#mayRepeat) return this.#fail("undeterminedResult", text);
-    this.#follow(this.#router.learnBroken(region, this.#attempts), text);
+    this.#follow(this.#router.learnBroken(region, asked, this.#attempts), text);
   }
 
   #troubled(text: string): void {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { EMPTY_BYTES, fromUtf8, utf8 } from "../base/index.js";
+import { EMPTY_BYTES, utf8 } from "../base/index.js";
 import { type CachedRegion, RegionCache } from "./region-cache.js";
 
 const region = (id: number, start: string, end: string, version = 1): CachedRegion => ({
@@ -9,6 +9,7 @@ const region = (id: number, start: string, end: string, version = 1): CachedRegi
   epoch: { confVer: 1, version },
   peers: [],
   leader: 0,
+  isStale: false,
 });
 
 /** Ids in key order, found by walking over the borders. */
@@ -47,15 +48,23 @@ test("newer regions push out what they overlap, and older news does not push out
   expect(cache.size).toBe(2);
 });
 
-test("a region that was replaced meanwhile is not removed by who still holds the old one", () => {
+test("a region that was replaced meanwhile is not doubted by who still holds the old one", () => {
   const cache = new RegionCache();
   const old = region(1, "", "", 1);
   cache.insert(old);
   const fresh = region(1, "", "", 2);
   cache.insert(fresh);
-  cache.remove(old);
+  cache.doubt(old);
   expect(cache.find(utf8("a"))).toBe(fresh);
-  cache.remove(fresh);
-  expect(cache.size).toBe(0);
-  expect(fromUtf8(fresh.startKey)).toBe("");
+  expect(fresh.isStale).toBe(false);
+});
+
+test("what a store has denied gives way to anything that PD says, though its version is lower", () => {
+  const cache = new RegionCache();
+  const denied = region(1, "", "", 5);
+  cache.insert(denied);
+  expect(cache.insert(region(2, "", "m", 4))).toBe(false);
+  cache.doubt(denied);
+  expect(cache.insert(region(2, "", "m", 4))).toBe(true);
+  expect(ids(cache, ["a", "z"])).toEqual([2, undefined]);
 });

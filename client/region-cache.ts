@@ -3,7 +3,7 @@
  * region errors, and each error says how to correct it.
  *
  * Invariants: regions in the cache never overlap; what is known is never replaced by what is older (PD hears of a split
- * later than the client does, and a slow store later still).
+ * later than the client does, and a slow store later still), unless a store has denied it.
  */
 import { compareBytes } from "../base/index.js";
 import type { metapb } from "../proto/index.js";
@@ -22,6 +22,8 @@ export interface CachedRegion {
   readonly peers: readonly metapb.Peer[];
   /** Index into `peers` of the one to ask. */
   leader: number;
+  /** A store has denied it: to be asked of PD before it is used again. Serves on when PD is gone. */
+  isStale: boolean;
 }
 
 /** `leader` undefined: begin with the first voter. */
@@ -38,6 +40,7 @@ export function cachedRegion(region: metapb.Region, leader: metapb.IPeer | null 
     },
     peers,
     leader: Math.max(0, known),
+    isStale: false,
   };
 }
 
@@ -89,16 +92,15 @@ export class RegionCache {
     for (; last < this.#regions.length; last++) {
       const next = this.#regions[last] as CachedRegion;
       if (!isBefore(next.startKey, region.endKey)) break;
-      if (isOlder(region.epoch, next.epoch)) return false;
+      if (!next.isStale && isOlder(region.epoch, next.epoch)) return false;
     }
     this.#regions.splice(first, last - first, region);
     return true;
   }
 
-  /** Forgets exactly this region object: a newer one of the same id stays. */
-  remove(region: CachedRegion): void {
-    const at = this.#lastAtOrBefore(region.startKey);
-    if (this.#regions[at] === region) this.#regions.splice(at, 1);
+  /** Doubts exactly this region object: a newer one of the same id stays as it is. */
+  doubt(region: CachedRegion): void {
+    region.isStale = true;
   }
 
   /** Index of the last region that begins at or before the key; -1 if none. */

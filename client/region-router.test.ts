@@ -1,6 +1,8 @@
 /** What a client does when PD is gone as well: it goes on with what it knows. */
 import { expect, test } from "vitest";
 import { ManualEnv } from "../base/test/manual-env.js";
+import type { metapb } from "../proto/index.js";
+import type { CachedRegion } from "./region-cache.js";
 import { RegionRouter } from "./region-router.js";
 
 const KEY = Uint8Array.of(1);
@@ -38,9 +40,10 @@ test("a client that lost its region's leader and PD asks the other stores", () =
     let found = "nowhere";
     router.locate(KEY, false, (_error, region) => {
       if (region === undefined) return;
-      router.address(region, (_failed, address) => {
+      const asked = region.peers[region.leader];
+      router.address(asked, (_failed, address) => {
         found = address ?? "nowhere";
-        router.learnBroken(region, ++attempts);
+        router.learnBroken(region, asked, ++attempts);
       });
     });
     return found;
@@ -60,8 +63,63 @@ test("a store that is new under its old id is found once PD knows its address", 
   router.locate(KEY, false, (_error, region) => {
     if (region === undefined) throw new Error("no region");
     pd.getStore = (id, callback) => callback(undefined, { address: `elsewhere-${id}:20160` });
-    for (let attempt = 1; attempt <= 3; attempt++) router.learnBroken(region, attempt);
-    router.address(region, (_failed, address) => expect(address).toBe("elsewhere-1:20160"));
+    for (let attempt = 1; attempt <= 3; attempt++)
+      router.learnBroken(region, region.peers[region.leader], attempt);
+    router.address(region.peers[0], (_failed, address) => expect(address).toBe("elsewhere-1:20160"));
   });
   expect.assertions(1);
+});
+
+/** What `locate` finds, and when: undefined while it still waits. */
+function locating(router: RegionRouter): () => CachedRegion | undefined {
+  let found: CachedRegion | undefined;
+  router.locate(KEY, false, (_error, region) => {
+    found = region;
+  });
+  return () => found;
+}
+
+function cluster(): { pd: OnceThereWasPd; router: RegionRouter; env: ManualEnv; region: CachedRegion } {
+  const pd = new OnceThereWasPd();
+  const env = new ManualEnv();
+  const router = new RegionRouter(env, { channel: () => ({}) as never }, pd as never, 1);
+  return { pd, router, env, region: locating(router)() as CachedRegion };
+}
+
+test("two operations that hear from one peer that another leads keep the region, and ask that one", () => {
+  const { router, region } = cluster();
+  const [first, second] = region.peers as [metapb.Peer, metapb.Peer];
+  region.leader = 1;
+  for (let i = 0; i < 2; i++) router.learn(region, second, { notLeader: { leader: first } }, 0);
+  expect(region.leader).toBe(0);
+  expect(locating(router)()).toBe(region);
+  expect(region.isStale).toBe(false);
+});
+
+test("operations that break together turn to the next peer together", () => {
+  const { router, region } = cluster();
+  const [first] = region.peers;
+  for (let i = 0; i < 3; i++) router.learnBroken(region, first, 1);
+  expect(region.leader).toBe(1);
+});
+
+test("a region that a store denied serves on when PD does not answer for half a second", () => {
+  const { pd, router, env, region } = cluster();
+  pd.isGone = true;
+  router.learn(region, region.peers[0] as metapb.Peer, { regionNotFound: { regionId: 2 } }, 0);
+  const found = [locating(router), locating(router), locating(router)];
+  expect(found.map((each) => each())).toEqual([undefined, undefined, undefined]);
+  env.advance(499);
+  expect(found[1]?.()).toBe(undefined);
+  env.advance(1);
+  expect(found.map((each) => each())).toEqual([region, region, region]);
+});
+
+test("a region that a store denied is looked up before it is used again", () => {
+  const { pd, router, region } = cluster();
+  router.learn(region, region.peers[0] as metapb.Peer, { regionNotFound: { regionId: 2 } }, 0);
+  const again = locating(router)();
+  expect(again).not.toBe(region);
+  expect(again?.isStale).toBe(false);
+  expect(pd.asked.filter((question) => question === "region").length).toBe(2);
 });

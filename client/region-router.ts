@@ -2,9 +2,9 @@
  * Finds regions and stores for keys, and learns from region errors. One lookup at PD runs at a time: those that wait
  * look again when it is done, since one answer often serves them all.
  */
-import { compareBytes, type Env, misbehaves, randomBelow } from "../base/index.js";
+import { compareBytes, type Env, randomBelow, type TimerHandle } from "../base/index.js";
 import type { PdClient } from "../pd-client/index.js";
-import type { errorpb, kvrpcpb, RpcNetwork } from "../proto/index.js";
+import type { errorpb, kvrpcpb, metapb, RpcNetwork } from "../proto/index.js";
 import { type CachedRegion, cachedRegion, RegionCache } from "./region-cache.js";
 import { StoreConnection } from "./store-connection.js";
 
@@ -14,7 +14,12 @@ interface Waiter {
   readonly key: Uint8Array;
   readonly before: boolean;
   readonly callback: Found<CachedRegion>;
+  /** Only where an older belief would serve if PD says nothing. */
+  patience: TimerHandle | undefined;
 }
+
+/** How long PD is waited for where an older belief serves. */
+const PATIENCE_MS = 500;
 
 /** What to do after a region error. */
 export type Advice =
@@ -52,15 +57,33 @@ export class RegionRouter {
 
   /** The region of the key, or with `before` the one that holds the largest smaller key. */
   locate(key: Uint8Array, before: boolean, callback: Found<CachedRegion>): void {
-    const known = before ? this.cache.findBefore(key) : this.cache.find(key);
-    if (known !== undefined) return callback(undefined, known);
-    this.#waiters.push({ key, before, callback });
+    const known = this.#known(key, before);
+    if (known !== undefined && !known.isStale) return callback(undefined, known);
+    const waiter: Waiter = { key, before, callback, patience: undefined };
+    this.#waiters.push(waiter);
+    if (known !== undefined) {
+      waiter.patience = this.#env.timers.set(PATIENCE_MS, () => this.#despair(waiter, known));
+    }
     this.#lookUpNext();
   }
 
-  /** Address of the store that holds the peer to ask. */
-  address(region: CachedRegion, callback: Found<string>): void {
-    const storeId = region.peers[region.leader]?.storeId ?? 0;
+  #known(key: Uint8Array, before: boolean): CachedRegion | undefined {
+    return before ? this.cache.findBefore(key) : this.cache.find(key);
+  }
+
+  /** PD says nothing: stores elect and serve without it, so what it said before is better than waiting. */
+  #despair(waiter: Waiter, stale: CachedRegion): void {
+    waiter.patience = undefined;
+    // The first is the one under way: it stays in its place, and its answer is taken in when it comes.
+    const at = this.#waiters.indexOf(waiter);
+    if (at > 0) this.#waiters.splice(at, 1);
+    else this.#waiters[0] = { ...waiter, callback: () => undefined };
+    waiter.callback(undefined, stale);
+  }
+
+  /** Address of the store that holds the peer. */
+  address(peer: metapb.Peer | undefined, callback: Found<string>): void {
+    const storeId = peer?.storeId ?? 0;
     const known = this.#addresses.get(storeId);
     if (known !== undefined) return callback(undefined, known);
     this.#pd.getStore(storeId, (error, store) => {
@@ -85,7 +108,7 @@ export class RegionRouter {
   }
 
   /** What is known of the region is in doubt, and used until PD knows better: PD may be gone as well. */
-  #doubt(region: CachedRegion): void {
+  #askAgain(region: CachedRegion): void {
     if (this.#regionsAsked.has(region.id)) return;
     this.#regionsAsked.add(region.id);
     this.#pd.lookupRegion(region.startKey, (_error, response) => {
@@ -97,7 +120,7 @@ export class RegionRouter {
   /** The region of the key is looked up anew. */
   forget(key: Uint8Array): void {
     const region = this.cache.find(key);
-    if (region !== undefined) this.cache.remove(region);
+    if (region !== undefined) this.cache.doubt(region);
   }
 
   connection(address: string): StoreConnection {
@@ -113,29 +136,24 @@ export class RegionRouter {
     return connections[this.#turn] as StoreConnection;
   }
 
-  context(region: CachedRegion): kvrpcpb.IContext {
-    if (misbehaves(this.#env, "a client asks another peer first", 4)) {
-      region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
-    }
-    const peer = region.peers[region.leader] ?? null;
+  context(region: CachedRegion, peer: metapb.Peer): kvrpcpb.IContext {
     return { regionId: region.id, regionEpoch: region.epoch, peer, clusterId: this.#pd.clusterId };
   }
 
-  /** Corrects the belief by what the store said. */
-  learn(region: CachedRegion, error: errorpb.IError, attempt: number): Advice {
+  /** Corrects the belief by what the store of the asked peer said. */
+  learn(region: CachedRegion, asked: metapb.Peer, error: errorpb.IError, attempt: number): Advice {
     if (error.notLeader != null)
-      return this.#learnLeader(region, error.notLeader.leader ?? undefined, attempt);
+      return this.#learnLeader(region, asked, error.notLeader.leader ?? undefined, attempt);
     if (error.epochNotMatch != null) {
       const regions = error.epochNotMatch.currentRegions ?? [];
-      this.cache.remove(region);
-      const storeId = region.peers[region.leader]?.storeId;
+      this.cache.doubt(region);
       for (const current of regions) {
         const full = current as Parameters<typeof cachedRegion>[0];
         // The same store probably leads the parts as it led the whole.
         this.#insert(
           cachedRegion(
             full,
-            full.peers.find((peer) => peer.storeId === storeId),
+            full.peers.find((peer) => peer.storeId === asked.storeId),
           ),
         );
       }
@@ -154,39 +172,47 @@ export class RegionRouter {
     if (error.diskFull != null) {
       return { kind: "refuse", message: `a disk is full: ${error.diskFull.reason ?? error.message ?? ""}` };
     }
-    if (error.storeNotMatch != null) this.#addresses.delete(region.peers[region.leader]?.storeId ?? 0);
+    if (error.storeNotMatch != null) this.#addresses.delete(asked.storeId);
     const isStale =
       error.storeNotMatch != null ||
       error.regionNotFound != null ||
       error.keyNotInRegion != null ||
       error.mismatchPeerId != null;
-    if (isStale) this.cache.remove(region);
+    if (isStale) this.cache.doubt(region);
     return this.#later(attempt);
   }
 
-  /** No answer came from the store: ask the next peer; after a whole round, PD too. */
-  learnBroken(region: CachedRegion, attempt: number): Advice {
-    this.#askForStore(region.peers[region.leader]?.storeId ?? 0);
-    region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
-    if (attempt % Math.max(1, region.peers.length) === 0) this.#doubt(region);
+  /** No answer came from the store of the asked peer: ask the next one; after a whole round, PD too. */
+  learnBroken(region: CachedRegion, asked: metapb.Peer | undefined, attempt: number): Advice {
+    if (asked !== undefined) this.#askForStore(asked.storeId);
+    this.#turnFrom(region, asked);
+    if (attempt % Math.max(1, region.peers.length) === 0) this.#askAgain(region);
     return this.#later(Math.min(attempt, 5));
   }
 
   #learnLeader(
     region: CachedRegion,
+    asked: metapb.Peer,
     leader: { readonly id?: number | null | undefined } | undefined,
     attempt: number,
   ): Advice {
     const at = region.peers.findIndex((peer) => peer.id === leader?.id);
-    if (at >= 0 && at !== region.leader) {
+    // Another operation may have heard the same before: what counts is who was asked, not who is asked next.
+    if (at >= 0 && leader?.id !== asked.id) {
       region.leader = at;
       return attempt < 5 ? NOW : this.#later(attempt);
     }
     // No leader known there: another peer may know better, and an election takes its time.
-    region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
-    if (leader !== undefined) this.cache.remove(region);
-    else if (attempt % 4 === 3) this.#doubt(region);
+    this.#turnFrom(region, asked);
+    if (leader !== undefined) this.cache.doubt(region);
+    else if (attempt % 4 === 3) this.#askAgain(region);
     return this.#later(Math.min(attempt, 5));
+  }
+
+  /** The next peer is asked, unless another operation has seen to that. */
+  #turnFrom(region: CachedRegion, asked: metapb.Peer | undefined): void {
+    if (asked !== undefined && region.peers[region.leader]?.id !== asked.id) return;
+    region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
   }
 
   #later(attempt: number): Advice {
@@ -204,10 +230,10 @@ export class RegionRouter {
     for (;;) {
       const first = this.#waiters[0];
       if (first === undefined) return;
-      const known = first.before ? this.cache.findBefore(first.key) : this.cache.find(first.key);
-      if (known === undefined) break;
+      const known = this.#known(first.key, first.before);
+      if (known === undefined || known.isStale) break;
       this.#waiters.shift();
-      first.callback(undefined, known);
+      this.#answer(first, undefined, known);
     }
     this.#isLookingUp = true;
     const { key, before } = this.#waiters[0] as Waiter;
@@ -215,10 +241,15 @@ export class RegionRouter {
       this.#isLookingUp = false;
       const waiter = this.#waiters.shift();
       if (region !== undefined) this.#insert(region);
-      waiter?.callback(error, region);
+      if (waiter !== undefined) this.#answer(waiter, error, region ?? this.#known(key, before));
       this.#lookUpNext();
     };
     this.#askPd(key, before, done);
+  }
+
+  #answer(waiter: Waiter, error: Error | undefined, region: CachedRegion | undefined): void {
+    if (waiter.patience !== undefined) this.#env.timers.clear(waiter.patience);
+    waiter.callback(error, region);
   }
 
   #askPd(key: Uint8Array, before: boolean, done: Found<CachedRegion>): void {
