@@ -23,6 +23,7 @@ interface PeersFlags {
   readonly connections: string;
   readonly inFlight: string;
   readonly kinds: string;
+  readonly toy?: string;
   readonly json?: boolean;
   readonly record?: boolean;
 }
@@ -41,6 +42,7 @@ export function registerPeers(bench: Command): void {
     .option("--connections <n>", "connections to each store", "1")
     .option("--in-flight <list>", "puts and gets in flight", "1,64,256,1024")
     .option("--kinds <list>", "put, get, scan (100 rows) and batchPut (100 pairs)", KINDS.join(","))
+    .option("--toy <directory>", "the toy limit beside them: a folder with its store.cjs and node_modules")
     .option("--json", "print the figures as JSON")
     .option("--record", "add a line to bench/history.tsv")
     .action((flags: PeersFlags) => peers(flags));
@@ -65,6 +67,7 @@ async function peers(flags: PeersFlags): Promise<void> {
     connections: wholeNumber("--connections", flags.connections, 1),
     inFlight: wholeNumbers("--in-flight", flags.inFlight, 1),
     kinds: kinds(flags.kinds),
+    toy: flags.toy,
     onStep: progress,
   });
   progressEnd();
@@ -75,16 +78,14 @@ async function peers(flags: PeersFlags): Promise<void> {
       `${machine()}\netcd ${etcdVersion}, 3 nodes; ours: ${regions} regions on 3 stores; fsync on both; ` +
         `medians (min to max) of ${flags.rounds} rounds of ${flags.seconds} s, in turns\n`,
     );
-    const head = [
-      "keys/s",
-      "in flight",
-      "raftwerk",
-      "etcd",
-      "ratio",
-      "p99 ms, ours / etcd",
-      "server CPU µs a key",
-    ];
-    printTable(head, rows.map(line));
+    const hasToy = rows.some(({ toy }) => toy !== undefined);
+    const toyHead = hasToy ? ["toy limit", "ratio"] : [];
+    const last = ["p99 ms, ours / etcd", `CPU µs a key, ours / etcd${hasToy ? " / toy" : ""}`];
+    const head = ["keys/s", "in flight", "raftwerk", "etcd", "ratio", ...toyHead, ...last];
+    printTable(
+      head,
+      rows.map((row) => line(row, hasToy)),
+    );
   }
   if (flags.record === true) record("peers", figures(rows));
   if (rows.some(({ errors }) => errors > 0)) process.exitCode = 1;
@@ -92,23 +93,27 @@ async function peers(flags: PeersFlags): Promise<void> {
 
 const words = ({ median, min, max }: Spread): string => `${count(median)} (${count(min)} to ${count(max)})`;
 
-function line(row: PeersRow): string[] {
+function line(row: PeersRow, hasToy: boolean): string[] {
+  const { toy, toyRatio, toyCpu } = row;
+  const toyWords = toy === undefined ? ["", ""] : [words(toy), (toyRatio ?? 0).toFixed(2)];
   return [
     row.errors === 0 ? row.kind : `${row.kind} (${row.errors} errors)`,
     String(row.inFlight),
     words(row.ours),
     words(row.etcd),
     row.ratio.toFixed(2),
+    ...(hasToy ? toyWords : []),
     `${row.oursP99.toFixed(1)} / ${row.etcdP99.toFixed(1)}`,
-    `${row.oursCpu.toFixed(0)} / ${row.etcdCpu.toFixed(0)}`,
+    `${row.oursCpu.toFixed(0)} / ${row.etcdCpu.toFixed(0)}${toyCpu === undefined ? "" : ` / ${toyCpu.toFixed(0)}`}`,
   ];
 }
 
 function figures(rows: readonly PeersRow[]): Record<string, number> {
   const all: Record<string, number> = {};
-  for (const { kind, inFlight, ours, etcd } of rows) {
+  for (const { kind, inFlight, ours, etcd, toy } of rows) {
     all[`${kind}${inFlight}`] = ours.median;
     all[`etcd.${kind}${inFlight}`] = etcd.median;
+    if (toy !== undefined) all[`toy.${kind}${inFlight}`] = toy.median;
   }
   return all;
 }

@@ -5,6 +5,7 @@
  */
 import { EtcdCluster } from "./etcd-target.js";
 import { BenchCluster, splitKeys } from "./local.js";
+import { ToyCluster } from "./toy-target.js";
 import { closedLoop, load, type LoadKind, type LoadShape, raftwerkTarget, type Target } from "./target.js";
 
 export interface PeersOptions {
@@ -17,6 +18,8 @@ export interface PeersOptions {
   /** In flight for puts and gets. */
   readonly inFlight: readonly number[];
   readonly kinds: readonly LoadKind[];
+  /** Folder of the toy limit; undefined: without it. */
+  readonly toy: string | undefined;
   readonly onStep: (words: string) => void;
 }
 
@@ -32,14 +35,18 @@ export interface PeersRow {
   /** Keys a second. */
   readonly ours: Spread;
   readonly etcd: Spread;
-  /** Of the medians. */
+  /** Puts alone. */
+  readonly toy: Spread | undefined;
+  /** Of the medians, ours to etcd's and to the toy's. */
   readonly ratio: number;
+  readonly toyRatio: number | undefined;
   /** Of the medians over the rounds, milliseconds. */
   readonly oursP99: number;
   readonly etcdP99: number;
   /** CPU time of the servers for each key, microseconds. */
   readonly oursCpu: number;
   readonly etcdCpu: number;
+  readonly toyCpu: number | undefined;
   readonly errors: number;
 }
 
@@ -52,7 +59,7 @@ export function spread(values: readonly number[]): Spread {
 }
 
 interface Side {
-  readonly name: "ours" | "etcd";
+  readonly name: "ours" | "etcd" | "toy";
   readonly target: Target;
   readonly cluster: { readonly cpuSeconds: number };
 }
@@ -86,17 +93,23 @@ async function measure(side: Side, shape: LoadShape, seconds: number, into: Samp
   into.errors += figure.errors;
 }
 
+/** Who takes part in a kind, in the order of the first round. */
+const sidesOf = (sides: readonly Side[], { kind }: LoadShape): readonly Side[] =>
+  sides.filter(({ name }) => name !== "toy" || kind === "put");
+
 export async function runPeers(
   options: PeersOptions,
 ): Promise<{ readonly rows: PeersRow[]; readonly etcdVersion: string; readonly regions: number }> {
   const say = options.onStep;
   say("starting etcd and the cluster");
-  const etcd = await EtcdCluster.start();
-  let ours: BenchCluster | undefined;
+  const stops: (() => Promise<void>)[] = [];
   try {
-    ours = await BenchCluster.start();
+    const etcd = await EtcdCluster.start();
+    stops.push(() => etcd.stop());
+    const ours = await BenchCluster.start();
+    stops.push(() => ours.stop());
     const client = await ours.client(options.connections);
-    const sides: readonly Side[] = [
+    const sides: Side[] = [
       { name: "ours", target: raftwerkTarget(client), cluster: ours },
       { name: "etcd", target: etcd.target(), cluster: etcd },
     ];
@@ -106,47 +119,60 @@ export async function runPeers(
       say(`loading ${options.records} records: ${side.name}`);
       await load(side.target, options.records, options.valueBytes);
     }
-    const shapes = cells(options);
-    const samples = new Map(
-      shapes.flatMap((shape) =>
-        sides.map((side): [string, Samples] => [
-          keyOf(side, shape),
-          { rates: [], p99s: [], cpus: [], errors: 0 },
-        ]),
-      ),
-    );
-    for (let round = 1; round <= options.rounds; round++) {
-      for (const shape of shapes) {
-        // Who goes first changes from round to round.
-        for (const side of round % 2 === 1 ? sides : [...sides].reverse()) {
-          say(
-            `round ${round} of ${options.rounds}: ${shape.kind}, ${shape.inFlight} in flight, ${side.name}`,
-          );
-          await measure(side, shape, options.seconds, samples.get(keyOf(side, shape)) as Samples);
-        }
-      }
+    if (options.toy !== undefined && options.kinds.includes("put")) {
+      const toy = await ToyCluster.start(options.toy, options.regions);
+      stops.push(() => toy.stop());
+      sides.push({ name: "toy", target: toy.target(), cluster: toy });
     }
-    const rows = shapes.map((shape): PeersRow => {
-      const [a, b] = sides.map((side) => samples.get(keyOf(side, shape)) as Samples) as [Samples, Samples];
-      const [ourRates, etcdRates] = [spread(a.rates), spread(b.rates)];
-      return {
-        kind: shape.kind,
-        inFlight: shape.inFlight,
-        ours: ourRates,
-        etcd: etcdRates,
-        ratio: ourRates.median / etcdRates.median,
-        oursP99: spread(a.p99s).median,
-        etcdP99: spread(b.p99s).median,
-        oursCpu: spread(a.cpus).median,
-        etcdCpu: spread(b.cpus).median,
-        errors: a.errors + b.errors,
-      };
-    });
-    return { rows, etcdVersion: etcd.version, regions };
+    return { rows: await rounds(options, sides), etcdVersion: etcd.version, regions };
   } finally {
     say("stopping");
-    await Promise.all([etcd.stop(), ours?.stop()]);
+    await Promise.all(stops.map((stop) => stop()));
   }
 }
 
-const keyOf = (side: Side, shape: LoadShape): string => `${side.name} ${shape.kind} ${shape.inFlight}`;
+async function rounds(options: PeersOptions, sides: readonly Side[]): Promise<PeersRow[]> {
+  const shapes = cells(options);
+  const samples = new Map<string, Samples>();
+  for (const shape of shapes) {
+    for (const side of sidesOf(sides, shape)) {
+      samples.set(keyOf(side.name, shape), { rates: [], p99s: [], cpus: [], errors: 0 });
+    }
+  }
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const shape of shapes) {
+      const taking = sidesOf(sides, shape);
+      // Who goes first changes from round to round.
+      for (const side of round % 2 === 1 ? taking : [...taking].reverse()) {
+        const what = `${shape.kind}, ${shape.inFlight} in flight, ${side.name}`;
+        options.onStep(`round ${round} of ${options.rounds}: ${what}`);
+        await measure(side, shape, options.seconds, samples.get(keyOf(side.name, shape)) as Samples);
+      }
+    }
+  }
+  return shapes.map((shape) => row(shape, samples));
+}
+
+function row(shape: LoadShape, samples: ReadonlyMap<string, Samples>): PeersRow {
+  const [ours, etcd, toy] = (["ours", "etcd", "toy"] as const).map((name) => samples.get(keyOf(name, shape)));
+  if (ours === undefined || etcd === undefined) throw new Error("a side was not measured");
+  const [ourRates, etcdRates] = [spread(ours.rates), spread(etcd.rates)];
+  const toyRates = toy === undefined ? undefined : spread(toy.rates);
+  return {
+    kind: shape.kind,
+    inFlight: shape.inFlight,
+    ours: ourRates,
+    etcd: etcdRates,
+    toy: toyRates,
+    ratio: ourRates.median / etcdRates.median,
+    toyRatio: toyRates === undefined ? undefined : ourRates.median / toyRates.median,
+    oursP99: spread(ours.p99s).median,
+    etcdP99: spread(etcd.p99s).median,
+    oursCpu: spread(ours.cpus).median,
+    etcdCpu: spread(etcd.cpus).median,
+    toyCpu: toy === undefined ? undefined : spread(toy.cpus).median,
+    errors: ours.errors + etcd.errors + (toy?.errors ?? 0),
+  };
+}
+
+const keyOf = (name: Side["name"], shape: LoadShape): string => `${name} ${shape.kind} ${shape.inFlight}`;
