@@ -1,116 +1,28 @@
-/** The words and flags of `raftwerk bench scale`, `idle`, `failover`, `split`, `move`, `startup` and `overload`. */
+/** The words and flags of the benches that start a cluster of their own, but for `peers`. */
 import type { Command } from "commander";
+import { fixed, type Numbers, word } from "./command-word.js";
 import type { Disturbance } from "./disturb.js";
-import { failover, idle, moveUnderLoad, splitUnderLoad, startups } from "./events.js";
 import {
-  count,
-  machine,
-  printTable,
-  progress,
-  progressEnd,
-  record,
-  wholeNumber,
-  wholeNumbers,
-} from "./output.js";
-import { overload } from "./overload.js";
+  type EventOptions,
+  moveUnderLoad,
+  NO_MOVES,
+  NO_SPLITS,
+  splitUnderLoad,
+  startups,
+  withCluster,
+} from "./events.js";
+import { failover } from "./failover.js";
+import { idle } from "./idle.js";
+import { count, progress } from "./output.js";
 import { scale } from "./scale.js";
 import { spread } from "./peers.js";
-
-interface Flags {
-  readonly json?: boolean;
-  readonly record?: boolean;
-  readonly [name: string]: string | boolean | undefined;
-}
-
-interface Outcome {
-  readonly head: readonly string[];
-  readonly rows: readonly (readonly (string | number)[])[];
-  /** For the history. */
-  readonly figures: Readonly<Record<string, number>>;
-  readonly all: unknown;
-}
-
-type Numbers = (name: string) => number;
-type Lists = (name: string) => number[];
-
-function word(
-  bench: Command,
-  name: string,
-  description: string,
-  options: readonly (readonly [flags: string, description: string, value: string])[],
-  run: (number: Numbers, list: Lists) => Promise<Outcome>,
-): void {
-  const command = bench.command(name).description(description);
-  for (const [flags, words, value] of options) command.option(flags, words, value);
-  command.option("--json", "print the figures as JSON");
-  command.option("--record", "add a line to bench/history.tsv");
-  command.action(async (flags: Flags) => {
-    const flagOf = (of: string): string =>
-      `--${of.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-    const outcome = await run(
-      (of) => wholeNumber(flagOf(of), String(flags[of]), 1),
-      (of) => (flags[of] === "none" ? [] : wholeNumbers(flagOf(of), String(flags[of]), 1)),
-    );
-    progressEnd();
-    if (flags.json === true) {
-      process.stdout.write(`${JSON.stringify({ machine: machine(), bench: name, figures: outcome.all })}\n`);
-    } else {
-      process.stdout.write(`${machine()}\n`);
-      printTable(outcome.head, outcome.rows);
-    }
-    if (flags.record === true) record(name, outcome.figures);
-  });
-}
-
-const fixed = (value: number, digits = 1): string => value.toFixed(digits);
+import { Probe } from "./probe.js";
 
 export function registerEvents(bench: Command): void {
   registerScale(bench);
   registerSteady(bench);
   registerFailover(bench);
   registerChanges(bench);
-  word(
-    bench,
-    "overload",
-    "far more in flight than a slow disk takes",
-    [
-      ["--in-flight <n>", "puts in flight", "10000"],
-      ["--value-size <bytes>", "bytes of a value", "16384"],
-      ["--slow-ms <n>", "what each synced write waits while the disk is slow", "200"],
-      ["--seconds <n>", "of each phase", "5"],
-    ],
-    async (number) => {
-      const figure = await overload({
-        inFlight: number("inFlight"),
-        valueBytes: number("valueSize"),
-        slowMs: number("slowMs"),
-        seconds: number("seconds"),
-        say: progress,
-      });
-      const reasons = (counts: Readonly<Record<string, number>>): string =>
-        Object.entries(counts)
-          .map(([reason, times]) => `${times} x ${reason}`)
-          .join("\n") || "none";
-      const { recoveryMs } = figure;
-      return {
-        head: ["what", "measured"],
-        rows: [
-          ["puts/s, disk as it is", count(figure.normalPerSecond)],
-          ["puts/s, slow disk", count(figure.slowPerSecond)],
-          ["resident MiB of the largest store before", count(figure.residentMibNormal)],
-          ["and at most", count(figure.residentMibMax)],
-          ["ServerIsBusy", reasons(figure.busy)],
-          ["other errors", reasons(figure.otherErrors)],
-          [
-            "0.9 of the rate again after",
-            recoveryMs === undefined ? "not within 30 s" : `${fixed(recoveryMs / 1000)} s`,
-          ],
-        ],
-        figures: { residentMibMax: figure.residentMibMax, recoveryMs: recoveryMs ?? -1 },
-        all: figure,
-      };
-    },
-  );
 }
 
 function registerScale(bench: Command): void {
@@ -185,14 +97,32 @@ function registerSteady(bench: Command): void {
       ["--split-seconds <n>", "give up splitting after this, and measure what there is", "1200"],
     ],
     async (number) => {
-      const figure = await idle(number("regions"), number("seconds"), number("splitSeconds"), progress);
+      const options = {
+        regions: number("regions"),
+        seconds: number("seconds"),
+        splitSecondsMax: number("splitSeconds"),
+        restMs: 10_000,
+        say: progress,
+      };
+      const figure = await Probe.around((probe) =>
+        withCluster({}, (cluster) => idle(cluster, probe, options)),
+      );
+      const { heapBytesPerRegion, nativeBytesPerRegion, restartMs } = figure;
       return {
         head: [`${figure.regions} regions`, "% of a core", "resident MiB"],
-        rows: figure.rows.map((row) => [row.process, fixed(row.corePercent), count(row.residentMib)]),
+        rows: [
+          ...figure.rows.map((row) => [row.process, fixed(row.corePercent), count(row.residentMib)]),
+          ["store 1, bytes of heap a region", count(heapBytesPerRegion), ""],
+          ["store 1, native bytes a region", count(nativeBytesPerRegion), ""],
+          ["store 1, started again: seconds to ready", fixed(restartMs / 1000, 2), ""],
+        ],
         figures: {
           regions: figure.regions,
           corePercentMax: Math.max(...figure.rows.map((row) => row.corePercent)),
           residentMibMax: Math.max(...figure.rows.map((row) => row.residentMib)),
+          heapBytesPerRegion,
+          nativeBytesPerRegion,
+          restartMs,
         },
         all: figure,
       };
@@ -222,12 +152,14 @@ function registerFailover(bench: Command): void {
     "kill -9 of the store with the most leaders, with a writer to each region",
     [
       ["--regions <n>", "regions; a third of them are led by the store that is killed", "300"],
+      ["--rate <n>", "writes a second over all regions together", "2000"],
       ["--rounds <n>", "times, on a fresh cluster each", "1"],
     ],
     async (number) => {
+      const options = { regions: number("regions"), rate: number("rate"), say: progress };
       const figures = [];
       for (let round = 0; round < number("rounds"); round++) {
-        figures.push(await failover(number("regions"), progress));
+        figures.push(await withCluster({}, (cluster) => failover(cluster, options)));
       }
       return {
         head: [
@@ -275,6 +207,15 @@ const disturbedRow = (each: Disturbance): string[] => [
   each.errors === 0 ? "0" : `${each.errors}: ${each.firstError ?? ""}`,
 ];
 
+const changeOptions = (number: Numbers): EventOptions => ({
+  mib: number("mib"),
+  inFlight: number("inFlight"),
+  rounds: number("rounds"),
+  restMs: 3_000,
+  quietMs: 3_000,
+  say: progress,
+});
+
 function registerChanges(bench: Command): void {
   const options = (mib: string, rounds: string) =>
     [
@@ -283,12 +224,10 @@ function registerChanges(bench: Command): void {
       ["--rounds <n>", "times", rounds],
     ] as const;
   word(bench, "split", "split of a region under load", options("96", "3"), async (number) => {
-    const figures = await splitUnderLoad({
-      mib: number("mib"),
-      inFlight: number("inFlight"),
-      rounds: Math.min(9, number("rounds")),
-      say: progress,
-    });
+    const settings = changeOptions(number);
+    const figures = await withCluster({ storeConfig: NO_SPLITS, pdConfig: NO_MOVES }, (cluster) =>
+      splitUnderLoad(cluster, { ...settings, rounds: Math.min(9, settings.rounds) }),
+    );
     return {
       head: DISTURBED_HEAD,
       rows: figures.map(disturbedRow),
@@ -297,12 +236,9 @@ function registerChanges(bench: Command): void {
     };
   });
   word(bench, "move", "move of a region to another store under load", options("96", "3"), async (number) => {
-    const figures = await moveUnderLoad({
-      mib: number("mib"),
-      inFlight: number("inFlight"),
-      rounds: number("rounds"),
-      say: progress,
-    });
+    const figures = await withCluster({ stores: 4, storeConfig: NO_SPLITS, pdConfig: NO_MOVES }, (cluster) =>
+      moveUnderLoad(cluster, changeOptions(number)),
+    );
     return {
       head: [...DISTURBED_HEAD, "raw copy ms"],
       rows: figures.map((each) => [...disturbedRow(each), count(each.rawCopyMs)]),

@@ -18,6 +18,7 @@ import { raftFigures } from "./raft.js";
 import { reportHtml, type Second } from "./report.js";
 import { ClusterSampler } from "./report-sampler.js";
 import { smoke } from "./smoke.js";
+import { registerSteadyLoads } from "./steady-commands.js";
 import { workload } from "./workload.js";
 import { runYcsb, type YcsbResult } from "./ycsb.js";
 
@@ -83,6 +84,7 @@ export function registerBench(program: Command): void {
     });
   registerPeers(bench);
   registerEvents(bench);
+  registerSteadyLoads(bench);
   registerMicro(bench);
 }
 

@@ -8,14 +8,15 @@ import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { RaftwerkError, SILENT_LOGGER, utf8 } from "../base/index.js";
 import { RawClient } from "../client/index.js";
-import type { Child } from "../deploy/child.js";
+import { Child } from "../deploy/child.js";
 import { LocalCluster } from "../deploy/local-cluster.js";
 import { isReplicated, storeIds, tryWrite } from "../deploy/readiness.js";
+import { splitRegions } from "./splitting.js";
+
+export type Say = (words: string) => void;
 
 const READY_MS = 120_000;
 const REPLICAS = 3;
-/** Split keys in one order to PD: more would make one long entry. */
-const KEYS_PER_SPLIT = 64;
 
 /** `count` ports in a row that nobody listens on now. */
 export async function freePorts(count: number): Promise<number> {
@@ -40,6 +41,7 @@ function listenOnce(port: number): Promise<number> {
 
 export interface PdRegion {
   readonly id: number;
+  readonly epoch: { readonly conf_ver?: number; readonly version?: number };
   readonly start_key: string;
   readonly end_key: string;
   readonly peers: readonly { readonly id: number; readonly store_id: number }[];
@@ -77,6 +79,9 @@ export class BenchCluster {
   /** Milliseconds from the first process to a write that was read back. */
   readyMs = 0;
   readonly #closers: (() => void)[] = [];
+  readonly #restarted: Child[] = [];
+  /** For orders to the stores, apart from any client that is measured. */
+  #ownNetwork: GrpcNetwork | undefined;
 
   private constructor(directory: string, local: LocalCluster) {
     this.directory = directory;
@@ -129,6 +134,39 @@ export class BenchCluster {
     return this.local.children.filter((child) => child.title.startsWith("store"));
   }
 
+  /** The process of a store, by PD's id of it. */
+  async pidOf(storeId: number): Promise<number> {
+    const { stores } = await this.get<{ stores: { store: { id: number; address: string } }[] }>("stores");
+    const address = stores.find(({ store }) => store.id === storeId)?.store.address;
+    const at = this.stores.findIndex((_, i) => this.local.storeAddress(i) === address);
+    const pid = this.stores[at]?.pid;
+    if (pid === undefined) throw new Error(`store ${storeId} is none of this cluster's`);
+    return pid;
+  }
+
+  /** Stops a store and starts it again; resolves with the milliseconds from its process to `/ready`. */
+  async restart(index: number): Promise<number> {
+    const child = this.stores[index] as Child;
+    await child.stop();
+    const began = performance.now();
+    this.#restarted.push(
+      new Child({
+        title: child.title,
+        args: child.args,
+        program: process.argv[1] as string,
+        onExit: () => {},
+      }),
+    );
+    const url = `http://${this.local.statusAddress(index)}/ready`;
+    const isReady = (): Promise<boolean> =>
+      fetch(url).then(
+        (answer) => answer.ok,
+        () => false,
+      );
+    await until(isReady, "the store to be ready", READY_MS, 20);
+    return performance.now() - began;
+  }
+
   /** Of all processes of the cluster. */
   get cpuSeconds(): number {
     return this.local.children.reduce((sum, { pid }) => sum + (processUse(pid)?.cpuSeconds ?? 0), 0);
@@ -137,6 +175,15 @@ export class BenchCluster {
   /** Of the largest store. */
   get storeResidentBytes(): number {
     return Math.max(...this.stores.map(({ pid }) => processUse(pid)?.residentBytes ?? 0));
+  }
+
+  #network(): GrpcNetwork {
+    if (this.#ownNetwork === undefined) {
+      const network = new GrpcNetwork();
+      this.#closers.push(() => network.close());
+      this.#ownNetwork = network;
+    }
+    return this.#ownNetwork;
   }
 
   async client(connections = 4, timeoutMs = 60_000): Promise<RawClient> {
@@ -178,43 +225,22 @@ export class BenchCluster {
     return parseMetrics(await response.text());
   }
 
-  /** Cuts the regions at these keys, in order; resolves when PD knows a leader and all peers of each part. */
+  /** Cuts the regions at these keys; resolves with the number of regions when PD knows all and a leader of each. */
   async split(keys: readonly Uint8Array[], timeoutMs = READY_MS): Promise<number> {
-    const hex = keys.map((key) => Buffer.from(key).toString("hex").toUpperCase());
-    const began = performance.now();
-    for (;;) {
-      const regions = await this.regions();
-      const starts = new Set(regions.map((region) => region.start_key));
-      const wanted = hex.filter((key) => !starts.has(key));
-      if (wanted.length === 0 && regions.every((each) => (each.leader.store_id ?? 0) > 0))
-        return regions.length;
-      if (performance.now() - began > timeoutMs) {
-        throw new RaftwerkError("deadlineExceeded", `${wanted.length} splits are not done`, {
-          retry: "safe",
-        });
-      }
-      await this.#orderSplits(regions, wanted);
-      await delay(250);
-    }
-  }
-
-  async #orderSplits(regions: readonly PdRegion[], wanted: readonly string[]): Promise<void> {
-    const sorted = [...regions].sort((a, b) => (a.start_key < b.start_key ? -1 : 1));
-    let at = 0;
-    for (const region of sorted) {
-      const keys: string[] = [];
-      while (at < wanted.length && (wanted[at] as string) <= region.start_key) at++;
-      while (at < wanted.length && (region.end_key === "" || (wanted[at] as string) < region.end_key)) {
-        keys.push(wanted[at++] as string);
-      }
-      if (keys.length === 0) continue;
-      // Halves first, so that the next round splits many regions at once.
-      const step = Math.max(1, Math.ceil(keys.length / KEYS_PER_SPLIT));
-      const some = keys.filter((_, i) => i % step === step - 1 || step === 1);
-      const body = { name: "split-region", region_id: region.id, policy: "usekey", keys: some };
-      // Refused while another operator works on the region: asked again in the next round.
-      await this.post("operators", body).catch(() => {});
-    }
+    const { stores } = await this.get<{ stores: { store: { id: number; address: string } }[] }>("stores");
+    const addresses = new Map(stores.map(({ store }) => [store.id, store.address]));
+    const before = await this.regions();
+    const network = this.#network();
+    const regions = before.map((each) => ({
+      region: regionOfPd(each),
+      leaderStoreId: each.leader.store_id ?? 0,
+    }));
+    await splitRegions({ network, addresses, timeoutMs }, regions, keys);
+    const starts = new Set(before.map(({ start_key }) => start_key));
+    const wanted = before.length + keys.filter((key) => !starts.has(hexOf(key))).length;
+    const count = async (): Promise<number> => (await this.get<{ count: number }>("regions/count")).count;
+    await until(async () => (await count()) >= wanted, "PD to know all regions", timeoutMs, 5);
+    return (await this.regions()).length;
   }
 
   /** Waits until the leaders are spread so evenly that PD leaves them, at most this long. */
@@ -231,10 +257,21 @@ export class BenchCluster {
 
   async stop(): Promise<void> {
     for (const close of this.#closers) close();
+    await Promise.all(this.#restarted.map((child) => child.stop()));
     await this.local.stop();
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
   }
 }
+
+const hexOf = (key: Uint8Array): string => Buffer.from(key).toString("hex").toUpperCase();
+
+const regionOfPd = ({ id, epoch, start_key, end_key, peers }: PdRegion) => ({
+  id,
+  startKey: Buffer.from(start_key, "hex"),
+  endKey: Buffer.from(end_key, "hex"),
+  regionEpoch: { confVer: epoch.conf_ver ?? 0, version: epoch.version ?? 0 },
+  peers: peers.map((peer) => ({ id: peer.id, storeId: peer.store_id })),
+});
 
 export function parseMetrics(text: string): Map<string, number> {
   const sums = new Map<string, number>();

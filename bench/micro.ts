@@ -27,35 +27,43 @@ export interface MicroOptions {
   readonly seconds: number;
   /** Parts to measure; empty: all. */
   readonly only: readonly string[];
+  /** Fewer records and regions: to see that it works. */
+  readonly isSmall?: boolean;
   readonly onStep: (words: string) => void;
 }
 
-type Part = (measure: Measure) => Promise<void>;
+interface Size {
+  readonly records: number;
+  readonly regions: readonly number[];
+}
+
+type Part = (measure: Measure, size: Size) => Promise<void>;
 type Measure = (
   name: string,
   work: (operations: number) => void | Promise<void>,
   perOperation?: number,
 ) => Promise<void>;
 
-const RECORDS = 50_000;
+const FULL: Size = { records: 50_000, regions: [16, 4_096, 100_000] };
+const SMALL: Size = { records: 2_000, regions: [16] };
 const VALUE_BYTES = 100;
 
-async function engineFigures(engine: Engine, measure: Measure): Promise<void> {
+async function engineFigures(engine: Engine, measure: Measure, { records }: Size): Promise<void> {
   const value = valueMaker(VALUE_BYTES);
   const writes = async (batches: number, size: number, sync: boolean): Promise<void> => {
     for (let i = 0; i < batches; i++) {
       const batch = engine.batch();
-      for (let at = 0; at < size; at++) batch.put("default", recordKey((i * size + at) % RECORDS), value());
+      for (let at = 0; at < size; at++) batch.put("default", recordKey((i * size + at) % records), value());
       await new Promise<void>((resolve, reject) =>
         engine.write(batch, { sync }, (error) => (error === undefined ? resolve() : reject(error))),
       );
     }
   };
-  await writes(RECORDS / 100, 100, false);
+  await writes(records / 100, 100, false);
   const { kind } = engine;
   await measure(`${kind}: put, batches of 64, synced`, (n) => writes(n, 64, true), 64);
   await measure(`${kind}: put, batches of 64, not synced`, (n) => writes(n, 64, false), 64);
-  const keys = Array.from({ length: 64 }, (_, i) => recordKey(i * 701));
+  const keys = Array.from({ length: 64 }, (_, i) => recordKey((i * 701) % records));
   await measure(
     `${kind}: get, 64 in one call`,
     (n) => {
@@ -75,12 +83,12 @@ async function engineFigures(engine: Engine, measure: Measure): Promise<void> {
   );
 }
 
-const engines: Part = async (measure) => {
-  await engineFigures(new MemoryEngine(), measure);
+const engines: Part = async (measure, size) => {
+  await engineFigures(new MemoryEngine(), measure, size);
   const directory = mkdtempSync(join(tmpdir(), "raftwerk-bench-micro-"));
   const { engine } = await openEngine({ directory, kind: "auto", role: "store", log: SILENT_LOGGER });
   try {
-    await engineFigures(engine, measure);
+    await engineFigures(engine, measure, size);
   } finally {
     await new Promise<void>((resolve) => engine.close(() => resolve()));
     rmSync(directory, { recursive: true, force: true });
@@ -185,11 +193,11 @@ const raft: Part = async (measure) => {
 };
 
 /** Everything but gRPC and the disk: client, store, Raft, apply in one process over memory. */
-async function turnFigures(stores: number, measure: Measure): Promise<void> {
+async function turnFigures(stores: number, measure: Measure, { records }: Size): Promise<void> {
   const cluster = await Cluster.start({ stores });
   try {
     const target = raftwerkTarget(cluster.client);
-    await load(target, RECORDS, VALUE_BYTES);
+    await load(target, records, VALUE_BYTES);
     for (const [kind, words] of [
       ["put", "put"],
       ["get", "linearizable get"],
@@ -199,7 +207,7 @@ async function turnFigures(stores: number, measure: Measure): Promise<void> {
         let left = n;
         const worker = async (): Promise<void> => {
           while (left-- > 0) {
-            const key = recordKey(Math.floor(Math.random() * RECORDS));
+            const key = recordKey(Math.floor(Math.random() * records));
             await (kind === "put" ? target.put(key, value()) : target.get(key));
           }
         };
@@ -211,13 +219,13 @@ async function turnFigures(stores: number, measure: Measure): Promise<void> {
   }
 }
 
-const turn: Part = async (measure) => {
-  await turnFigures(1, measure);
-  await turnFigures(3, measure);
+const turn: Part = async (measure, size) => {
+  await turnFigures(1, measure, size);
+  await turnFigures(3, measure, size);
 };
 
-const lookup: Part = async (measure) => {
-  for (const regions of [16, 4096, 100_000]) {
+const lookup: Part = async (measure, size) => {
+  for (const regions of size.regions) {
     const cache = new RegionCache();
     const starts = [new Uint8Array(0), ...splitKeys(regions)];
     for (const [i, startKey] of starts.entries()) {
@@ -316,16 +324,19 @@ export async function microFigures(options: MicroOptions): Promise<MicroFigure[]
   const figures: MicroFigure[] = [];
   for (const [part, run] of Object.entries(MICRO_PARTS)) {
     if (options.only.length > 0 && !options.only.includes(part)) continue;
-    await run(async (name, work, perOperation = 1) => {
-      options.onStep(`${part}: ${name}`);
-      const cost = await costOf(options.seconds, work);
-      figures.push({
-        part,
-        name,
-        nanoseconds: cost.nanoseconds / perOperation,
-        heapBytes: cost.heapBytes / perOperation,
-      });
-    });
+    await run(
+      async (name, work, perOperation = 1) => {
+        options.onStep(`${part}: ${name}`);
+        const cost = await costOf(options.seconds, work);
+        figures.push({
+          part,
+          name,
+          nanoseconds: cost.nanoseconds / perOperation,
+          heapBytes: cost.heapBytes / perOperation,
+        });
+      },
+      options.isSmall === true ? SMALL : FULL,
+    );
   }
   return figures;
 }

@@ -11,8 +11,8 @@ import { nodeEnv } from "../adapters/node-env.js";
 import { SILENT_LOGGER } from "../base/index.js";
 import { StoreConnection } from "../client/store-connection.js";
 import { regionOf } from "./disturb.js";
-import type { Say } from "./events.js";
-import { BenchCluster, until } from "./local.js";
+import { BenchCluster, type Say, until } from "./local.js";
+import { withNodeOptions } from "./probe.js";
 import { valueMaker } from "./target.js";
 import { recordKey } from "./ycsb.js";
 
@@ -141,13 +141,11 @@ export async function overload(options: OverloadOptions): Promise<OverloadFigure
   const flag = join(directory, "slow");
   const script = join(directory, "slow-disk.cjs");
   writeFileSync(script, preload(flag, options.slowMs));
-  const before = process.env["NODE_OPTIONS"];
-  process.env["NODE_OPTIONS"] = `${before ?? ""} --require ${script}`.trim();
   let cluster: BenchCluster | undefined;
   const network = new GrpcNetwork();
   const connections = new Map<number, StoreConnection>();
   try {
-    cluster = await BenchCluster.start();
+    cluster = await withNodeOptions(`--require ${script}`, () => BenchCluster.start());
     const region = await regionOf(cluster, recordKey(0));
     const stores = await cluster.get<{ stores: { store: { id: number; address: string } }[] }>("stores");
     const peer = region.peers.find(({ store_id }) => store_id === region.leader.store_id);
@@ -165,8 +163,6 @@ export async function overload(options: OverloadOptions): Promise<OverloadFigure
     const leader = { id: peer?.id ?? 0, storeId: peer?.store_id ?? 0 };
     return await phases(options, cluster, new Flood(connections, context, leader, options.valueBytes), flag);
   } finally {
-    if (before === undefined) delete process.env["NODE_OPTIONS"];
-    else process.env["NODE_OPTIONS"] = before;
     for (const connection of connections.values()) connection.close();
     network.close();
     await cluster?.stop();

@@ -1,6 +1,5 @@
 /** `raftwerk bench scale`: one thing grows at a time, the rest stays at its default; a fresh cluster each. */
-import type { Say } from "./events.js";
-import { BenchCluster, splitKeys } from "./local.js";
+import { BenchCluster, type Say, splitKeys } from "./local.js";
 import { closedLoop, load, raftwerkTarget } from "./target.js";
 
 export interface ScalePoint {

@@ -1,15 +1,19 @@
 /** `raftwerk bench smoke`: that the benches work, in about a minute. Their figures are not looked at. */
 import { SILENT_LOGGER } from "../base/index.js";
 import { nodeEnv } from "../adapters/node-env.js";
-import { Foreground, disturbed } from "./disturb.js";
 import { EtcdCluster } from "./etcd-target.js";
+import { moveUnderLoad, NO_SPLITS, splitUnderLoad } from "./events.js";
+import { failover } from "./failover.js";
+import { idle } from "./idle.js";
 import { BenchCluster, splitKeys } from "./local.js";
 import { microFigures } from "./micro.js";
+import { Probe } from "./probe.js";
 import { reportHtml } from "./report.js";
 import { ClusterSampler } from "./report-sampler.js";
+import { latency, pauses, type SteadyOptions } from "./steady.js";
 import { closedLoop, load, type LoadKind, raftwerkTarget, type Target } from "./target.js";
 import { workload } from "./workload.js";
-import { recordKey, runYcsb, type YcsbOptions } from "./ycsb.js";
+import { runYcsb, type YcsbOptions } from "./ycsb.js";
 
 const RECORDS = 2_000;
 const KINDS: readonly LoadKind[] = ["put", "get", "scan", "batchPut"];
@@ -27,7 +31,7 @@ async function checkTarget(name: string, target: Target, check: Check): Promise<
       const figure = await closedLoop(
         target,
         { kind, inFlight: 8, records: RECORDS, valueBytes: 100, rows: 20 },
-        1,
+        0.3,
         0,
       );
       expect(figure.errors === 0, `${figure.errors} errors: ${figure.firstError ?? ""}`);
@@ -37,89 +41,137 @@ async function checkTarget(name: string, target: Target, check: Check): Promise<
   }
 }
 
-async function checkCluster(check: Check): Promise<void> {
-  const cluster = await BenchCluster.start();
-  try {
-    const client = await cluster.client(1);
-    await check("a cluster of four regions", async () => {
-      const regions = await cluster.split(splitKeys(4));
-      expect(regions === 4, `${regions} regions`);
+async function checkYcsb(cluster: BenchCluster, check: Check): Promise<void> {
+  const client = await cluster.client(1);
+  const base: YcsbOptions = {
+    workload: workload("a"),
+    records: RECORDS,
+    operations: 300,
+    threads: 8,
+    valueBytes: 100,
+    scanRows: 10,
+    rate: 0,
+    warmUpOperations: 20,
+    random: nodeEnv(SILENT_LOGGER).random,
+    onProgress: () => {},
+  };
+  await check("ycsb, open loop, and its report", async () => {
+    const sampler = await ClusterSampler.start(cluster.pdAddress);
+    const seconds: Parameters<typeof reportHtml>[0]["seconds"][number][] = [];
+    const taken: Promise<void>[] = [];
+    const result = await runYcsb(client, {
+      ...base,
+      operations: 500,
+      rate: 200,
+      onSecond: (second) => {
+        taken.push(sampler.take().then((sample) => void seconds.push({ ...second, cluster: sample })));
+      },
     });
-    const target = raftwerkTarget(client);
-    await checkTarget("raftwerk", target, check);
-    const base: YcsbOptions = {
-      workload: workload("a"),
-      records: RECORDS,
-      operations: 2_000,
-      threads: 8,
-      valueBytes: 100,
-      scanRows: 10,
-      rate: 0,
-      warmUpOperations: 50,
-      random: nodeEnv(SILENT_LOGGER).random,
-      onProgress: () => {},
-    };
-    await check("ycsb, open loop, and its report", async () => {
-      const sampler = await ClusterSampler.start(cluster.pdAddress);
-      const seconds: Parameters<typeof reportHtml>[0]["seconds"][number][] = [];
-      const taken: Promise<void>[] = [];
-      const result = await runYcsb(client, {
-        ...base,
-        operations: 600,
-        rate: 200,
-        onSecond: (second) => {
-          taken.push(sampler.take().then((sample) => void seconds.push({ ...second, cluster: sample })));
-        },
-      });
-      await Promise.all(taken);
-      expect(result.errors === 0, result.firstError ?? "");
-      expect(result.operations === 600, `${result.operations} operations`);
-      expect(result.seconds > 2.5, "600 operations at 200 a second took less than 3 s");
-      const processes = sampler.names;
-      const html = reportHtml({ title: "smoke", facts: [], processes, seconds, result });
-      for (const words of ["Throughput", "store", "fsync", "Regions", "uPlot"]) {
-        expect(html.includes(words), `the report says nothing of ${words}`);
-      }
-    });
-    for (const name of ["b", "e", "f"]) {
-      await check(`ycsb ${name}`, async () => {
-        const result = await runYcsb(client, { ...base, workload: workload(name), operations: 300 });
-        expect(result.errors === 0 && result.operations === 300, result.firstError ?? "");
-      });
+    await Promise.all(taken);
+    expect(result.errors === 0, result.firstError ?? "");
+    expect(result.operations === 500, `${result.operations} operations`);
+    expect(result.seconds > 2.2, "500 operations at 200 a second took less than 2.5 s");
+    const processes = sampler.names;
+    const html = reportHtml({ title: "smoke", facts: [], processes, seconds, result });
+    for (const words of ["Throughput", "store", "fsync", "Regions", "uPlot"]) {
+      expect(html.includes(words), `the report says nothing of ${words}`);
     }
-    await check("split under load", async () => {
-      const key = (): Uint8Array => recordKey(Math.floor(Math.random() * RECORDS));
-      const figure = await disturbed(
-        "split",
-        new Foreground(target, 8, key, 100),
-        async () => {
-          await cluster.split(splitKeys(8));
-        },
-        500,
-      );
-      expect(figure.errors === 0, figure.firstError ?? "");
-      expect(figure.before.perSecond > 0 && figure.during.perSecond > 0, "no writes");
+  });
+  for (const name of ["b", "e", "f"]) {
+    await check(`ycsb ${name}`, async () => {
+      const result = await runYcsb(client, { ...base, workload: workload(name) });
+      expect(result.errors === 0 && result.operations === 300, result.firstError ?? "");
     });
-  } finally {
-    await cluster.stop();
   }
+}
+
+const quiet = (): void => {};
+
+async function checkSteady(cluster: BenchCluster, probe: Probe, check: Check): Promise<void> {
+  const options: SteadyOptions = {
+    ...{ regions: 4, records: RECORDS, valueBytes: 100, inFlight: 8, seconds: 1 },
+    say: quiet,
+  };
+  await check("latency", async () => {
+    const { open, rate, errors } = await latency(cluster, 0.2, options);
+    expect(
+      errors === 0 && open.count === rate && open.p99Ms > 0,
+      `${open.count} of ${rate}, ${errors} errors`,
+    );
+  });
+  await check("pauses", async () => {
+    const rows = await pauses(cluster, probe, options);
+    const stores = cluster.stores.length;
+    expect(rows.length === 3 * stores, `${rows.length} rows`);
+    expect(
+      rows.every(({ reading }) => reading.heapUsed > 1 << 20),
+      "no heap",
+    );
+  });
+}
+
+/** What changes the cluster; the last leaves it with a dead store. */
+async function checkChanges(cluster: BenchCluster, probe: Probe, check: Check): Promise<void> {
+  const change = { mib: 4, inFlight: 8, rounds: 1, restMs: 0, quietMs: 300, say: quiet };
+  await check("split under load", async () => {
+    const [figure] = await splitUnderLoad(cluster, change);
+    expect(figure !== undefined && figure.errors === 0, figure?.firstError ?? "");
+    expect((figure?.before.perSecond ?? 0) > 0 && (figure?.during.perSecond ?? 0) > 0, "no writes");
+  });
+  await check("move under load", async () => {
+    const [figure] = await moveUnderLoad(cluster, change);
+    expect(figure !== undefined && figure.errors === 0, figure?.firstError ?? "");
+    expect((figure?.rawCopyMs ?? 0) > 0, "no raw copy");
+  });
+  await check("idle", async () => {
+    const figure = await idle(cluster, probe, {
+      ...{ regions: 32, seconds: 1, splitSecondsMax: 30, restMs: 200 },
+      say: quiet,
+    });
+    expect(figure.regions >= 32, `${figure.regions} regions`);
+    expect(figure.restartMs > 0 && Number.isFinite(figure.heapBytesPerRegion), "no figures");
+  });
+  await check("failover", async () => {
+    const figure = await failover(cluster, { regions: 32, rate: 200, say: quiet });
+    expect(figure.leaders > 0 && figure.allServeMs > 0, `${figure.leaders} leaders`);
+    expect(figure.errors === 0, `${figure.errors} errors`);
+  });
+}
+
+async function checkCluster(check: Check): Promise<void> {
+  await Probe.around(async (probe) => {
+    const cluster = await BenchCluster.start({ stores: 4, storeConfig: NO_SPLITS });
+    try {
+      await check("a cluster of four regions", async () => {
+        const regions = await cluster.split(splitKeys(4));
+        expect(regions === 4, `${regions} regions`);
+      });
+      await checkTarget("raftwerk", raftwerkTarget(await cluster.client(1)), check);
+      await checkYcsb(cluster, check);
+      await checkSteady(cluster, probe, check);
+      await checkChanges(cluster, probe, check);
+    } finally {
+      await cluster.stop();
+    }
+  });
 }
 
 export async function smoke(say: (line: string) => void): Promise<boolean> {
   let passed = 0;
   let failed = 0;
   const check: Check = async (name, run) => {
+    const began = performance.now();
     try {
       await run();
       passed++;
-      say(`ok    ${name}`);
+      say(`ok    ${name} (${((performance.now() - began) / 1000).toFixed(1)} s)`);
     } catch (error) {
       failed++;
       say(`FAIL  ${name}: ${error instanceof Error ? error.message : String(error)}`);
     }
   };
   await check("micro", async () => {
-    const figures = await microFigures({ seconds: 0.05, only: [], onStep: () => {} });
+    const figures = await microFigures({ seconds: 0.02, only: [], isSmall: true, onStep: quiet });
     const wrong = figures.find(({ nanoseconds, heapBytes }) => !(nanoseconds > 0) || !(heapBytes >= 0));
     expect(figures.length > 15 && wrong === undefined, `${figures.length} figures, ${wrong?.name ?? ""}`);
   });

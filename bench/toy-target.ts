@@ -1,14 +1,15 @@
 /**
- * The toy limit as a side of `raftwerk bench peers --toy DIR`: a throw-away put pipeline of three replicas over the same
- * libraries, without elections and checks, that lies outside of this project. It says what Node, gRPC and RocksDB allow
- * at most on this machine at this moment. DIR holds its `store.cjs`, `gen/pb8.cjs` and `node_modules`; it is driven
- * by its own client stack: one stream, the commands of a turn in messages of at most 128.
+ * The toy limit as a side of `raftwerk bench peers --toy DIR`: a throw-away put pipeline of three replicas over the
+ * same libraries, without elections and checks, that lies outside of this project. It says what Node, gRPC and RocksDB
+ * allow at most on this machine at this moment. DIR holds its `store.cjs`, `gen/pb8.cjs` and `node_modules`; it is
+ * driven by its own client stack: one stream, the commands of a turn in messages of at most 128.
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import type * as grpcJs from "@grpc/grpc-js";
 import { RaftwerkError } from "../base/index.js";
 import { processUse } from "./local.js";
 import type { Target } from "./target.js";
@@ -79,9 +80,9 @@ export class ToyCluster {
   async stop(): Promise<void> {
     this.#call?.end();
     this.#client?.close();
-    const gone = this.#children.map(
-      (child) => child.exitCode !== null || new Promise((ended) => child.once("exit", ended)),
-    );
+    const gone = this.#children.map(async (child) => {
+      if (child.exitCode === null) await new Promise((ended) => child.once("exit", ended));
+    });
     for (const child of this.#children) child.kill("SIGKILL");
     await Promise.all(gone);
     rmSync(this.#directory, { recursive: true, force: true, maxRetries: 5 });
@@ -113,7 +114,7 @@ export class ToyCluster {
     minimal.util.Long = null;
     minimal.configure();
     const { kv } = require("./gen/pb8.cjs") as { kv: Record<string, Codec> };
-    const grpc = require("@grpc/grpc-js") as typeof import("@grpc/grpc-js");
+    const grpc = require("@grpc/grpc-js") as typeof grpcJs;
     const [request, response] = [kv["BatchCommandsRequest"] as Codec, kv["BatchCommandsResponse"] as Codec];
     const Service = grpc.makeGenericClientConstructor(
       {

@@ -1,0 +1,51 @@
+/** What the words of `raftwerk bench` that start a cluster of their own have in common. */
+import type { Command } from "commander";
+import { machine, printTable, progressEnd, record, wholeNumber, wholeNumbers } from "./output.js";
+
+interface Flags {
+  readonly json?: boolean;
+  readonly record?: boolean;
+  readonly [name: string]: string | boolean | undefined;
+}
+
+export interface Outcome {
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly (string | number)[])[];
+  /** For the history. */
+  readonly figures: Readonly<Record<string, number>>;
+  readonly all: unknown;
+}
+
+export type Numbers = (name: string) => number;
+export type Lists = (name: string) => number[];
+
+export function word(
+  bench: Command,
+  name: string,
+  description: string,
+  options: readonly (readonly [flags: string, description: string, value: string])[],
+  run: (number: Numbers, list: Lists) => Promise<Outcome>,
+): void {
+  const command = bench.command(name).description(description);
+  for (const [flags, words, value] of options) command.option(flags, words, value);
+  command.option("--json", "print the figures as JSON");
+  command.option("--record", "add a line to bench/history.tsv");
+  command.action(async (flags: Flags) => {
+    const flagOf = (of: string): string =>
+      `--${of.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    const outcome = await run(
+      (of) => wholeNumber(flagOf(of), String(flags[of]), 1),
+      (of) => (flags[of] === "none" ? [] : wholeNumbers(flagOf(of), String(flags[of]), 1)),
+    );
+    progressEnd();
+    if (flags.json === true) {
+      process.stdout.write(`${JSON.stringify({ machine: machine(), bench: name, figures: outcome.all })}\n`);
+    } else {
+      process.stdout.write(`${machine()}\n`);
+      printTable(outcome.head, outcome.rows);
+    }
+    if (flags.record === true) record(name, outcome.figures);
+  });
+}
+
+export const fixed = (value: number, digits = 1): string => value.toFixed(digits);

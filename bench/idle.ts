@@ -1,0 +1,76 @@
+/** `raftwerk bench idle`: nobody asks anything. What a process costs, a region weighs, and a store takes to start. */
+import { setTimeout as delay } from "node:timers/promises";
+import { type BenchCluster, processUse, type Say, splitKeys } from "./local.js";
+import type { Probe } from "./probe.js";
+
+export interface IdleRow {
+  readonly process: string;
+  readonly corePercent: number;
+  readonly residentMib: number;
+}
+
+export interface IdleFigure {
+  readonly regions: number;
+  readonly splitSeconds: number;
+  readonly rows: readonly IdleRow[];
+  /** Of the first store, by the difference to the same store with one region, both after a collection. */
+  readonly heapBytesPerRegion: number;
+  /** Resident outside of V8's heap, by the same difference: RocksDB, buffers, allocator. */
+  readonly nativeBytesPerRegion: number;
+  /** The first store, stopped and started again: from its process to `/ready`. */
+  readonly restartMs: number;
+}
+
+export interface IdleOptions {
+  readonly regions: number;
+  readonly seconds: number;
+  /** Give up splitting after this, and measure what there is. */
+  readonly splitSecondsMax: number;
+  /** For the regions to fall quiet. */
+  readonly restMs: number;
+  readonly say: Say;
+}
+
+export async function idle(cluster: BenchCluster, probe: Probe, options: IdleOptions): Promise<IdleFigure> {
+  const { regions, seconds, splitSecondsMax, restMs, say } = options;
+  const first = cluster.stores[0]?.pid as number;
+  const empty = await probe.read(first);
+  const began = performance.now();
+  say(`splitting into ${regions} regions`);
+  const reached = await cluster
+    .split(splitKeys(regions), splitSecondsMax * 1000)
+    .catch(async () => (await cluster.regions()).length);
+  const splitSeconds = (performance.now() - began) / 1000;
+  say(`${reached} regions after ${splitSeconds.toFixed(1)} s; waiting until they are quiet`);
+  await cluster.settle(restMs * 4);
+  await delay(restMs);
+  const full = await probe.read(first);
+  await delay(500);
+  const { children } = cluster.local;
+  const before = children.map(({ pid }) => processUse(pid));
+  const from = performance.now();
+  say(`measuring for ${seconds} s`);
+  await delay(seconds * 1000);
+  const elapsed = (performance.now() - from) / 1000;
+  const rows = children.map((child, i): IdleRow => {
+    const now = processUse(child.pid);
+    const cpu = (now?.cpuSeconds ?? 0) - (before[i]?.cpuSeconds ?? 0);
+    return {
+      process: child.title,
+      corePercent: (cpu * 100) / elapsed,
+      residentMib: (now?.residentBytes ?? 0) / 2 ** 20,
+    };
+  });
+  say("starting the first store again");
+  const restartMs = await cluster.restart(0);
+  const more = Math.max(1, reached - 1);
+  const native = ({ rss, heapTotal }: typeof full): number => rss - heapTotal;
+  return {
+    regions: reached,
+    splitSeconds,
+    rows,
+    heapBytesPerRegion: (full.heapUsed - empty.heapUsed) / more,
+    nativeBytesPerRegion: (native(full) - native(empty)) / more,
+    restartMs,
+  };
+}
