@@ -92,6 +92,8 @@ export class GroupCore {
   readonly learned = new Map<number, string>();
   /** Packets of founders, while the group is being founded. */
   onFoundingItem: ((from: number, item: Item) => void) | undefined;
+  /** Meanwhile a founder showed another disk than it had. */
+  onFounderLost: ((id: number) => void) | undefined;
   leaderId = 0;
   isLeader = false;
   error: RaftwerkError | undefined;
@@ -572,7 +574,10 @@ export class GroupCore {
     }
     if (to !== this.id) return;
     const isKnown = pins.check(from, storageId);
-    if (isKnown === false) return this.#refuse(envelope, "memberLostItsDisk", memberLostItsDisk(from));
+    if (isKnown === false) {
+      this.#refuse(envelope, "memberLostItsDisk", memberLostItsDisk(from));
+      return this.onFounderLost?.(from);
+    }
     if (this.phase === "running" && this.state.isGone(from)) {
       return this.#refuse(envelope, "memberRemoved", `member ${from} was removed from the group`);
     }

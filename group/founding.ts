@@ -5,6 +5,10 @@
  * ("pinned"). So a founder that comes back without its disk finds its id pinned to another storage wherever it asks:
  * it might have voted, or acknowledged entries that it does not have any more, and is refused. It may join again
  * under a new id.
+ *
+ * A founder that lost its disk before all were through is not waited for, as long as no more than a minority did:
+ *   took part before, with the acknowledgement of all others but lost ones, and lost its disk
+ *   => one of the others with its disk knows it, and refuses it now.
  */
 import { assert } from "../base/index.js";
 import type { GroupIdentity, GroupStorage } from "./storage.js";
@@ -14,10 +18,14 @@ export interface Founder {
   readonly address: string;
 }
 
+/** Disks that a group of so many founders can lose without harm. */
+export const lostDisksMax = (founders: number): number => Math.floor((founders - 1) / 2);
+
 export const memberLostItsDisk = (id: number): string =>
   `member ${id} is known with another disk: it lost its data, and must not come back under its old id, because it may ` +
   `have promised what it does not know any more. Remove it (raftwerk group remove --id ${id}), give it an empty ` +
-  "directory, and let it join again (join instead of members): it gets a new id";
+  "directory, and let it join again (join instead of members): it gets a new id. If the group was never founded, " +
+  "empty the directories of all its founders and start them again";
 
 /** A name for a set of founders: sets that differ get groups that do not talk to each other. */
 export function groupIdOf(founders: readonly Founder[]): string {

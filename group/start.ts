@@ -6,7 +6,7 @@ import { type Env, RaftwerkError, type TimerHandle } from "../base/index.js";
 import { EMPTY_CONF_STATE } from "../raft/index.js";
 import { answerCall, askLeader } from "./calls.js";
 import type { GroupCore } from "./core.js";
-import { type Founder, groupIdOf, Pins } from "./founding.js";
+import { type Founder, groupIdOf, lostDisksMax, Pins } from "./founding.js";
 import { GroupState, type Member } from "./members.js";
 import { makeInitialSnapshot } from "./snapshot-maker.js";
 import type { GroupIdentity, InitialState } from "./storage.js";
@@ -37,7 +37,9 @@ export class GroupStart {
   readonly #options: StartOptions;
   #timer: TimerHandle | undefined;
   #initial: InitialState | undefined;
+  /** Founders that have kept this one's storage id, and those that came back without their disk. */
   readonly #heard = new Set<number>();
+  readonly #lost = new Set<number>();
   #onTick: (() => void) | undefined;
 
   constructor(core: GroupCore, options: StartOptions) {
@@ -153,10 +155,17 @@ export class GroupStart {
     const others = members.filter(({ id }) => id !== core.id);
     for (const { id, address } of others) core.learned.set(id, address);
     if (others.length === 0) return this.#founded();
+    const isDone = (): boolean =>
+      this.#lost.size <= lostDisksMax(members.length) &&
+      others.every(({ id }) => this.#heard.has(id) || this.#lost.has(id));
     core.onFoundingItem = (from, item) => {
       if (item.kind !== "helloAck") return;
       this.#heard.add(from);
-      if (others.every(({ id }) => this.#heard.has(id))) this.#founded();
+      if (isDone()) this.#founded();
+    };
+    core.onFounderLost = (id) => {
+      if (others.some((other) => other.id === id)) this.#lost.add(id);
+      if (isDone()) this.#founded();
     };
     const greet = (): void => {
       for (const { id } of others) if (!this.#heard.has(id)) core.send(id, { kind: "hello" });
@@ -177,6 +186,7 @@ export class GroupStart {
     const core = this.#core;
     this.#onTick = undefined;
     core.onFoundingItem = undefined;
+    core.onFounderLost = undefined;
     core.phase = "opening";
     if (core.storage.snapshot() !== undefined) return this.#markFounded();
     const founders = [...(this.#options.members ?? [])].sort((left, right) => left.id - right.id);
