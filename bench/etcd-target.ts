@@ -15,6 +15,7 @@ import type { Target } from "./target.js";
 
 const NODES = 3;
 const METHOD = "/etcdserverpb.KV/";
+const STATUS = "/etcdserverpb.Maintenance/Status";
 
 interface RangeAnswer {
   readonly rows: number;
@@ -65,7 +66,46 @@ function readRange(bytes: Buffer): RangeAnswer {
   return { rows, value };
 }
 
+/** StatusResponse: header 1, leader 4; ResponseHeader: member_id 2. Ids are of 64 bits. */
+function readStatus(bytes: Buffer): { readonly member: string; readonly leader: string } {
+  const reader = protobuf.Reader.create(bytes);
+  let [member, leader] = ["", ""];
+  while (reader.pos < reader.len) {
+    const tag = reader.uint32();
+    if (tag === 10) {
+      const end = reader.uint32() + reader.pos;
+      while (reader.pos < end) {
+        const field = reader.uint32();
+        if (field === 16) member = String(reader.uint64());
+        else reader.skipType(field & 7);
+      }
+    } else if (tag === 32) leader = String(reader.uint64());
+    else reader.skipType(tag & 7);
+  }
+  return { member, leader };
+}
+
 const same = (bytes: Buffer): Buffer => bytes;
+
+function ask(client: Client, method: string, request: Buffer): Promise<Buffer> {
+  const deadline = Date.now() + 60_000;
+  return new Promise((resolve, reject) => {
+    client.makeUnaryRequest(method, same, same, request, { deadline }, (error, answer) =>
+      error === null && answer !== undefined ? resolve(answer) : reject(error ?? new Error("no answer")),
+    );
+  });
+}
+
+const targetOf = (call: (method: string, request: Buffer) => Promise<Buffer>): Target => ({
+  put: async (key, value) => {
+    await call("Put", Buffer.from(writePut(new protobuf.Writer(), key, value).finish()));
+  },
+  get: async (key) => readRange(await call("Range", writeRange(key))).value,
+  scan: async (start, end, rowsMax) => readRange(await call("Range", writeRange(start, end, rowsMax))).rows,
+  batchPut: async (pairs) => {
+    await call("Txn", writeTxn(pairs));
+  },
+});
 
 export class EtcdCluster {
   readonly version: string;
@@ -140,25 +180,18 @@ export class EtcdCluster {
   /** Calls go to the three nodes in turn, as with etcd's own client. */
   target(): Target {
     let next = 0;
-    const call = (method: string, request: Buffer): Promise<Buffer> =>
-      new Promise((resolve, reject) => {
-        const client = this.#clients[next++ % NODES] as Client;
-        const deadline = Date.now() + 60_000;
-        client.makeUnaryRequest(METHOD + method, same, same, request, { deadline }, (error, answer) =>
-          error === null && answer !== undefined ? resolve(answer) : reject(error ?? new Error("no answer")),
-        );
-      });
-    return {
-      put: async (key, value) => {
-        await call("Put", Buffer.from(writePut(new protobuf.Writer(), key, value).finish()));
-      },
-      get: async (key) => readRange(await call("Range", writeRange(key))).value,
-      scan: async (start, end, rowsMax) =>
-        readRange(await call("Range", writeRange(start, end, rowsMax))).rows,
-      batchPut: async (pairs) => {
-        await call("Txn", writeTxn(pairs));
-      },
-    };
+    return targetOf((method, request) =>
+      ask(this.#clients[next++ % NODES] as Client, METHOD + method, request),
+    );
+  }
+
+  /** Calls go to whoever leads now: no node passes them on. */
+  async leaderTarget(): Promise<Target> {
+    for (const client of this.#clients) {
+      const { member, leader } = readStatus(await ask(client, STATUS, Buffer.alloc(0)));
+      if (member === leader) return targetOf((method, request) => ask(client, METHOD + method, request));
+    }
+    throw new Error("no node of etcd says that it leads");
   }
 
   async stop(): Promise<void> {

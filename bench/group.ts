@@ -9,14 +9,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BenchOrder, BenchReport, MemberArgs } from "./group-member.js";
+import { EtcdCluster } from "./etcd-target.js";
 import type { Distribution } from "./latencies.js";
+import { closedLoop } from "./target.js";
 
 export interface GroupFigure {
   readonly name: string;
   readonly perSecond: number;
   readonly latency: Distribution | undefined;
-  readonly leaderCpu: number;
-  readonly commandsPerEntry: number;
+  /** Undefined: not of ours. */
+  readonly leaderCpu: number | undefined;
+  readonly commandsPerEntry: number | undefined;
   readonly mark: string;
 }
 
@@ -24,7 +27,12 @@ export interface GroupBenchOptions {
   readonly seconds: number;
   readonly bytes: number;
   readonly engine: MemberArgs["engine"];
+  /** Beside a real etcd of three nodes, in turns. */
+  readonly etcd: boolean;
 }
+
+/** Turns of each side with `etcd`. */
+const TURNS = 3;
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
@@ -102,23 +110,63 @@ class Members {
   }
 }
 
-export async function groupFigures({ seconds, bytes, engine }: GroupBenchOptions): Promise<GroupFigure[]> {
+/** Proposals one at a time, ours and etcd's in turns: whatever else the machine does strikes both alike. */
+async function besideEtcd(members: Members, ms: number, bytes: number): Promise<GroupFigure[]> {
+  const etcd = await EtcdCluster.start();
+  try {
+    const target = await etcd.leaderTarget();
+    const shape = { kind: "put", inFlight: 1, records: 1_000, valueBytes: bytes, rows: 1 } as const;
+    const warmUpMs = Math.min(500, ms / 4);
+    const figures: GroupFigure[] = [];
+    for (let turn = 1; turn <= TURNS; turn++) {
+      const ours = await members.run({ kind: "propose", inFlight: 1, bytes, warmUpMs, ms });
+      figures.push(figureOf(`turn ${turn}: proposals, 1 in flight`, "etcd's rate", ours));
+      const { itemsPerSecond, latency } = await closedLoop(target, shape, ms / 1000, warmUpMs / 1000);
+      figures.push({
+        name: `turn ${turn}: etcd ${etcd.version}, puts at its leader`,
+        mark: "",
+        perSecond: itemsPerSecond,
+        latency,
+        leaderCpu: undefined,
+        commandsPerEntry: undefined,
+      });
+    }
+    return figures;
+  } finally {
+    await etcd.stop();
+  }
+}
+
+const figureOf = (
+  name: string,
+  mark: string,
+  { perSecond, latency, cpu, commandsPerEntry }: Extract<BenchReport, { kind: "done" }>,
+): GroupFigure => ({ name, mark, perSecond, latency, leaderCpu: cpu, commandsPerEntry });
+
+const IN_FLIGHT = [
+  [1, "etcd's rate"],
+  [64, ">= 10,000"],
+  [256, ">= 25,000"],
+  [1024, ""],
+] as const;
+
+export async function groupFigures({
+  seconds,
+  bytes,
+  engine,
+  etcd,
+}: GroupBenchOptions): Promise<GroupFigure[]> {
   const members = new Members();
   const figures: GroupFigure[] = [];
   const ms = seconds * 1000;
   const measure = async (name: string, mark: string, order: BenchOrder): Promise<void> => {
-    const { perSecond, latency, cpu, commandsPerEntry } = await members.run(order);
-    figures.push({ name, mark, perSecond, latency, leaderCpu: cpu, commandsPerEntry });
+    figures.push(figureOf(name, mark, await members.run(order)));
   };
   try {
     await members.start(engine);
+    if (etcd) return await besideEtcd(members, ms, bytes);
     const warmUpMs = Math.min(2_000, ms / 2);
-    for (const [inFlight, mark] of [
-      [1, "etcd's rate"],
-      [64, ">= 10,000"],
-      [256, ">= 25,000"],
-      [1024, ""],
-    ] as const) {
+    for (const [inFlight, mark] of IN_FLIGHT) {
       await measure(`proposals, ${inFlight} in flight`, mark, {
         kind: "propose",
         inFlight,

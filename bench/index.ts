@@ -92,6 +92,7 @@ interface GroupFlags {
   readonly seconds: string;
   readonly bytes: string;
   readonly engine: string;
+  readonly etcd?: boolean;
   readonly json?: boolean;
 }
 
@@ -102,6 +103,7 @@ function registerGroup(bench: Command): void {
     .option("--seconds <n>", "of each measurement", "5")
     .option("--bytes <n>", "bytes of a command", "100")
     .option("--engine <kind>", "auto, rocksdb or leveldb", "auto")
+    .option("--etcd", "only proposals one at a time, in turns with a real etcd of three nodes")
     .option("--json", "print the figures as JSON")
     .action((flags: GroupFlags) => group(flags));
 }
@@ -111,6 +113,7 @@ async function group(flags: GroupFlags): Promise<void> {
     seconds: wholeNumber("--seconds", flags.seconds, 1),
     bytes: wholeNumber("--bytes", flags.bytes, 1),
     engine: flags.engine as GroupBenchOptions["engine"],
+    etcd: flags.etcd === true,
   });
   if (flags.json === true) {
     process.stdout.write(`${JSON.stringify(figures)}\n`);
@@ -121,7 +124,7 @@ async function group(flags: GroupFlags): Promise<void> {
   for (const { name, perSecond, mark, latency, commandsPerEntry, leaderCpu } of figures) {
     const rate = Math.round(perSecond).toLocaleString("en");
     const times = [latency?.p50.toFixed(2) ?? "", latency?.p99.toFixed(2) ?? ""];
-    table.push([name, rate, mark, ...times, commandsPerEntry.toFixed(1), leaderCpu.toFixed(2)]);
+    table.push([name, rate, mark, ...times, commandsPerEntry?.toFixed(1) ?? "", leaderCpu?.toFixed(2) ?? ""]);
   }
   process.stdout.write(`${table.toString()}\n`);
 }

@@ -318,9 +318,10 @@ export class GroupCore {
       this.#isRunning = false;
       return this.fail(error as Error);
     }
-    this.outbox.flush();
+    const isKept = this.outbox.endTurn();
     this.#isRunning = false;
-    if (this.#staged !== undefined || (this.raw?.hasReady() && this.#installing === undefined)) this.wake();
+    const isBehind = this.#staged !== undefined || (this.raw?.hasReady() && this.#installing === undefined);
+    if (isKept || isBehind) this.wake();
   }
 
   #work(): void {

@@ -38,9 +38,15 @@ function itemBytes(item: Item): number {
   }
 }
 
+/** A commit index and nothing else: nobody waits for it, and the next entries would bring it along. */
+const canWait = (item: Item): boolean =>
+  item.kind === "raft" && item.message.type === "MsgApp" && item.message.entries.length === 0;
+
 export class Outbox {
   readonly #host: OutboxHost;
   readonly #items = new Map<number, Item[]>();
+  /** All items can wait, and have not waited yet. */
+  #mayWait = true;
   packetsSent = 0;
   bytesSent = 0;
 
@@ -55,6 +61,7 @@ export class Outbox {
     const { transport } = this.#host;
     if (transport.pendingBytes(address) > BACKLOG_BYTES_MAX) return false;
     if (item.kind === "propose" && transport.isConnected?.(address) === false) return false;
+    if (!canWait(item)) this.#mayWait = false;
     const items = this.#items.get(to);
     if (items === undefined) this.#items.set(to, [item]);
     else items.push(item);
@@ -66,8 +73,19 @@ export class Outbox {
     return address === undefined ? 0 : this.#host.transport.pendingBytes(address);
   }
 
+  /** The end of a turn. True when something is kept for the next one, in which it leaves in any case. */
+  endTurn(): boolean {
+    if (this.#items.size > 0 && this.#mayWait) {
+      this.#mayWait = false;
+      return true;
+    }
+    this.flush();
+    return false;
+  }
+
   /** True when there was anything to send. */
   flush(): boolean {
+    this.#mayWait = true;
     if (this.#items.size === 0) return false;
     for (const [to, items] of this.#items) {
       const address = this.#host.addressOf(to);

@@ -4,7 +4,7 @@
  * snapshot: that alone, when the log is damaged. The new group has another id, so that members of the old one that
  * come back do not mix with it.
  */
-import { assert, type Random, RaftwerkError } from "../base/index.js";
+import { type Random, RaftwerkError } from "../base/index.js";
 import {
   type ConfState,
   EMPTY_CONF_STATE,
@@ -14,10 +14,10 @@ import {
   makeHardState,
 } from "../raft/index.js";
 import { crc32 } from "./crc32.js";
-import { describeEntry } from "./inspect.js";
 import { GroupState, type Member } from "./members.js";
-import { StreamCutter, StreamReader } from "./snapshot-stream.js";
+import { StreamCutter } from "./snapshot-stream.js";
 import type { Done, GroupStorage, InitialState, SnapshotInfo, SnapshotWriter } from "./storage.js";
+import { type Others, Survivor } from "./survivor.js";
 
 export interface RecoveryOptions {
   readonly from: "log" | "snapshot";
@@ -42,13 +42,17 @@ export interface Recovery {
   readonly uncertain: { readonly from: number; readonly to: number } | undefined;
   /** Entries that were given up. */
   readonly dropped: { readonly from: number; readonly to: number } | undefined;
-  /** Members of the old group that may know more, and are given up. */
+  /**
+   * Members of the old group that are given up: all that belonged to it as of `knownCommitted`, and those whom a later
+   * change in the survivor's log adds. Not those whom the group had removed by then.
+   */
   readonly membersGivenUp: readonly Member[];
   /** Configuration changes in the log that the new group passes over. */
   readonly changesPassedOver: readonly number[];
 }
 
-const READ_BYTES = 4 << 20;
+const PAGE_BYTES = 4 << 20;
+const PAGE_ENTRIES = 10_000;
 const PIECE_BYTES = 256 << 10;
 
 const promised = (run: (done: Done) => void): Promise<void> =>
@@ -67,42 +71,6 @@ const openStorage = (storage: GroupStorage): Promise<InitialState> =>
 const refuse = (code: "dataLossNotAccepted" | "dataDirectoryMismatch", message: string): RaftwerkError =>
   new RaftwerkError(code, message, { retry: "never" });
 
-interface Survivor {
-  readonly storage: GroupStorage;
-  readonly initial: InitialState;
-  readonly info: SnapshotInfo;
-  readonly state: GroupState;
-  readonly reader: StreamReader;
-}
-
-function openSnapshot(storage: GroupStorage): { readonly reader: StreamReader; readonly state: GroupState } {
-  let offset = 0;
-  const reader = new StreamReader(() => {
-    const piece = storage.readSnapshot(offset);
-    offset += piece?.length ?? 0;
-    return piece;
-  });
-  return { reader, state: GroupState.decode(reader.begin()) };
-}
-
-/** Members by the snapshot and every change in the log behind it, applied or not. */
-function everybody(survivor: Survivor): Member[] {
-  const members = new Map(survivor.state.members);
-  eachEntry(survivor, (entry) => {
-    for (const member of describeEntry(entry).members ?? []) members.set(member.id, member);
-  });
-  return [...members.values()];
-}
-
-function eachEntry({ storage, info }: Survivor, visit: (entry: Entry) => void): void {
-  let next = Math.max(info.index + 1, storage.firstIndex());
-  while (next <= storage.lastIndex()) {
-    const entries = storage.entries(next, storage.lastIndex() + 1, READ_BYTES);
-    for (const entry of entries) visit(entry);
-    next += entries.length;
-  }
-}
-
 /** Writes the recovered group into `target`, an empty storage. Opens both. */
 export async function recoverGroup(
   source: GroupStorage,
@@ -119,11 +87,12 @@ export async function recoverGroup(
   if (blank.identity !== undefined || blank.snapshot !== undefined) {
     throw refuse("dataDirectoryMismatch", "the target of the recovery is not empty");
   }
-  const survivor: Survivor = { storage: source, initial, info, ...openSnapshot(source) };
-  const plan = planRecovery(survivor, options);
-  await copySnapshot(survivor, target, plan);
+  const survivor = new Survivor(source, initial, identity, info);
+  const others = survivor.others(options.random, options.from === "log");
+  const plan = planRecovery(survivor, others, options);
+  await copySnapshot(survivor, target, plan, others.nextId);
   if (plan.from === "log") await copyLog(survivor, target);
-  const term = Math.max(initial.hardState.term, source.term(Math.max(source.lastIndex(), info.index)));
+  const term = Math.max(initial.hardState.term, plan.from === "log" ? survivor.lastTerm : info.term);
   const hardState = makeHardState(term, 0, plan.lastIndex);
   await promised((done) => target.write({ entries: [], hardState, mustSync: true }, done));
   const { groupId, id, address } = plan;
@@ -135,19 +104,16 @@ export async function recoverGroup(
   return plan;
 }
 
-function planRecovery(survivor: Survivor, options: RecoveryOptions): Recovery {
-  const { storage, initial, info, state } = survivor;
+function planRecovery(survivor: Survivor, others: Others, options: RecoveryOptions): Recovery {
+  const { info, state, identity, knownCommitted, lastIndex: last } = survivor;
   const { from, random } = options;
-  const identity = initial.identity as NonNullable<InitialState["identity"]>;
-  const last = Math.max(storage.lastIndex(), info.index);
-  const knownCommitted = Math.max(initial.hardState.commit, info.index);
-  const others = everybody(survivor).filter(({ id }) => id !== identity.nodeId);
   const dropped = from === "snapshot" && last > info.index ? { from: info.index + 1, to: last } : undefined;
-  const isOthersVoting = others.some(({ role }) => role === "voter");
-  if ((isOthersVoting || dropped !== undefined) && !options.acceptDataLoss) {
+  if ((others.mayVote || dropped !== undefined) && !options.acceptDataLoss) {
     const reasons = [
-      ...(isOthersVoting
-        ? [`members ${others.map(({ id, address }) => `${id} (${address})`).join(", ")} may have newer data`]
+      ...(others.mayVote
+        ? [
+            `members ${others.members.map(({ id, address }) => `${id} (${address})`).join(", ")} may have newer data`,
+          ]
         : []),
       ...(dropped === undefined
         ? []
@@ -157,9 +123,9 @@ function planRecovery(survivor: Survivor, options: RecoveryOptions): Recovery {
   }
   const changesPassedOver: number[] = [];
   if (from === "log") {
-    eachEntry(survivor, (entry) => {
+    for (const entry of survivor.entries()) {
       if (isConfChangeEntry(entry)) changesPassedOver.push(entry.index);
-    });
+    }
   }
   const address = options.address ?? state.members.get(identity.nodeId)?.address ?? identity.address;
   const isUncertain = from === "log" && last > knownCommitted;
@@ -174,16 +140,20 @@ function planRecovery(survivor: Survivor, options: RecoveryOptions): Recovery {
     knownCommitted,
     uncertain: isUncertain ? { from: knownCommitted + 1, to: last } : undefined,
     dropped,
-    membersGivenUp: others,
+    membersGivenUp: others.members,
     changesPassedOver,
   };
 }
 
-async function copySnapshot(survivor: Survivor, target: GroupStorage, plan: Recovery): Promise<void> {
+async function copySnapshot(
+  survivor: Survivor,
+  target: GroupStorage,
+  plan: Recovery,
+  nextId: number,
+): Promise<void> {
   const { info, state, reader } = survivor;
-  const all = [...everybody(survivor).map(({ id }) => id + 1), state.nextId];
   const member: Member = { id: plan.id, address: plan.address, role: "voter", storageId: "" };
-  const recovered = new GroupState([member], Math.max(...all), state.sessions);
+  const recovered = new GroupState([member], nextId, state.sessions);
   const cutter = new StreamCutter(PIECE_BYTES);
   const writer = target.beginSnapshot();
   const checksum = { value: 0 };
@@ -214,14 +184,18 @@ async function drainInto(
 
 /** Entries as they are; where the old group changed its members there is an empty one. */
 async function copyLog(survivor: Survivor, target: GroupStorage): Promise<void> {
-  const { storage, info } = survivor;
-  let next = info.index + 1;
-  assert(storage.firstIndex() <= next, "the log begins behind its snapshot");
-  while (next <= storage.lastIndex()) {
-    const entries = storage
-      .entries(next, storage.lastIndex() + 1, READ_BYTES)
-      .map((entry) => (isConfChangeEntry(entry) ? makeEntry(entry.term, entry.index) : entry));
+  let page: Entry[] = [];
+  let bytes = 0;
+  const write = async (): Promise<void> => {
+    const entries = page;
+    page = [];
+    bytes = 0;
     await promised((done) => target.write({ entries, hardState: undefined, mustSync: false }, done));
-    next += entries.length;
+  };
+  for (const entry of survivor.entries()) {
+    page.push(isConfChangeEntry(entry) ? makeEntry(entry.term, entry.index) : entry);
+    bytes += entry.data.length;
+    if (bytes >= PAGE_BYTES || page.length >= PAGE_ENTRIES) await write();
   }
+  if (page.length > 0) await write();
 }
