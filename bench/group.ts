@@ -11,7 +11,8 @@ import { fileURLToPath } from "node:url";
 import type { BenchOrder, BenchReport, MemberArgs } from "./group-member.js";
 import { EtcdCluster } from "./etcd-target.js";
 import type { Distribution } from "./latencies.js";
-import { closedLoop } from "./target.js";
+import { spread } from "./peers.js";
+import { closedLoop, type LoadFigure } from "./target.js";
 
 export interface GroupFigure {
   readonly name: string;
@@ -31,8 +32,8 @@ export interface GroupBenchOptions {
   readonly etcd: boolean;
 }
 
-/** Turns of each side with `etcd`. */
-const TURNS = 3;
+/** Of one turn of a side with `etcd`: short, so that what disturbs the machine strikes both sides alike. */
+const TURN_MS = 1_000;
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
@@ -78,7 +79,7 @@ class Members {
   }
 
   /** The leader runs the order. */
-  async run(order: BenchOrder): Promise<Extract<BenchReport, { kind: "done" }>> {
+  async run(order: BenchOrder): Promise<Done> {
     const deadline = performance.now() + 20_000;
     while (this.#leader === undefined) {
       if (performance.now() > deadline) throw new Error("no leader within 20 s");
@@ -86,13 +87,16 @@ class Members {
     }
     const leader = this.#leader;
     return new Promise((resolve, reject) => {
+      const onExit = (code: number | null): void =>
+        reject(new Error(`the leader ended with ${String(code)}`));
       const listen = (report: BenchReport): void => {
         if (report.kind !== "done") return;
         leader.off("message", listen);
+        leader.off("exit", onExit);
         resolve(report);
       };
       leader.on("message", listen);
-      leader.once("exit", (code) => reject(new Error(`the leader ended with ${String(code)}`)));
+      leader.once("exit", onExit);
       leader.send(order);
     });
   }
@@ -110,37 +114,61 @@ class Members {
   }
 }
 
-/** Proposals one at a time, ours and etcd's in turns: whatever else the machine does strikes both alike. */
-async function besideEtcd(members: Members, ms: number, bytes: number): Promise<GroupFigure[]> {
+/** Proposals one at a time, ours and etcd's in turns: medians over the turns. */
+async function besideEtcd(members: Members, seconds: number, bytes: number): Promise<GroupFigure[]> {
   const etcd = await EtcdCluster.start();
   try {
     const target = await etcd.leaderTarget();
     const shape = { kind: "put", inFlight: 1, records: 1_000, valueBytes: bytes, rows: 1 } as const;
-    const warmUpMs = Math.min(500, ms / 4);
-    const figures: GroupFigure[] = [];
-    for (let turn = 1; turn <= TURNS; turn++) {
-      const ours = await members.run({ kind: "propose", inFlight: 1, bytes, warmUpMs, ms });
-      figures.push(figureOf(`turn ${turn}: proposals, 1 in flight`, "etcd's rate", ours));
-      const { itemsPerSecond, latency } = await closedLoop(target, shape, ms / 1000, warmUpMs / 1000);
-      figures.push({
-        name: `turn ${turn}: etcd ${etcd.version}, puts at its leader`,
+    const warmUpMs = TURN_MS / 4;
+    const turns: { readonly ours: Done; readonly theirs: LoadFigure }[] = [];
+    // The first two warm up both sides.
+    for (let turn = -2; turn < seconds; turn++) {
+      const ours = await members.run({ kind: "propose", inFlight: 1, bytes, warmUpMs, ms: TURN_MS });
+      const theirs = await closedLoop(target, shape, TURN_MS / 1000, warmUpMs / 1000);
+      if (turn >= 0) turns.push({ ours, theirs });
+    }
+    const figure = (name: string, rates: number[], latencies: (Distribution | undefined)[]): GroupFigure => {
+      const { median, min, max } = spread(rates);
+      const over = (of: (latency: Distribution) => number): number =>
+        spread(latencies.flatMap((latency) => (latency === undefined ? [] : [of(latency)]))).median;
+      return {
+        name: `${name} (${Math.round(min)} to ${Math.round(max)})`,
+        perSecond: median,
         mark: "",
-        perSecond: itemsPerSecond,
-        latency,
+        latency: { p50: over(({ p50 }) => p50), p99: over(({ p99 }) => p99), max: over((each) => each.max) },
         leaderCpu: undefined,
         commandsPerEntry: undefined,
-      });
-    }
-    return figures;
+      };
+    };
+    const ratio = spread(turns.map(({ ours, theirs }) => ours.perSecond / theirs.itemsPerSecond)).median;
+    const [ours, theirs] = [turns.map((turn) => turn.ours), turns.map((turn) => turn.theirs)];
+    return [
+      {
+        ...figure(
+          "proposals, 1 in flight",
+          ours.map((each) => each.perSecond),
+          ours.map((each) => each.latency),
+        ),
+        mark: `${ratio.toFixed(2)} times etcd's`,
+      },
+      figure(
+        `etcd ${etcd.version}, puts at its leader`,
+        theirs.map((each) => each.itemsPerSecond),
+        theirs.map((each) => each.latency),
+      ),
+    ];
   } finally {
     await etcd.stop();
   }
 }
 
+type Done = Extract<BenchReport, { kind: "done" }>;
+
 const figureOf = (
   name: string,
   mark: string,
-  { perSecond, latency, cpu, commandsPerEntry }: Extract<BenchReport, { kind: "done" }>,
+  { perSecond, latency, cpu, commandsPerEntry }: Done,
 ): GroupFigure => ({ name, mark, perSecond, latency, leaderCpu: cpu, commandsPerEntry });
 
 const IN_FLIGHT = [
@@ -164,7 +192,7 @@ export async function groupFigures({
   };
   try {
     await members.start(engine);
-    if (etcd) return await besideEtcd(members, ms, bytes);
+    if (etcd) return await besideEtcd(members, seconds, bytes);
     const warmUpMs = Math.min(2_000, ms / 2);
     for (const [inFlight, mark] of IN_FLIGHT) {
       await measure(`proposals, ${inFlight} in flight`, mark, {

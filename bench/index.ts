@@ -103,7 +103,7 @@ function registerGroup(bench: Command): void {
     .option("--seconds <n>", "of each measurement", "5")
     .option("--bytes <n>", "bytes of a command", "100")
     .option("--engine <kind>", "auto, rocksdb or leveldb", "auto")
-    .option("--etcd", "only proposals one at a time, in turns with a real etcd of three nodes")
+    .option("--etcd", "only proposals one at a time, in turns of a second with a real etcd of three nodes")
     .option("--json", "print the figures as JSON")
     .action((flags: GroupFlags) => group(flags));
 }
