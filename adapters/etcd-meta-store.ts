@@ -28,6 +28,7 @@ import { EtcdWatch } from "./etcd-watch.js";
 const ALL_FOLLOWING = Buffer.from([0]);
 const KEEP_ALIVE_HEDGE_MS = 250;
 const KEEP_ALIVE_TIMEOUT_MS = 1_000;
+const ASK_AGAIN_MS = 100;
 const LEASE_ID_MAX = 2 ** 47;
 
 interface Task {
@@ -44,6 +45,8 @@ export class EtcdMetaStore implements MetaStore {
   /** The newest revision any answer told. */
   #revision = 0;
   readonly #watches = new Set<EtcdWatch>();
+  /** Watches "from now" made before any answer told a revision: they begin before the next write does. */
+  readonly #expectant = new Set<EtcdWatch>();
 
   constructor(env: Env, options: EtcdOptions) {
     this.#env = env;
@@ -198,13 +201,19 @@ export class EtcdMetaStore implements MetaStore {
     fromRevision: number,
     listener: MetaWatchListener,
   ): MetaWatch {
-    const from = fromRevision > 0 ? fromRevision : this.#revision === 0 ? 0 : this.#revision + 1;
-    const watch = new EtcdWatch(this.#env, this.#etcd, start, end ?? ALL_FOLLOWING, from, listener);
+    const watch = new EtcdWatch(this.#env, this.#etcd, start, end ?? ALL_FOLLOWING, listener);
+    if (fromRevision > 0) watch.begin(fromRevision);
+    else if (this.#revision > 0) watch.begin(this.#revision + 1);
+    else {
+      this.#expectant.add(watch);
+      this.#askRevision();
+    }
     this.#watches.add(watch);
     return {
       cancel: () => {
         watch.cancel();
         this.#watches.delete(watch);
+        this.#expectant.delete(watch);
       },
     };
   }
@@ -212,6 +221,7 @@ export class EtcdMetaStore implements MetaStore {
   close(callback: (error: Error | undefined) => void): void {
     for (const watch of this.#watches) watch.cancel();
     this.#watches.clear();
+    this.#expectant.clear();
     this.#etcd.close();
     callback(undefined);
   }
@@ -231,6 +241,29 @@ export class EtcdMetaStore implements MetaStore {
     });
   }
 
+  /** In line with the other calls, so that what this caller writes from now on comes after it; until it succeeds. */
+  #askRevision(): void {
+    this.#read(
+      () => this.#beginWatches(),
+      undefined,
+      (error) => {
+        if (error === undefined || this.#etcd.isClosed || this.#expectant.size === 0) return;
+        this.#env.timers.set(ASK_AGAIN_MS, () => this.#askRevision());
+      },
+    );
+  }
+
+  async #beginWatches(): Promise<void> {
+    const [first] = this.#expectant;
+    if (first === undefined) return;
+    const answer = await this.#etcd.read(({ kv }, options) =>
+      kv.range({ key: first.start, count_only: true }, options),
+    );
+    this.#saw(answer.header.revision);
+    for (const watch of this.#expectant) watch.begin(Number(answer.header.revision) + 1);
+    this.#expectant.clear();
+  }
+
   #saw(revision: string): void {
     this.#revision = Math.max(this.#revision, Number(revision));
   }
@@ -240,7 +273,11 @@ export class EtcdMetaStore implements MetaStore {
   }
 
   #write<T>(run: () => Promise<T>, otherwise: T, callback: MetaCallback<T>): void {
-    this.#enqueue("write", run, otherwise, callback);
+    const begun = async (): Promise<T> => {
+      await this.#beginWatches();
+      return run();
+    };
+    this.#enqueue("write", begun, otherwise, callback);
   }
 
   #enqueue<T>(kind: Task["kind"], run: () => Promise<T>, otherwise: T, callback: MetaCallback<T>): void {

@@ -16,11 +16,12 @@ type Stream = IDuplexStream<IWatchRequest, IWatchResponse>;
 export class EtcdWatch {
   readonly #env: Env;
   readonly #etcd: EtcdClient;
-  readonly #start: Buffer;
+  /** The first key of the range. */
+  readonly start: Buffer;
   readonly #end: Buffer;
   readonly #listener: MetaWatchListener;
-  /** 0 until known. */
-  #nextRevision: number;
+  /** 0 until `begin`: nothing is asked before. */
+  #nextRevision = 0;
   #stream: Stream | undefined;
   /** Counts openings: what an older stream still says is ignored. */
   #opening = 0;
@@ -28,21 +29,19 @@ export class EtcdWatch {
   #cancelled = false;
   readonly #leave: () => void;
 
-  constructor(
-    env: Env,
-    etcd: EtcdClient,
-    start: Uint8Array,
-    end: Uint8Array,
-    fromRevision: number,
-    listener: MetaWatchListener,
-  ) {
+  constructor(env: Env, etcd: EtcdClient, start: Uint8Array, end: Uint8Array, listener: MetaWatchListener) {
     this.#env = env;
     this.#etcd = etcd;
-    this.#start = Buffer.from(start);
+    this.start = Buffer.from(start);
     this.#end = Buffer.from(end);
-    this.#nextRevision = fromRevision;
     this.#listener = listener;
     this.#leave = etcd.onMoved(() => this.#open());
+  }
+
+  /** Events of `revision` and later ones are told; of no effect the second time. */
+  begin(revision: number): void {
+    if (this.#nextRevision > 0) return;
+    this.#nextRevision = revision;
     this.#open();
   }
 
@@ -59,7 +58,7 @@ export class EtcdWatch {
   }
 
   #open(): void {
-    if (this.#cancelled || this.#etcd.isClosed) return;
+    if (this.#nextRevision === 0 || this.#cancelled || this.#etcd.isClosed) return;
     this.#drop();
     this.#opening += 1;
     const opening = this.#opening;
@@ -67,12 +66,6 @@ export class EtcdWatch {
   }
 
   async #connect(opening: number): Promise<void> {
-    if (this.#nextRevision === 0) {
-      const now = await this.#etcd.read(({ kv }, options) =>
-        kv.range({ key: this.#start, count_only: true }, options),
-      );
-      this.#nextRevision = Number(now.header.revision) + 1;
-    }
     const stream = await this.#etcd.current.client.watchClient.watch();
     if (opening !== this.#opening || this.#cancelled) {
       stream.on("error", () => {});
@@ -87,7 +80,7 @@ export class EtcdWatch {
     stream.on("end", () => this.#again(opening, new Error("the stream ended")));
     stream.write({
       create_request: {
-        key: this.#start,
+        key: this.start,
         range_end: this.#end,
         start_revision: this.#nextRevision,
         prev_kv: true,

@@ -47,6 +47,27 @@ describe("the meta store on etcd", () => {
     await expect(one.run(target, `case-${cases++}:`)).resolves.toBeUndefined();
   });
 
+  test("a watch is the first thing a caller asks for, and misses nothing that follows", async () => {
+    const missed: number[] = [];
+    for (let i = 0; i < 40; i++) {
+      const fresh = open(etcd.urls);
+      const seen: string[] = [];
+      const prefix = `first-${i}/`;
+      fresh.store.watch(utf8(prefix), utf8(`first-${i}0`), 0, {
+        onEvents: (events) => {
+          for (const event of events)
+            if (event.kind === "put") seen.push(new TextDecoder().decode(event.entry.value));
+        },
+        onCompacted: () => seen.push("compacted"),
+      });
+      for (const value of ["1", "2"]) await put(fresh, `${prefix}a`, value);
+      await expect.poll(() => seen.at(-1), { timeout: 10_000 }).toBe("2");
+      if (seen.length !== 2) missed.push(i);
+      fresh.store.close(() => {});
+    }
+    expect(missed).toEqual([]);
+  });
+
   test("refuses what is larger than etcd takes, with a reason, and goes on", async () => {
     const large = new Uint8Array(4 << 20);
     const failed = await ask<number>(target, (done) => target.store.put(utf8("large"), large, done)).catch(
