@@ -18,9 +18,14 @@ interface HeartbeatFlags {
 export interface HeartbeatFigures {
   readonly regions: number;
   readonly unchangedPerSecond: number;
+  /** Size, keys and flow of every region are others; the flow of a region falls with its rank. */
   readonly changedPerSecond: number;
+  /** Every region is as hot as the hottest: none is left out of the caches of hot peers. */
+  readonly hotPerSecond: number;
   /** Keys of 9 bytes each are not counted. */
-  readonly bytesPerRegion: number | undefined;
+  readonly bytesPerIdleRegion: number;
+  /** With a flow of its own for each region, and the hottest of them in the caches. */
+  readonly bytesPerBusyRegion: number;
   /** CPU time of looking at every region once. */
   readonly patrolSeconds: number;
   /** The longest turn of that pass: how long a timestamp may have to wait. */
@@ -52,6 +57,35 @@ function heapBytes(): number {
   return heapUsed + arrayBuffers;
 }
 
+type Load = "idle" | "busy" | "changed" | "hot";
+
+/** Few regions have most of the load; their order is not that of their keys. */
+const SHARED_BYTES = 6e9;
+const PRIME = 7919;
+/** Even, so that the figures differ from those of the round that is measured. */
+const BUSY_ROUNDS = 4;
+const ROUND_MS = 60_000;
+
+function encodeAll(world: ScheduleWorld, load: Load): Uint8Array[] {
+  const { regions } = world.cluster;
+  return [...regions.all()].map((region, i) => {
+    const rank = 1 + ((i * PRIME) % regions.count);
+    const share = Math.floor((SHARED_BYTES / rank) * (load === "busy" ? 1 : 1.1));
+    const written = load === "idle" ? 0 : load === "hot" ? 5_000_000 : share;
+    return pdpb.RegionHeartbeatRequest.encode({
+      header: { clusterId: 1n },
+      region: metaToWire(region.meta),
+      leader: peerToWire(region.leader ?? (region.meta.peers[0] as NonNullable<typeof region.leader>)),
+      term: 6,
+      approximateSize: (load === "changed" ? 97 : 96) * 2 ** 20,
+      approximateKeys: 960_000 + Math.floor(written / 100),
+      bytesWritten: written,
+      keysWritten: Math.floor(written / 100),
+      interval: { startTimestamp: 0, endTimestamp: 60 },
+    }).finish();
+  });
+}
+
 function heartbeatFigures(regions: number, stores: number): HeartbeatFigures {
   const world = new ScheduleWorld({
     seed: 1,
@@ -60,69 +94,71 @@ function heartbeatFigures(regions: number, stores: number): HeartbeatFigures {
   });
   const ids = Array.from({ length: stores }, (_, i) => i + 1);
   for (const id of ids) world.addStore(id);
-  const before = heapBytes();
+  const empty = heapBytes();
   world.addRegions(regions, ids, 3);
-  const bytesPerRegion = (heapBytes() - before) / regions - KEY_BYTES;
   world.start();
   const send = heartbeats(world);
-  const encode = (changed: boolean): Uint8Array[] =>
-    [...world.cluster.regions.all()].map((region) =>
-      pdpb.RegionHeartbeatRequest.encode({
-        header: { clusterId: 1n },
-        region: metaToWire(region.meta),
-        leader: peerToWire(region.leader ?? (region.meta.peers[0] as NonNullable<typeof region.leader>)),
-        term: 6,
-        approximateSize: (changed ? 97 : 96) * 2 ** 20,
-        approximateKeys: 960_000,
-        bytesWritten: changed ? 5_000_000 : 0,
-        interval: { startTimestamp: 0, endTimestamp: 60 },
-      }).finish(),
-    );
-  const same = encode(false);
-  send(same);
-  const unchangedPerSecond = regions / seconds(() => send(same));
-  const changedPerSecond =
-    regions /
-    seconds(
-      () => send(encode(true)),
-      () => void encode(true),
-    );
+  const loaded = heapBytes();
+  const idle = encodeAll(world, "idle");
+  const [busy, changed] = [encodeAll(world, "busy"), encodeAll(world, "changed")];
+  const hot = encodeAll(world, "hot");
+  const encoded = heapBytes() - loaded;
+  const bytesPerRegion = (): number => Math.round((heapBytes() - encoded - empty) / regions - KEY_BYTES);
+  const perSecond = (messages: readonly Uint8Array[]): number =>
+    Math.round(regions / seconds(() => send(messages)));
+  send(idle);
+  const unchangedPerSecond = perSecond(idle);
+  const bytesPerIdleRegion = bytesPerRegion();
+  for (let i = 0; i < BUSY_ROUNDS; i++) send(i % 2 === 0 ? changed : busy);
+  const changedPerSecond = perSecond(changed);
+  const bytesPerBusyRegion = bytesPerRegion();
   return {
     regions,
-    unchangedPerSecond: Math.round(unchangedPerSecond),
-    changedPerSecond: Math.round(changedPerSecond),
-    bytesPerRegion: Number.isNaN(bytesPerRegion) ? undefined : Math.round(bytesPerRegion),
+    unchangedPerSecond,
+    changedPerSecond,
+    hotPerSecond: perSecond(hot),
+    bytesPerIdleRegion,
+    bytesPerBusyRegion,
     ...patrol(world),
   };
 }
 
-/** CPU seconds of `run`, less those of what it needs besides. */
-function seconds(run: () => void, besides: () => void = () => {}): number {
-  const of = (part: () => void): number => {
-    const start = process.cpuUsage();
-    part();
-    const { user, system } = process.cpuUsage(start);
-    return (user + system) / 1e6;
-  };
-  const extra = of(besides);
-  return Math.max(1e-6, of(run) - extra);
+/** CPU seconds, garbage collection on other threads included. */
+function seconds(run: () => void): number {
+  const start = process.cpuUsage();
+  run();
+  const { user, system } = process.cpuUsage(start);
+  return Math.max(1e-6, (user + system) / 1e6);
 }
 
+/** A stream for each store, as stores have. */
 function heartbeats(world: ScheduleWorld): (messages: readonly Uint8Array[]) => void {
   const method = regionMethods(world.cluster, world.streams, world.scheduling).find(
     ({ definition }) => definition.path === PdService.RegionHeartbeat.path,
   );
-  const listener = method?.handler({
-    metadata: {},
-    peer: "bench",
-    pendingBytes: 0,
-    send() {},
-    end(status) {
-      throw new Error(`the stream ended: ${JSON.stringify(status)}`);
-    },
-  }) as ServerCallListener<pdpb.RegionHeartbeatRequest>;
+  const streams = new Map<number, ServerCallListener<pdpb.RegionHeartbeatRequest>>();
+  const open = (): ServerCallListener<pdpb.RegionHeartbeatRequest> =>
+    method?.handler({
+      metadata: {},
+      peer: "bench",
+      pendingBytes: 0,
+      send() {},
+      end(status) {
+        throw new Error(`the stream ended: ${JSON.stringify(status)}`);
+      },
+    }) as ServerCallListener<pdpb.RegionHeartbeatRequest>;
   return (messages) => {
-    for (const message of messages) listener.onMessage(PdService.RegionHeartbeat.request.decode(message));
+    for (const message of messages) {
+      world.env.skip(ROUND_MS / messages.length);
+      const request = PdService.RegionHeartbeat.request.decode(message);
+      const storeId = request.leader?.storeId ?? 0;
+      let stream = streams.get(storeId);
+      if (stream === undefined) {
+        stream = open();
+        streams.set(storeId, stream);
+      }
+      stream.onMessage(request);
+    }
   };
 }
 

@@ -13,7 +13,7 @@ const LOGICAL_BITS = 18n;
 /** A request without answer for this long makes the others be asked who leads. */
 const DOUBT_MS = 500;
 const RETRY_MS_MIN = 20;
-const RETRY_MS_MAX = 500;
+const RETRY_MS_MAX = 200;
 const GIVE_UP_MS = 20_000;
 /** PD takes fewer than 2^18 at once. */
 const BATCH_MAX = 1 << 17;

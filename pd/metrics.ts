@@ -39,6 +39,11 @@ export class PdMetrics {
     this.#sample(name, "counter", labels).value += amount;
   }
 
+  /** The counter itself, for what is counted very often: the caller adds to its value. */
+  counter(name: string, labels: Record<string, string>): { value: number } {
+    return this.#sample(name, "counter", labels);
+  }
+
   set(name: string, labels: Record<string, string>, value: number): void {
     this.#sample(name, "gauge", labels).value = value;
   }

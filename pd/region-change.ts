@@ -2,7 +2,7 @@
  * What a heartbeat changes about a region: what must be stored, what the map must take over, what followers of PD
  * must hear. Most heartbeats change nothing, and then nothing is touched. (pd-rules 4.4, 4.9)
  */
-import { equalBytes } from "../base/index.js";
+import { CompactMeta } from "./compact-meta.js";
 import type { DownPeer, Peer, RegionFlow, RegionInfo, RegionMeta } from "./region-info.js";
 
 export interface RegionChange {
@@ -18,11 +18,12 @@ const SYNC: RegionChange = { save: false, update: true, sync: true };
 export const UNCHANGED: RegionChange = { save: false, update: false, sync: false };
 
 export const sameRange = (left: RegionMeta, right: RegionMeta): boolean =>
-  equalBytes(left.startKey, right.startKey) && equalBytes(left.endKey, right.endKey);
+  left === right || CompactMeta.of(left).hasRangeOf(CompactMeta.of(right));
 
 const idOf = (item: Peer | DownPeer): number => ("peer" in item ? item.peer.id : item.id);
 const sameIds = (left: readonly (Peer | DownPeer)[], right: readonly (Peer | DownPeer)[]): boolean =>
-  left.length === right.length && left.every((item, i) => idOf(item) === idOf(right[i] as Peer | DownPeer));
+  left === right ||
+  (left.length === right.length && left.every((item, i) => idOf(item) === idOf(right[i] as Peer | DownPeer)));
 
 /** `flowDigits`: figures of flow that agree when rounded to so many digits before the point are the same. */
 export function regionChange(
@@ -33,12 +34,7 @@ export function regionChange(
   if (previous === undefined) return NEW;
   const before = previous.meta;
   const now = region.meta;
-  const save =
-    now.epoch.version > before.epoch.version ||
-    now.epoch.confVer > before.epoch.confVer ||
-    now.peers.length !== before.peers.length ||
-    !sameRange(before, now);
-  if (save) return NEW;
+  if (before !== now && isNewMeta(before, now)) return NEW;
   if (previous.leader?.id !== region.leader?.id || previous.fromStorage !== region.fromStorage) return SYNC;
   if (flowDiffers(previous.flow, region.flow, 10 ** flowDigits)) return SYNC;
   if (!sameIds(previous.downPeers, region.downPeers)) return SYNC;
@@ -49,7 +45,18 @@ export function regionChange(
   return UNCHANGED;
 }
 
+function isNewMeta(before: RegionMeta, now: RegionMeta): boolean {
+  const [old, epoch] = [before.epoch, now.epoch];
+  return (
+    epoch.version > old.version ||
+    epoch.confVer > old.confVer ||
+    now.peers.length !== before.peers.length ||
+    !sameRange(before, now)
+  );
+}
+
 const sameRoles = (left: readonly Peer[], right: readonly Peer[]): boolean =>
+  left === right ||
   left.every((peer, i) => {
     const other = right[i] as Peer;
     return peer.id === other.id && peer.role === other.role;
@@ -58,6 +65,7 @@ const sameRoles = (left: readonly Peer[], right: readonly Peer[]): boolean =>
 export const roundFlow = (amount: number, unit: number): number => Math.floor(amount / unit + 0.5) * unit;
 
 function flowDiffers(left: RegionFlow, right: RegionFlow, unit: number): boolean {
+  if (left === right) return false;
   return (
     roundFlow(left.writtenBytes, unit) !== roundFlow(right.writtenBytes, unit) ||
     roundFlow(left.readBytes, unit) !== roundFlow(right.readBytes, unit)

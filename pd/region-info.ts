@@ -98,13 +98,15 @@ export const isUnhealthy = (region: RegionInfo, peerId: number): boolean =>
 export const containsKey = (meta: RegionMeta, key: Uint8Array): boolean =>
   compareBytes(meta.startKey, key) <= 0 && (meta.endKey.length === 0 || compareBytes(key, meta.endKey) < 0);
 
+const NONE: readonly never[] = [];
+
 /** The record of a region of which only the stored metadata is known. */
 export const storedRegion = (meta: RegionMeta): RegionInfo => ({
   meta,
   leader: undefined,
   term: 0,
-  downPeers: [],
-  pendingPeers: [],
+  downPeers: NONE,
+  pendingPeers: NONE,
   sizeMib: EMPTY_REGION_SIZE_MIB,
   keys: 0,
   flow: NO_FLOW,

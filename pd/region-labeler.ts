@@ -183,9 +183,14 @@ export class RegionLabeler {
     return labels.length === 0 ? undefined : { ...rule, labels };
   }
 
+  /** Whether any key lies between different labels. */
+  get hasBorders(): boolean {
+    return this.#segments.length > 1;
+  }
+
   /** Labels of the rules that cover the region as a whole; of several with the same key the highest index wins. */
   labelsOf(meta: RegionMeta): RegionLabel[] {
-    if (this.#segments.length <= 1) return [];
+    if (!this.hasBorders) return [];
     const segment = segmentAt(this.#segments, meta.startKey);
     const { endKey } = segment;
     const inside = endKey.length === 0 || (meta.endKey.length > 0 && compareBytes(meta.endKey, endKey) <= 0);
@@ -199,7 +204,7 @@ export class RegionLabeler {
   }
 
   label(meta: RegionMeta, key: string): string {
-    if (this.#segments.length <= 1) return "";
+    if (!this.hasBorders) return "";
     return this.labelsOf(meta).find((label) => label.key === key)?.value ?? "";
   }
 

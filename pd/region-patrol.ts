@@ -123,6 +123,11 @@ export class RegionPatrol {
     metrics.increment("pd_checker_event_count", { type: authorOf(author).replace("-", "_"), name: type });
   }
 
+  /** Whether the last look at the region found something that could not be mended then. */
+  isNoted(regionId: number): boolean {
+    return this.#noted.has(regionId);
+  }
+
   /** No store could be found for what the region lacks: it is shown as pending rather than in progress. (7.24) */
   isWithoutStore(regionId: number): boolean {
     return this.#withoutStore.has(regionId);

@@ -4,11 +4,12 @@
  * vanishes only this way and after a split the old wide record is cut by whichever child reports first.
  * (pd-rules 4.8 to 4.14)
  */
-import { compareBytes, equalBytes } from "../base/index.js";
+import { EMPTY_BYTES } from "../base/index.js";
+import { CompactMeta, keyBytes, keyText } from "./compact-meta.js";
 import type { RegionInfo, RegionMeta } from "./region-info.js";
-import { regionChange, sameRange } from "./region-change.js";
-import { RegionTree } from "./region-tree.js";
-import { indexRegion, StoreRegions } from "./store-regions.js";
+import { regionChange } from "./region-change.js";
+import { type KeptRegion, type RegionEntry, RegionTree } from "./region-tree.js";
+import { adjustFigures, indexRegion, StoreRegions } from "./store-regions.js";
 
 export type PutResult =
   | { readonly kind: "stale"; readonly reason: string }
@@ -27,7 +28,7 @@ export type PutResult =
 
 export class Regions {
   readonly #tree = new RegionTree();
-  readonly #byId = new Map<number, RegionInfo>();
+  readonly #byId = new Map<number, RegionEntry>();
   readonly #stores = new Map<number, StoreRegions>();
   /** Flow that agrees in all but its last digits is the same. (`flow-round-by-digit`) */
   flowDigits = 3;
@@ -52,22 +53,23 @@ export class Regions {
   }
 
   byId(id: number): RegionInfo | undefined {
-    return this.#byId.get(id);
+    return this.#byId.get(id)?.region;
   }
 
   find(key: Uint8Array): RegionInfo | undefined {
-    return this.#tree.find(key);
+    return this.#tree.find(keyText(key));
   }
 
-  all(): IterableIterator<RegionInfo> {
-    return this.#byId.values();
+  *all(): IterableIterator<RegionInfo> {
+    for (const { region } of this.#byId.values()) yield region;
   }
 
   /** From the region containing `start` on; `end` empty is unbounded, `limit` <= 0 is none. */
   scan(start: Uint8Array, end: Uint8Array, limit: number): RegionInfo[] {
     const found: RegionInfo[] = [];
-    this.#tree.scan(start, (region) => {
-      if (end.length > 0 && compareBytes(region.meta.startKey, end) >= 0) return false;
+    const endText = keyText(end);
+    this.#tree.scan(keyText(start), (region) => {
+      if (endText !== "" && region.meta.start >= endText) return false;
       found.push(region);
       return limit <= 0 || found.length < limit;
     });
@@ -76,33 +78,32 @@ export class Regions {
 
   /** The left neighbour, only if the keys touch. */
   previous(region: RegionInfo): RegionInfo | undefined {
-    const { startKey } = region.meta;
-    if (startKey.length === 0) return undefined;
-    const before = this.#tree.before(startKey);
-    return before !== undefined && equalBytes(before.meta.endKey, startKey) ? before : undefined;
+    const { start } = CompactMeta.of(region.meta);
+    if (start === "") return undefined;
+    const before = this.#tree.before(start);
+    return before?.meta.end === start ? before : undefined;
   }
 
   /** The right neighbour, only if the keys touch. */
   next(region: RegionInfo): RegionInfo | undefined {
-    const { endKey } = region.meta;
-    if (endKey.length === 0) return undefined;
-    const after = this.#tree.find(endKey);
-    return after !== undefined && equalBytes(after.meta.startKey, endKey) ? after : undefined;
+    const { end } = CompactMeta.of(region.meta);
+    if (end === "") return undefined;
+    const after = this.#tree.find(end);
+    return after?.meta.start === end ? after : undefined;
   }
 
   /** Gaps of the key space as [start, end) pairs; an empty end is the end of the key space. */
   holes(): { readonly start: Uint8Array; readonly end: Uint8Array }[] {
     const found: { start: Uint8Array; end: Uint8Array }[] = [];
-    let covered: Uint8Array | undefined = new Uint8Array(0);
-    this.#tree.scan(new Uint8Array(0), (region) => {
-      const { startKey, endKey } = region.meta;
-      if (covered !== undefined && compareBytes(covered, startKey) < 0) {
-        found.push({ start: covered, end: startKey });
+    let covered: string | undefined = "";
+    this.#tree.scan("", ({ meta }) => {
+      if (covered !== undefined && covered < meta.start) {
+        found.push({ start: keyBytes(covered), end: keyBytes(meta.start) });
       }
-      covered = endKey.length === 0 ? undefined : endKey;
+      covered = meta.end === "" ? undefined : meta.end;
       return true;
     });
-    if (covered !== undefined) found.push({ start: covered, end: new Uint8Array(0) });
+    if (covered !== undefined) found.push({ start: keyBytes(covered), end: EMPTY_BYTES });
     return found;
   }
 
@@ -112,60 +113,101 @@ export class Regions {
 
   /** Why the record would be refused; undefined when it is acceptable. */
   staleReason(region: RegionInfo): string | undefined {
-    const { meta } = region;
-    const origin = this.#byId.get(meta.id);
-    const wholeSpace = meta.startKey.length === 0 && meta.endKey.length === 0;
+    return this.#staleReason(
+      CompactMeta.of(region.meta),
+      region.term,
+      this.#byId.get(region.meta.id)?.region,
+    );
+  }
+
+  #staleReason(meta: CompactMeta, term: number, origin: KeptRegion | undefined): string | undefined {
     // A region made anew by recovery tools starts at epoch 1/1 and must win over what it replaces.
-    if (meta.epoch.version === 1 && meta.epoch.confVer === 1 && !wholeSpace) return undefined;
-    if (origin === undefined || !sameRange(origin.meta, meta)) {
-      for (const other of this.#tree.overlaps(meta.startKey, meta.endKey)) {
-        if (other.meta.epoch.version > meta.epoch.version) return staleText(region, other);
+    if (meta.version === 1 && meta.confVer === 1 && !(meta.start === "" && meta.end === "")) return undefined;
+    if (origin === undefined || !meta.hasRangeOf(origin.meta)) {
+      for (const other of this.#tree.overlaps(meta.start, meta.end)) {
+        if (other.meta.version > meta.version) return staleText(meta, other.meta);
       }
     }
     if (origin === undefined) return undefined;
     const older =
-      (region.term > 0 && region.term < origin.term) ||
-      meta.epoch.version < origin.meta.epoch.version ||
-      meta.epoch.confVer < origin.meta.epoch.confVer;
-    return older ? staleText(region, origin) : undefined;
+      (term > 0 && term < origin.term) ||
+      meta.version < origin.meta.version ||
+      meta.confVer < origin.meta.confVer;
+    return older ? staleText(meta, origin.meta) : undefined;
   }
 
-  put(region: RegionInfo): PutResult {
-    const reason = this.staleReason(region);
+  put(given: RegionInfo): PutResult {
+    const meta = CompactMeta.of(given.meta);
+    const entry = this.#byId.get(meta.id);
+    const previous = entry?.region;
+    const reason = this.#staleReason(meta, given.term, previous);
     if (reason !== undefined) return { kind: "stale", reason };
-    const { meta } = region;
-    const previous = this.#byId.get(meta.id);
-    if (previous !== undefined && previous.term > region.term && region.term === 0) {
-      // A report without a term (an old store) must not make an older term acceptable again.
-      region = { ...region, term: previous.term };
-    }
+    // A report without a term (an old store) must not make an older term acceptable again.
+    const term = given.term === 0 ? (previous?.term ?? 0) : given.term;
+    const isKept = meta === given.meta && term === given.term;
+    const region = (isKept ? given : { ...given, meta, term }) as KeptRegion;
     const change = regionChange(previous, region, this.flowDigits);
     if (!change.update && previous !== undefined) {
-      return { kind: "accepted", previous, removed: [], region: previous, ...change };
+      return { kind: "accepted", previous, removed: NONE, region: previous, ...change };
     }
-    const removed: RegionInfo[] = [];
-    if (previous === undefined || !sameRange(previous.meta, meta)) {
-      for (const other of this.#tree.overlaps(meta.startKey, meta.endKey)) {
-        if (other.meta.id !== meta.id) removed.push(other);
-      }
-      if (previous !== undefined) this.#tree.remove(previous.meta.startKey, meta.id);
-      for (const other of removed) this.#drop(other);
+    if (entry !== undefined && previous !== undefined && previous.meta.hasRangeOf(meta)) {
+      this.#replace(entry, previous, region);
+      return { kind: "accepted", previous, removed: NONE, region, save: change.save, sync: change.sync };
     }
-    this.#tree.put(region);
-    if (previous !== undefined) this.#unindex(previous);
-    this.#byId.set(meta.id, region);
+    const removed = this.#tree.overlaps(meta.start, meta.end).filter((other) => other.meta.id !== meta.id);
+    if (previous !== undefined) {
+      this.#tree.remove(previous.meta.start, meta.id);
+      this.#unindex(previous);
+    }
+    for (const other of removed) this.#drop(other);
+    this.#shareKeys(meta);
+    const added: RegionEntry = { region };
+    this.#tree.put(added);
+    this.#byId.set(meta.id, added);
     this.#index(region);
     return { kind: "accepted", previous, removed, region, save: change.save, sync: change.sync };
   }
 
+  /** Another record of the same range. Mostly only figures differ, and then the sets of ids stay as they are. */
+  #replace(entry: RegionEntry, previous: KeptRegion, region: KeptRegion): void {
+    const { meta } = region;
+    if (meta !== previous.meta) {
+      meta.start = previous.meta.start;
+      meta.end = previous.meta.end;
+    }
+    entry.region = region;
+    const sameSets =
+      meta.peers === previous.meta.peers &&
+      region.leader?.id === previous.leader?.id &&
+      (region.pendingPeers === previous.pendingPeers ||
+        region.pendingPeers.length + previous.pendingPeers.length === 0);
+    if (!sameSets) {
+      this.#unindex(previous);
+      return this.#index(region);
+    }
+    const sizeMib = region.sizeMib - previous.sizeMib;
+    const fresh = Number(!region.fromStorage) - Number(!previous.fromStorage);
+    adjustFigures(this.#stores, region, sizeMib, region.keys - previous.keys, fresh);
+    this.#sizeMib += sizeMib;
+    this.#freshCount += fresh;
+  }
+
+  /** A border is kept once for both sides of it. */
+  #shareKeys(meta: CompactMeta): void {
+    const before = this.#tree.before(meta.start);
+    if (before?.meta.end === meta.start) meta.start = before.meta.end;
+    const after = meta.end === "" ? undefined : this.#tree.find(meta.end);
+    if (after?.meta.start === meta.end) meta.end = after.meta.start;
+  }
+
   remove(id: number): RegionInfo | undefined {
-    const region = this.#byId.get(id);
+    const region = this.#byId.get(id)?.region;
     if (region !== undefined) this.#drop(region);
     return region;
   }
 
-  #drop(region: RegionInfo): void {
-    this.#tree.remove(region.meta.startKey, region.meta.id);
+  #drop(region: KeptRegion): void {
+    this.#tree.remove(region.meta.start, region.meta.id);
     this.#byId.delete(region.meta.id);
     this.#unindex(region);
   }
@@ -183,10 +225,12 @@ export class Regions {
   }
 }
 
+const NONE: readonly RegionInfo[] = [];
+
 const NO_REGIONS = new StoreRegions();
 
-const staleText = (region: RegionInfo, origin: RegionInfo): string =>
-  `region is stale: region ${describeMeta(region.meta)} origin ${describeMeta(origin.meta)}`;
+const staleText = (meta: CompactMeta, origin: CompactMeta): string =>
+  `region is stale: region ${describeMeta(meta)} origin ${describeMeta(origin)}`;
 
 export const describeMeta = (meta: RegionMeta): string =>
   `id:${meta.id} region_epoch:<conf_ver:${meta.epoch.confVer} version:${meta.epoch.version} >`;

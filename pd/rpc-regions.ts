@@ -170,10 +170,24 @@ function covers(found: readonly RegionInfo[], start: Uint8Array, end: Uint8Array
   return end.length > 0 && compareBytes(covered, end) >= 0;
 }
 
-function countHeartbeat(cluster: Cluster, store: number, status: "ok" | "err"): void {
+function heartbeatCounter(cluster: Cluster, store: number, status: "ok" | "err"): { value: number } {
   const address = cluster.store(store)?.meta.address ?? "";
   const labels = { address, store: String(store), type: "report", status };
-  cluster.context.metrics.increment("pd_scheduler_region_heartbeat", labels);
+  return cluster.context.metrics.counter("pd_scheduler_region_heartbeat", labels);
+}
+
+function refusedHeartbeat(
+  context: Cluster["context"],
+  message: string,
+  region: pdpb.RegionHeartbeatRequest["region"],
+): pdpb.IRegionHeartbeatResponse {
+  const target = region?.peers[0];
+  const answer: pdpb.IRegionHeartbeatResponse = {
+    header: errorHeader(context, ERROR_TYPE.UNKNOWN, message),
+  };
+  if (region !== null) answer.regionId = region.id;
+  if (target !== undefined) answer.targetPeer = target;
+  return answer;
 }
 
 function heartbeatCall(
@@ -185,6 +199,7 @@ function heartbeatCall(
   const { context } = cluster;
   let boundMs = Number.NEGATIVE_INFINITY;
   let boundStore = 0;
+  let accepted = { value: 0 };
   let ended = false;
   const end = (status: RpcStatus): void => {
     ended = true;
@@ -192,14 +207,8 @@ function heartbeatCall(
     call.end(status);
   };
   const report = (message: string, region: pdpb.RegionHeartbeatRequest["region"]): void => {
-    countHeartbeat(cluster, boundStore, "err");
-    const target = region?.peers[0];
-    const answer: pdpb.IRegionHeartbeatResponse = {
-      header: errorHeader(context, ERROR_TYPE.UNKNOWN, message),
-    };
-    if (region !== null) answer.regionId = region.id;
-    if (target !== undefined) answer.targetPeer = target;
-    call.send(answer);
+    heartbeatCounter(cluster, boundStore, "err").value += 1;
+    call.send(refusedHeartbeat(context, message, region));
   };
   return {
     onMessage(request) {
@@ -222,18 +231,19 @@ function heartbeatCall(
         streams.bind(storeId, call);
         boundMs = nowMs;
         boundStore = storeId;
+        accepted = heartbeatCounter(cluster, storeId, "ok");
       }
       if (leader === null || leader.id === 0) return report("invalid request leader, leader is nil", region);
       if (region === null || region.id === 0) return report("invalid request region, region id is 0", region);
       if (region.peers.length === 0) return report("invalid request region, it has no peers", region);
       const previous = cluster.regions.byId(region.id);
       const record = regionFromHeartbeat(request, region, leader, previous);
-      if (record.meta.endKey.length > 0 && compareBytes(record.meta.startKey, record.meta.endKey) >= 0) {
+      if (region.endKey.length > 0 && compareBytes(region.startKey, region.endKey) >= 0) {
         return report("invalid request region, start key >= end key", region);
       }
       const result = cluster.putRegion(record);
       if (result.kind === "stale") return report(result.reason, region);
-      countHeartbeat(cluster, boundStore, "ok");
+      accepted.value += 1;
       events.onRegionHeartbeat(result.region, previous, record.flow);
     },
     onHalfClose() {

@@ -9,7 +9,8 @@ import type { OperatorController } from "./operator-controller.js";
 import { peerOnStore, type RegionInfo } from "./region-info.js";
 import type { SchedulingView } from "./scheduling-view.js";
 import type { Statistics } from "./statistics/statistics.js";
-import type { IdSet, PeerKind } from "./store-regions.js";
+import type { IdSet } from "./id-set.js";
+import type { PeerKind } from "./store-regions.js";
 
 export interface SchedulerHost {
   readonly controller: OperatorController;

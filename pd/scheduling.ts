@@ -123,7 +123,8 @@ export class Scheduling {
   onRegionHeartbeat(region: RegionInfo, previous: RegionInfo | undefined, flow: RegionFlow): void {
     this.statistics.onRegionHeartbeat(region, previous, flow);
     this.controller.onHeartbeat(region);
-    this.patrol.check(region);
+    // What said nothing new is left to the patrol, unless something was wrong with it.
+    if (region !== previous || this.patrol.isNoted(region.meta.id)) this.patrol.check(region);
   }
 
   /** Every ten seconds. (3.28) */

@@ -2,47 +2,8 @@
  * Which regions have which kind of peer on a store, with running totals and a random choice in constant time.
  * A voter is in `leaders` or `followers`; pending peers are in `pending` as well. (pd-rules 4.14)
  */
-import { type Random, randomBelow } from "../base/index.js";
+import { IdSet } from "./id-set.js";
 import type { RegionInfo } from "./region-info.js";
-
-/** Region ids with O(1) add, remove and random pick. */
-export class IdSet {
-  readonly #ids: number[] = [];
-  readonly #positions = new Map<number, number>();
-
-  get size(): number {
-    return this.#ids.length;
-  }
-
-  has(id: number): boolean {
-    return this.#positions.has(id);
-  }
-
-  add(id: number): void {
-    if (this.#positions.has(id)) return;
-    this.#positions.set(id, this.#ids.length);
-    this.#ids.push(id);
-  }
-
-  delete(id: number): void {
-    const position = this.#positions.get(id);
-    if (position === undefined) return;
-    const last = this.#ids.pop() as number;
-    if (last !== id) {
-      this.#ids[position] = last;
-      this.#positions.set(last, position);
-    }
-    this.#positions.delete(id);
-  }
-
-  pick(random: Random): number | undefined {
-    return this.#ids.length === 0 ? undefined : this.#ids[randomBelow(random, this.#ids.length)];
-  }
-
-  values(): readonly number[] {
-    return this.#ids;
-  }
-}
 
 export type PeerKind = "leader" | "follower" | "learner" | "pending";
 
@@ -73,6 +34,27 @@ export class StoreRegions {
       case "pending":
         return this.pending;
     }
+  }
+}
+
+/** The figures alone of a record whose peers, leader and pending peers are as before: by how much they grew. */
+export function adjustFigures(
+  stores: ReadonlyMap<number, StoreRegions>,
+  region: RegionInfo,
+  sizeMib: number,
+  keys: number,
+  fresh: number,
+): void {
+  for (const peer of region.meta.peers) {
+    const store = stores.get(peer.storeId);
+    if (store === undefined) continue;
+    if (region.leader?.id === peer.id) {
+      store.leaderSizeMib += sizeMib;
+      store.leaderKeys += keys;
+    }
+    store.regionSizeMib += sizeMib;
+    store.regionKeys += keys;
+    store.freshCount += fresh;
   }
 }
 

@@ -3,6 +3,7 @@
  * buffer of the request, and regions live for years.
  */
 import { copyBytes } from "../base/index.js";
+import { CompactMeta, isKeyText, keyText } from "./compact-meta.js";
 import { codec, metapb, type pdpb } from "../proto/index.js";
 import {
   type DownPeer,
@@ -42,13 +43,55 @@ export const peerToWire = (peer: Peer): metapb.IPeer => ({
   isWitness: peer.isWitness,
 });
 
-export const metaFromWire = (region: metapb.Region): RegionMeta => ({
-  id: region.id,
-  startKey: copyBytes(region.startKey),
-  endKey: copyBytes(region.endKey),
-  epoch: { confVer: region.regionEpoch?.confVer ?? 0, version: region.regionEpoch?.version ?? 0 },
-  peers: region.peers.map(peerFromWire),
-});
+export const metaFromWire = (region: metapb.Region): CompactMeta =>
+  new CompactMeta(
+    region.id,
+    keyText(region.startKey),
+    keyText(region.endKey),
+    region.regionEpoch?.confVer ?? 0,
+    region.regionEpoch?.version ?? 0,
+    region.peers.map(peerFromWire),
+  );
+
+const isPeer = (peer: Peer, wire: metapb.Peer): boolean =>
+  peer.id === wire.id &&
+  peer.storeId === wire.storeId &&
+  peer.role === (ROLES[wire.role] ?? "voter") &&
+  peer.isWitness === wire.isWitness;
+
+/** The record known already where the message says the same: most heartbeats, and then nothing is made anew. */
+function metaLike(known: RegionMeta | undefined, wire: metapb.Region): RegionMeta {
+  const { regionEpoch, peers } = wire;
+  if (!(known instanceof CompactMeta)) return metaFromWire(wire);
+  const isSame =
+    known.confVer === (regionEpoch?.confVer ?? 0) &&
+    known.version === (regionEpoch?.version ?? 0) &&
+    known.peers.length === peers.length &&
+    peers.every((peer, i) => isPeer(known.peers[i] as Peer, peer)) &&
+    isKeyText(known.start, wire.startKey) &&
+    isKeyText(known.end, wire.endKey);
+  return isSame ? known : metaFromWire(wire);
+}
+
+const NO_PEERS: readonly Peer[] = [];
+const NO_DOWN_PEERS: readonly DownPeer[] = [];
+
+/** Sorted by id; the list known already where it says the same. */
+function pendingPeersLike(known: readonly Peer[] | undefined, wire: readonly metapb.Peer[]): readonly Peer[] {
+  if (wire.length === 0) return NO_PEERS;
+  const peers = wire.map(peerFromWire).sort(byId);
+  const isSame = known?.length === peers.length && wire.every((_, i) => known[i]?.id === peers[i]?.id);
+  return isSame ? known : peers;
+}
+
+function downPeersFromWire(wire: readonly pdpb.PeerStats[]): readonly DownPeer[] {
+  if (wire.length === 0) return NO_DOWN_PEERS;
+  const down: DownPeer[] = [];
+  for (const { peer, downSeconds } of wire) {
+    if (peer !== null) down.push({ peer: peerFromWire(peer), downSeconds });
+  }
+  return down.sort((left, right) => byId(left.peer, right.peer));
+}
 
 export const metaToWire = (meta: RegionMeta): metapb.IRegion => ({
   id: meta.id,
@@ -86,10 +129,10 @@ function flowFromWire(request: pdpb.RegionHeartbeatRequest): RegionFlow {
   const start = request.interval?.startTimestamp ?? 0;
   const seconds = (request.interval?.endTimestamp ?? 0) - start;
   if (seconds < INTERVAL_SECONDS_MIN || seconds > INTERVAL_SECONDS_MAX) {
-    return { ...NO_FLOW, cpuUsage: request.cpuUsage };
+    return request.cpuUsage === 0 ? NO_FLOW : { ...NO_FLOW, cpuUsage: request.cpuUsage };
   }
   const queries = request.queryStats;
-  return {
+  const flow: RegionFlow = {
     intervalSeconds: seconds,
     writtenBytes: flowFigure(request.bytesWritten),
     writtenKeys: flowFigure(request.keysWritten),
@@ -100,6 +143,27 @@ function flowFromWire(request: pdpb.RegionHeartbeatRequest): RegionFlow {
     readQueries: queries === null ? 0 : queries.Get + queries.Scan + queries.Coprocessor,
     cpuUsage: request.cpuUsage,
   };
+  return isIdle(flow) ? idleFlow(seconds) : flow;
+}
+
+const isIdle = (flow: RegionFlow): boolean =>
+  flow.writtenBytes === 0 &&
+  flow.readBytes === 0 &&
+  flow.writtenKeys === 0 &&
+  flow.readKeys === 0 &&
+  flow.writeQueries === 0 &&
+  flow.readQueries === 0 &&
+  flow.cpuUsage === 0;
+
+/** Most regions are idle: they share one record for each length of the interval. */
+const IDLE = new Map<number, RegionFlow>();
+function idleFlow(intervalSeconds: number): RegionFlow {
+  let flow = IDLE.get(intervalSeconds);
+  if (flow === undefined) {
+    flow = { ...NO_FLOW, intervalSeconds };
+    IDLE.set(intervalSeconds, flow);
+  }
+  return flow;
 }
 
 const byId = (left: Peer, right: Peer): number => left.id - right.id;
@@ -116,19 +180,14 @@ export function regionFromHeartbeat(
     ? Math.max(1, Math.floor(request.approximateSize / BYTES_PER_MIB))
     : (previous?.sizeMib ?? EMPTY_REGION_SIZE_MIB);
   const keys = counted || previous === undefined ? request.approximateKeys : previous.keys;
-  const downPeers: DownPeer[] = [];
-  for (const down of request.downPeers) {
-    if (down.peer !== null) downPeers.push({ peer: peerFromWire(down.peer), downSeconds: down.downSeconds });
-  }
-  const leaderPeer = peerFromWire(leader);
-  const meta = metaFromWire(region);
+  const meta = metaLike(previous?.meta, region);
   return {
     meta,
     // The entry of the peer list: the leader's own copy may lack the role.
-    leader: meta.peers.find((peer) => peer.id === leaderPeer.id) ?? leaderPeer,
+    leader: meta.peers.find((peer) => peer.id === leader.id) ?? peerFromWire(leader),
     term: request.term,
-    downPeers: downPeers.sort((left, right) => byId(left.peer, right.peer)),
-    pendingPeers: request.pendingPeers.map(peerFromWire).sort(byId),
+    downPeers: downPeersFromWire(request.downPeers),
+    pendingPeers: pendingPeersLike(previous?.pendingPeers, request.pendingPeers),
     sizeMib,
     keys,
     flow: flowFromWire(request),

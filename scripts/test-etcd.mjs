@@ -2,7 +2,7 @@
  * Tests on a real etcd: `npm run test:etcd`. Needs the `etcd` program, which is looked for first; every other argument goes
  * to vitest. Ends with a line of counts.
  */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { stripVTControlCharacters } from "node:util";
 
 let version;
@@ -14,17 +14,23 @@ try {
   process.exit(1);
 }
 console.log(`etcd ${version}`);
-const run = spawnSync(
+const run = spawn(
   process.execPath,
   ["node_modules/vitest/vitest.mjs", "run", "--config", "vitest.etcd.config.ts", ...process.argv.slice(2)],
-  { encoding: "utf8", stdio: ["inherit", "pipe", "inherit"], maxBuffer: 1 << 28 },
+  { stdio: ["inherit", "pipe", "inherit"] },
 );
-process.stdout.write(run.stdout);
-const sums =
-  stripVTControlCharacters(run.stdout)
-    .match(/^ *Tests .*$/gm)
-    ?.at(-1) ?? "";
-const passed = Number(/(\d+) passed/.exec(sums)?.[1] ?? 0);
-const failed = Number(/(\d+) failed/.exec(sums)?.[1] ?? (run.status === 0 ? 0 : 1));
-console.log(`${passed} passed, ${failed} failed`);
-process.exit(run.status ?? 1);
+let output = "";
+run.stdout.setEncoding("utf8").on("data", (text) => {
+  process.stdout.write(text);
+  output += text;
+});
+run.on("close", (status) => {
+  const sums =
+    stripVTControlCharacters(output)
+      .match(/^ *Tests .*$/gm)
+      ?.at(-1) ?? "";
+  const passed = Number(/(\d+) passed/.exec(sums)?.[1] ?? 0);
+  const failed = Number(/(\d+) failed/.exec(sums)?.[1] ?? (status === 0 ? 0 : 1));
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(status ?? 1);
+});

@@ -9,6 +9,7 @@ import { type CheckResult, HEALTHY, waiting } from "./check-result.js";
 
 export function checkSplit(view: SchedulingView, region: RegionInfo): CheckResult {
   const { labels, rules } = view.cluster;
+  if (!labels.hasBorders && !(view.usesRules && rules.hasBorders)) return HEALTHY;
   const { startKey, endKey } = region.meta;
   let keys = labels.splitKeys(startKey, endKey);
   let desc = "labeler-split-region";

@@ -79,8 +79,50 @@ export function pairScore(left: StoreInfo, right: StoreInfo, labels: readonly st
 }
 
 export function fitRegion(region: RegionInfo, rules: readonly Rule[], store: StoreLookup): RegionFit {
-  if (rules.length === 0) return new RegionFit([], [], store);
+  const [rule] = rules;
+  if (rule === undefined) return new RegionFit([], [], store);
+  // One rule and no more peers than it wants: there is only one assignment. So it is with nearly all regions.
+  if (rules.length === 1 && region.meta.peers.length <= rule.count) return fitOneRule(region, rule, store);
   return new FitWorker(region, rules, store).fit();
+}
+
+const NO_PEERS: readonly Peer[] = [];
+
+function fitOneRule(region: RegionInfo, rule: Rule, store: StoreLookup): RegionFit {
+  const ordered = inOrder(region);
+  const isFit = ordered.every((peer) => mayServe(region, rule, peer, store));
+  const peers = isFit ? ordered : ordered.filter((peer) => mayServe(region, rule, peer, store));
+  const orphans = isFit ? NO_PEERS : ordered.filter((peer) => !peers.includes(peer));
+  return new RegionFit([ruleFitOf(region, rule, peers, store)], orphans, store);
+}
+
+/** Those that are well first, then by id. */
+function inOrder(region: RegionInfo): readonly Peer[] {
+  const { peers } = region.meta;
+  const troubled = region.downPeers.length > 0 || region.pendingPeers.length > 0;
+  if (!troubled && peers.every((peer, i) => i === 0 || (peers[i - 1] as Peer).id < peer.id)) return peers;
+  const health = (peer: Peer): number => (isDown(region, peer.id) ? 0 : isPending(region, peer.id) ? 1 : 2);
+  return [...peers].sort(
+    (left, right) => (troubled ? health(right) - health(left) : 0) || left.id - right.id,
+  );
+}
+
+function mayServe(region: RegionInfo, rule: Rule, peer: Peer, lookup: StoreLookup): boolean {
+  if (rule.isWitness && region.leader?.id === peer.id) return false;
+  const store = lookup(peer.storeId);
+  return store !== undefined && matchesConstraints(store, rule.labelConstraints);
+}
+
+function ruleFitOf(region: RegionInfo, rule: Rule, peers: readonly Peer[], store: StoreLookup): RuleFit {
+  const leader = region.leader?.id;
+  const isDifferent = (peer: Peer): boolean => hasDifferentRole(rule, peer, peer.id === leader);
+  return {
+    rule,
+    peers,
+    differentRole: peers.some(isDifferent) ? peers.filter(isDifferent) : NO_PEERS,
+    isolationScore:
+      rule.locationLabels.length === 0 ? 0 : isolationScore(storesOf(peers, store), rule.locationLabels),
+  };
 }
 
 class FitWorker {
@@ -98,11 +140,7 @@ class FitWorker {
     this.#rules = rules;
     this.#store = store;
     this.#hasLocations = rules.some((rule) => rule.locationLabels.length > 0);
-    const health = (peer: Peer): number => (isDown(region, peer.id) ? 0 : isPending(region, peer.id) ? 1 : 2);
-    const troubled = region.downPeers.length > 0 || region.pendingPeers.length > 0;
-    this.#peers = [...region.meta.peers].sort(
-      (left, right) => (troubled ? health(right) - health(left) : 0) || left.id - right.id,
-    );
+    this.#peers = inOrder(region);
   }
 
   fit(): RegionFit {
@@ -131,7 +169,7 @@ class FitWorker {
   ): boolean {
     if (chosen.length === wanted) {
       for (const peer of chosen) this.#taken.add(peer);
-      this.#current.push(this.#ruleFit(rule, chosen));
+      this.#current.push(ruleFitOf(this.#region, rule, chosen, this.#store));
       const ended = this.#try(index + 1);
       this.#current.pop();
       for (const peer of chosen) this.#taken.delete(peer);
@@ -145,20 +183,7 @@ class FitWorker {
   }
 
   #mayServe(rule: Rule, peer: Peer): boolean {
-    if (this.#taken.has(peer)) return false;
-    if (rule.isWitness && this.#region.leader?.id === peer.id) return false;
-    const store = this.#store(peer.storeId);
-    return store !== undefined && matchesConstraints(store, rule.labelConstraints);
-  }
-
-  #ruleFit(rule: Rule, peers: readonly Peer[]): RuleFit {
-    const leader = this.#region.leader?.id;
-    return {
-      rule,
-      peers,
-      differentRole: peers.filter((peer) => hasDifferentRole(rule, peer, peer.id === leader)),
-      isolationScore: isolationScore(storesOf(peers, this.#store), rule.locationLabels),
-    };
+    return !this.#taken.has(peer) && mayServe(this.#region, rule, peer, this.#store);
   }
 
   #keepIfBetter(): boolean {

@@ -218,6 +218,11 @@ export class RuleManager {
     return this.#list.segmentAt(key).rules;
   }
 
+  /** Whether any key lies between different rules. */
+  get hasBorders(): boolean {
+    return this.#list.segments.length > 1;
+  }
+
   splitKeys(start: Uint8Array, end: Uint8Array): Uint8Array[] {
     return this.#list.splitKeys(start, end);
   }

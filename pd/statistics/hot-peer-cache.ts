@@ -129,11 +129,15 @@ export class HotPeerCache {
   }
 
   #reportNew(report: HotReport): void {
-    const { regionId, storeId, seconds, nowMs } = report;
-    const rates = report.amounts.map((amount) => amount / seconds) as unknown as Rates;
+    const { regionId, storeId, amounts, seconds, nowMs } = report;
     const inherited = this.#inheritable(report);
-    const isHot = this.#isHot(storeId, rates, nowMs);
-    if (!isHot && inherited === undefined) return;
+    if (inherited === undefined && !this.#isHot(storeId, amounts, seconds, nowMs)) return;
+    const rates: Rates = [
+      amounts[0] / seconds,
+      amounts[1] / seconds,
+      amounts[2] / seconds,
+      amounts[3] / seconds,
+    ];
     const isFull = seconds >= this.kind.reportSeconds;
     const entry: Entry = {
       regionId,
@@ -161,7 +165,9 @@ export class HotPeerCache {
 
   /** A peer that came to a new store was hot where it stood before: it must not look cold for minutes. (10.9) */
   #inheritable({ regionId, stores }: HotReport): Entry | undefined {
-    for (const storeId of this.#regions.get(regionId) ?? []) {
+    const known = this.#regions.get(regionId);
+    if (known === undefined) return undefined;
+    for (const storeId of known) {
       if (stores.includes(storeId)) continue;
       const entry = this.#stores.get(storeId)?.peers.get(regionId);
       if (entry !== undefined && entry.degree > 0) return entry;
@@ -247,10 +253,14 @@ export class HotPeerCache {
     entry.seconds += seconds;
     entry.updatedMs = nowMs;
     if (entry.seconds < this.kind.reportSeconds) return;
-    const average = entry.amounts.map((amount) => amount / entry.seconds) as unknown as Rates;
-    const isHot = this.#isHot(entry.storeId, average, nowMs);
-    for (const [i, median] of entry.medians.entries()) median.push(average[i] as number);
-    entry.rates = entry.medians.map((median) => median.get()) as unknown as Rates;
+    const isHot = this.#isHot(entry.storeId, entry.amounts, entry.seconds, nowMs);
+    const rates: [number, number, number, number] = [0, 0, 0, 0];
+    for (let i = 0; i < 4; i++) {
+      const median = entry.medians[i] as MedianWindow;
+      median.push((entry.amounts[i] as number) / entry.seconds);
+      rates[i] = median.get();
+    }
+    entry.rates = rates;
     entry.amounts = [0, 0, 0, 0];
     entry.seconds = 0;
     entry.degree += isHot ? 1 : -1;
@@ -258,9 +268,12 @@ export class HotPeerCache {
     if (entry.antiCount <= 0) this.#remove(entry.storeId, entry.regionId);
   }
 
-  #isHot(storeId: number, rates: Rates, nowMs: number): boolean {
+  #isHot(storeId: number, amounts: Rates, seconds: number, nowMs: number): boolean {
     const thresholds = this.thresholds(storeId, nowMs);
-    return rates.some((rate, i) => rate >= (thresholds[i] as number));
+    for (let i = 0; i < 4; i++) {
+      if ((amounts[i] as number) / seconds >= (thresholds[i] as number)) return true;
+    }
+    return false;
   }
 
   thresholds(storeId: number, nowMs: number): Rates {
@@ -270,11 +283,9 @@ export class HotPeerCache {
     store.thresholdsMs = nowMs;
     store.thresholds = this.kind.minimum;
     if (store.peers.size >= TOP_COUNT) {
-      store.thresholds = this.kind.minimum.map((minimum, i) => {
-        const rates = [...store.peers.values()].map((entry) => entry.rates[i] as number);
-        rates.sort((left, right) => right - left);
-        return Math.max(minimum, TOP_RATIO * (rates[TOP_COUNT - 1] as number));
-      }) as unknown as Rates;
+      store.thresholds = this.kind.minimum.map((minimum, i) =>
+        Math.max(minimum, TOP_RATIO * lastOfTop(store.peers.values(), i)),
+      ) as unknown as Rates;
     }
     return store.thresholds;
   }
@@ -300,4 +311,21 @@ export class HotPeerCache {
     stores?.delete(storeId);
     if (stores?.size === 0) this.#regions.delete(regionId);
   }
+}
+
+/** The rate of the entry on place `TOP_COUNT`; a store may have a hundred thousand, so they are not sorted. */
+function lastOfTop(entries: Iterable<Entry>, dimension: number): number {
+  /** Ascending. */
+  const top: number[] = [];
+  for (const { rates } of entries) {
+    const rate = rates[dimension] as number;
+    if (top.length === TOP_COUNT) {
+      if (rate <= (top[0] as number)) continue;
+      top.shift();
+    }
+    let at = top.length;
+    while (at > 0 && (top[at - 1] as number) > rate) at -= 1;
+    top.splice(at, 0, rate);
+  }
+  return top.length < TOP_COUNT ? 0 : (top[0] as number);
 }

@@ -4,6 +4,7 @@
  */
 import { REGION_MAX_KEYS, REGION_MAX_SIZE_MIB } from "../checkers/merge-checker.js";
 import { EMPTY_REGION_SIZE_MIB, type RegionInfo } from "../region-info.js";
+import { IdSet } from "../id-set.js";
 import type { SchedulingView } from "../scheduling-view.js";
 
 export const REGION_KINDS = [
@@ -60,8 +61,8 @@ export class RegionKinds {
   readonly #sets: readonly Set<number>[] = REGION_KINDS.map(() => new Set<number>());
   /** Kinds of regions that have any. */
   readonly #bits = new Map<number, number>();
-  readonly #levels = new Map<number, string>();
-  readonly #levelCounts = new Map<string, number>();
+  /** Each region in the set of its level. */
+  readonly #levels = new Map<string, IdSet>();
 
   constructor(view: SchedulingView) {
     this.#view = view;
@@ -76,19 +77,23 @@ export class RegionKinds {
   observeIsolation(region: RegionInfo): void {
     const { id } = region.meta;
     const level = isolationLevelOf(this.#view, region);
-    const old = this.#levels.get(id);
-    if (old === level) return;
-    if (old !== undefined) this.#levelCounts.set(old, (this.#levelCounts.get(old) ?? 1) - 1);
-    this.#levels.set(id, level);
-    this.#levelCounts.set(level, (this.#levelCounts.get(level) ?? 0) + 1);
+    let ids = this.#levels.get(level);
+    if (ids === undefined) {
+      ids = new IdSet();
+      this.#levels.set(level, ids);
+    }
+    if (ids.has(id)) return;
+    this.#forgetLevel(id);
+    ids.add(id);
+  }
+
+  #forgetLevel(id: number): void {
+    for (const ids of this.#levels.values()) ids.delete(id);
   }
 
   forget(regionId: number): void {
     this.#setBits(regionId, 0);
-    const level = this.#levels.get(regionId);
-    if (level === undefined) return;
-    this.#levels.delete(regionId);
-    this.#levelCounts.set(level, (this.#levelCounts.get(level) ?? 1) - 1);
+    this.#forgetLevel(regionId);
   }
 
   ids(kind: RegionKind): ReadonlySet<number> {
@@ -101,7 +106,7 @@ export class RegionKinds {
 
   /** Regions per level at which their replicas are all apart; `none` where some share everything. */
   isolationCounts(): ReadonlyMap<string, number> {
-    return this.#levelCounts;
+    return new Map([...this.#levels].map(([level, ids]) => [level, ids.size]));
   }
 
   #setBits(id: number, bits: number): void {

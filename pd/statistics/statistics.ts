@@ -1,12 +1,14 @@
 /** Everything PD counts from heartbeats: figures of stores, hot peers, regions that need attention. (pd-rules 10) */
 import type { pdpb } from "../../proto/index.js";
-import type { RegionFlow, RegionInfo } from "../region-info.js";
+import type { Peer, RegionFlow, RegionInfo } from "../region-info.js";
 import type { SchedulingView } from "../scheduling-view.js";
 import type { StoreInfo } from "../store-info.js";
 import { HOT_READ, HOT_WRITE, HotPeerCache } from "./hot-peer-cache.js";
 import type { Rates } from "./rates.js";
 import { RegionKinds } from "./region-kinds.js";
 import { type Direction, intervalSeconds, readQueries, StoreFigures } from "./store-figures.js";
+
+const storeIdsOf = (peers: readonly Peer[]): number[] => peers.map((peer) => peer.storeId);
 
 export class Statistics {
   readonly write: HotPeerCache = new HotPeerCache(HOT_WRITE);
@@ -56,7 +58,7 @@ export class Statistics {
       reported.add(peer.regionId);
       const cpu = peer.cpuStats?.UnifiedRead ?? 0;
       const amounts: Rates = [peer.readBytes, peer.readKeys, readQueries(peer.queryStats), cpu * seconds];
-      this.#report(this.read, region, store.id, amounts, seconds, nowMs);
+      this.#report(this.read, region, store.id, storeIdsOf(region.meta.peers), amounts, seconds, nowMs);
     }
     this.read.reportCold(store.id, reported, seconds, nowMs);
   }
@@ -77,7 +79,6 @@ export class Statistics {
   #flow(region: RegionInfo, previous: RegionInfo | undefined, flow: RegionFlow): void {
     const { meta, leader } = region;
     const nowMs = this.#view.nowMs();
-    const stores = meta.peers;
     const moved =
       previous?.leader !== undefined && leader !== undefined && previous.leader.storeId !== leader.storeId;
     if (moved && leader !== undefined) {
@@ -87,16 +88,18 @@ export class Statistics {
     const seconds = flow.intervalSeconds;
     const written: Rates = [flow.writtenBytes, flow.writtenKeys, flow.writeQueries, 0];
     if (!moved && this.write.matters(meta.id, written, seconds)) {
-      for (const peer of stores) this.#report(this.write, region, peer.storeId, written, seconds, nowMs);
+      const stores = storeIdsOf(meta.peers);
+      for (const storeId of stores)
+        this.#report(this.write, region, storeId, stores, written, seconds, nowMs);
     }
     const read: Rates = [flow.readBytes, flow.readKeys, flow.readQueries, flow.cpuUsage * seconds];
     // Stores that do not report peers: the leader's own figures, with the region's heartbeat.
     const leaderReports = leader !== undefined && this.#figures.get(leader.storeId)?.reportsPeers !== true;
     if (leaderReports && !moved && this.read.matters(meta.id, read, seconds)) {
-      this.#report(this.read, region, leader.storeId, read, seconds, nowMs);
+      this.#report(this.read, region, leader.storeId, storeIdsOf(meta.peers), read, seconds, nowMs);
     }
     if (!this.write.has(meta.id) && !this.read.has(meta.id)) return;
-    const ids = meta.peers.map((peer) => peer.storeId);
+    const ids = storeIdsOf(meta.peers);
     this.write.keepStores(meta.id, ids);
     this.read.keepStores(meta.id, ids);
   }
@@ -105,6 +108,7 @@ export class Statistics {
     cache: HotPeerCache,
     region: RegionInfo,
     storeId: number,
+    stores: readonly number[],
     amounts: Rates,
     seconds: number,
     nowMs: number,
@@ -116,7 +120,7 @@ export class Statistics {
       regionId: region.meta.id,
       storeId,
       isLeader: region.leader?.storeId === storeId,
-      stores: region.meta.peers.map((peer) => peer.storeId),
+      stores,
       amounts,
       seconds,
       nowMs,

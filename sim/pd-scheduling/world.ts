@@ -5,6 +5,7 @@
  */
 import { must, randomBelow, utf8 } from "../../base/index.js";
 import { Cluster } from "../../pd/cluster.js";
+import { changedMeta } from "../../pd/compact-meta.js";
 import { PdConfig } from "../../pd/config.js";
 import type { PdContext } from "../../pd/context.js";
 import { HeartbeatStreams } from "../../pd/heartbeat-streams.js";
@@ -345,7 +346,7 @@ function withPeers(region: RegionInfo, peers: readonly Peer[], changes: number):
   const leader = peers.find((peer) => peer.id === region.leader?.id);
   const epoch = { ...region.meta.epoch, confVer: region.meta.epoch.confVer + changes };
   const downPeers = region.downPeers.filter((down) => peers.some((peer) => peer.id === down.peer.id));
-  return { ...region, leader, downPeers, meta: { ...region.meta, peers, epoch } };
+  return { ...region, leader, downPeers, meta: changedMeta(region.meta, { peers, epoch }) };
 }
 
 function leaveJoint(region: RegionInfo): RegionInfo | undefined {

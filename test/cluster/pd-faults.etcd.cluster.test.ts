@@ -1,5 +1,4 @@
 import { writeFileSync } from "node:fs";
-import { availableParallelism, loadavg } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -8,13 +7,10 @@ import { PdTraffic } from "../support/pd-traffic.js";
 import { ProcessCluster } from "../support/process-cluster.js";
 import { Writers } from "../support/writers.js";
 
-/**
- * With default leases, on a machine that is not loaded; more where several processes wait for each core, which then
- * says nothing about PD.
- */
-const pauseMsMax = (): number => 3_000 * Math.max(1, (loadavg()[0] as number) / availableParallelism());
-/** Scenes are tried again when the machine was too slow for them; order is not excused by anything. */
-const RETRIES = 2;
+/** With default leases: 2 s, the lease of the lost leader and what etcd needs to see its end. */
+const PAUSE_MS_MAX = 3_000;
+/** A scene is tried again once if the machine was too slow for it; order is not excused by anything. */
+const RETRIES = 1;
 const CLOCK = new URL("../support/wall-clock.mjs", import.meta.url).pathname;
 
 describe("three PDs on three etcd nodes, with ids, timestamps and writes under way", {
@@ -77,7 +73,7 @@ describe("three PDs on three etcd nodes, with ids, timestamps and writes under w
     await writers.stop();
     const lost = await writers.lost(await cluster.client());
     const pauseMs = Math.round(traffic.longestPauseMs);
-    const limitMs = Math.round(pauseMsMax() * share);
+    const limitMs = PAUSE_MS_MAX * share;
     const pauses = pauseMs < limitMs ? [] : [`a pause of ${pauseMs} ms, more than ${limitMs}`];
     violations.push(...traffic.broken, ...lost);
     process.stdout.write(
@@ -202,14 +198,16 @@ describe("three PDs on three etcd nodes, with ids, timestamps and writes under w
     await late.put(new TextEncoder().encode("late"), new TextEncoder().encode("1"));
     for (const name of lost) etcd.restart(name);
     await etcd.waitUntilReady();
-    expect(await problems(20)).toEqual([]);
+    // No id leaves without a majority: 5 s, the start of the nodes, and a term of PD after it.
+    expect(await problems(4)).toEqual([]);
   });
 
   test("all of etcd is stopped for a while and wakes", async () => {
     for (const name of etcd.names) await etcd.kill(name, "SIGSTOP");
     await delay(5_000);
     for (const name of etcd.names) await etcd.kill(name, "SIGCONT");
-    expect(await problems(7)).toEqual([]);
+    // The 5 s that all stand still, and an election.
+    expect(await problems(3)).toEqual([]);
   });
 
   test("the leadership goes round by name, ten times", async () => {
