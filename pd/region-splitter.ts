@@ -4,7 +4,7 @@
  */
 import { compareBytes, equalBytes } from "../base/index.js";
 import type { OperatorController } from "./operator-controller.js";
-import type { RegionInfo } from "./region-info.js";
+import { peerOnStore, type RegionInfo, voters } from "./region-info.js";
 import { splitOperator } from "./split-operator.js";
 
 const LOOK_MS = 50;
@@ -79,7 +79,7 @@ export class RegionSplitter {
       if (region?.leader === undefined) continue;
       if (!view.isReplicated(region)) {
         this.#onUnreplicated(region.meta.id);
-        continue;
+        if (this.#canBeCompleted(region)) continue;
       }
       const group = groups.get(region.meta.id) ?? { region, keys: [] };
       group.keys.push(key);
@@ -89,6 +89,16 @@ export class RegionSplitter {
       const made = splitOperator(view, SPLITTER_DESC, group.region, "usekey", group.keys);
       if (typeof made !== "string") this.#controller.add(made);
     }
+  }
+
+  /**
+   * A region that is being completed is split afterwards. Where every store has a peer already (fewer stores than
+   * replicas), waiting would last for ever: such a region is split as it is.
+   */
+  #canBeCompleted(region: RegionInfo): boolean {
+    const { view } = this.#controller;
+    const hasLearner = voters(region).length < region.meta.peers.length;
+    return hasLearner || view.stores().some((store) => peerOnStore(region, store.id) === undefined);
   }
 
   /** Until all keys are boundaries, or nothing is under way any more that could make them so. */

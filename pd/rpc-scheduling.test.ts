@@ -100,6 +100,25 @@ describe("SplitRegions", () => {
     expect(again).toMatchObject({ finishedPercentage: 100, regionsId: [5000] });
   });
 
+  test("splits a region that lacks replicas only because there are no more stores", () => {
+    const world = new World({ stores: 1 });
+    const [region] = world.addRegions([[1]]);
+    const call = world.harness.start1(PdService.SplitRegions, { splitKeys: [utf8("m")] });
+    expect(world.commands.at(-1)?.splitRegion?.keys).toHaveLength(1);
+    splitAt(world, must(region, "no region"), "m");
+    world.harness.env.advance(100);
+    expect(call.answers[0]).toMatchObject({ finishedPercentage: 100, regionsId: [5000] });
+  });
+
+  test("leaves a region that a further store can complete until it is complete", () => {
+    const world = new World({ stores: 3 });
+    world.addRegions([[1, 2]]);
+    const call = world.harness.start1(PdService.SplitRegions, { splitKeys: [utf8("m")] });
+    world.harness.env.advance(1000);
+    expect(call.answers[0]).toMatchObject({ finishedPercentage: 0 });
+    expect(world.commands.filter((command) => command.splitRegion != null)).toEqual([]);
+  });
+
   test("says how much was done when a store does not obey", () => {
     const world = new World({ stores: 3 });
     world.addRegions([[1, 2, 3]]);
