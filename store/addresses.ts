@@ -14,7 +14,7 @@ export class StoreAddresses {
   readonly #env: Env;
   readonly #pd: PdPort;
   readonly #known = new Map<number, string>();
-  readonly #asked = new Set<number>();
+  readonly #wanted = new Set<number>();
 
   constructor(env: Env, pd: PdPort) {
     this.#env = env;
@@ -37,15 +37,25 @@ export class StoreAddresses {
     });
   }
 
-  /** Asks for those of the region's stores that are not known. */
+  /** Called whenever a region's peers become known or change: asks for those of its stores that are not known. */
   learn(region: Region, ownId: number): void {
     for (const { storeId: id } of region.peers) {
-      if (id === ownId || this.#known.has(id) || this.#asked.has(id)) continue;
-      this.#asked.add(id);
-      this.#pd.getStore(id, (_error, store) => {
-        this.#asked.delete(id);
-        if (store?.address != null) this.#known.set(id, store.address);
-      });
+      if (id === ownId || this.#known.has(id) || this.#wanted.has(id)) continue;
+      this.#wanted.add(id);
+      this.#ask(id);
     }
+  }
+
+  /** Asks again for what PD has not answered. */
+  retry(): void {
+    for (const id of this.#wanted) this.#ask(id);
+  }
+
+  #ask(id: number): void {
+    this.#pd.getStore(id, (_error, store) => {
+      if (store?.address == null) return;
+      this.#wanted.delete(id);
+      this.#known.set(id, store.address);
+    });
   }
 }
