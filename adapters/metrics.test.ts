@@ -89,6 +89,12 @@ beforeAll(async () => {
   const [slot] = cluster.stores;
   if (slot === undefined) throw new Error("no store");
   metrics.watch(slot.store, () => 1);
+  // Counted from here on: a write, a tick, a report to PD, a timestamp.
+  await cluster.client.put(utf8("k"), utf8("w"));
+  slot.store.figures.listener?.logLag(3);
+  await new Promise<void>((resolve, reject) => {
+    slot.pd.openTso().get((error) => (error === undefined ? resolve() : reject(error)));
+  });
   const [method] = slot.store.methods();
   if (method === undefined) throw new Error("no method");
   metrics.port.ended(method.definition, 0, 2);
@@ -120,6 +126,23 @@ test("what the summary dashboards begin with is there", () => {
     "tikv_grpc_msg_fail_total",
     "tikv_raftstore_append_log_duration_seconds",
     "tikv_raftstore_apply_log_duration_seconds",
+    "tikv_raftstore_commit_log_duration_seconds",
+    "tikv_raftstore_request_wait_time_duration_secs",
+    "tikv_raftstore_store_duration_secs",
+    "tikv_raftstore_raft_process_duration_secs",
+    "tikv_storage_engine_async_request_duration_seconds",
+    "tikv_raftstore_proposal_total",
+    "tikv_raftstore_admin_cmd_total",
+    "tikv_raftstore_raft_ready_handled_total",
+    "tikv_raftstore_raft_sent_message_total",
+    "tikv_raftstore_log_lag",
+    "tikv_raftstore_check_split_total",
+    "tikv_raftstore_snapshot_duration_seconds",
+    "tikv_server_raft_message_recv_total",
+    "tikv_server_send_snapshot_duration_seconds",
+    "tikv_snapshot_size",
+    "tikv_region_written_bytes",
+    "tikv_engine_num_files_at_level",
     "tikv_raftstore_region_count",
     "tikv_raftstore_region_size",
     "tikv_raftstore_leader_missing",
@@ -145,6 +168,12 @@ test("what the summary dashboards begin with is there", () => {
     "pd_cluster_metadata",
     "pd_server_info",
     "pd_scheduler_region_heartbeat",
+    "pd_scheduler_handle_region_heartbeat_duration_seconds",
+    "pd_scheduler_handle_store_heartbeat_duration_seconds",
+    "pd_tso_events",
+    "pd_cluster_tso",
+    "pd_server_handle_tso_duration_seconds",
+    "pd_server_handle_tso_batch_size",
     "grpc_server_handled_total",
     "grpc_server_handling_seconds",
     "service_member_role",
@@ -160,6 +189,21 @@ test("durations of batched requests are counted under TiKV's names of calls", ()
   expect(storePage).toMatch(
     /^tikv_grpc_msg_duration_seconds_bucket\{le="0\.00005",priority="normal",type="raw_get"\} 0$/m,
   );
+});
+
+test("what a write takes on its way is counted", () => {
+  for (const name of [
+    "tikv_raftstore_commit_log_duration_seconds",
+    "tikv_raftstore_request_wait_time_duration_secs",
+    'tikv_storage_engine_async_request_duration_seconds_count{type="write"}',
+  ]) {
+    const line = name.includes("{") ? name : `${name}_count`;
+    const found = storePage.split("\n").find((each) => each.startsWith(`${line} `));
+    expect(Number(found?.split(" ").at(-1))).toBeGreaterThanOrEqual(1);
+  }
+  expect(storePage).toMatch(/^tikv_raftstore_proposal_total\{type="normal"\} [1-9]/m);
+  expect(storePage).toMatch(/^tikv_raftstore_log_lag_bucket\{le="4"\} [1-9]/m);
+  expect(pdPage).toMatch(/^pd_server_handle_tso_batch_size_sum(\{\})? 1$/m);
 });
 
 test("batches are counted by their size, and each request of a batch by its name", () => {

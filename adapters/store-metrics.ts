@@ -10,8 +10,10 @@ import type { Store } from "../store/index.js";
 import { watchBatches } from "./batch-metrics.js";
 import { exponential, LightHistogram, onScrape, type Set } from "./histogram.js";
 import { measuredEngine } from "./measured-engine.js";
+import { aboutEngine } from "./engine-metrics.js";
 import { callLabel, type PortCounters, portCounters } from "./port-metrics.js";
 import type { PortObserver } from "./port-observer.js";
+import { watchPeers } from "./raft-metrics.js";
 
 const MIB = 1 << 20;
 
@@ -69,6 +71,8 @@ export class StoreMetrics {
     aboutServer(store, connections, gauge);
     aboutRegions(store, registry, gauge);
     aboutBounds(store, gauge);
+    aboutEngine(store.engine, registry);
+    watchPeers(store, registry);
     counter("tikv_pd_heartbeat_message_total", "Heartbeats to PD", (set) =>
       set({ type: "report" }, Number(store.status()["heartbeatsSent"])),
     );

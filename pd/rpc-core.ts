@@ -12,6 +12,7 @@ import {
   unaryHandler,
 } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
+import type { PdContext } from "./context.js";
 import { ID_COUNT_MAX } from "./id-allocator.js";
 import type { Members } from "./members.js";
 import { clusterCall, failure, leaderCall, okHeader, refusal, statusError } from "./rpc-answers.js";
@@ -57,7 +58,8 @@ export function coreMethods(cluster: Cluster, members: Members, timestamps: Time
       });
     }),
     clusterCall(cluster, PdService.GetClusterConfig, (_request, reply) => {
-      reply({ header, cluster: cluster.meta });
+      const { maxPeerCount } = cluster.meta;
+      reply({ header, cluster: { id: context.clusterId, maxPeerCount } });
     }),
     clusterCall(cluster, PdService.PutClusterConfig, (request, reply) => {
       if (request.cluster === null) return reply(failure(context, "missing cluster config"));
@@ -81,6 +83,23 @@ const timestampToWire = (timestamp: Timestamp): pdpb.ITimestamp => ({
 export const nowAsTimestamp = (timestamps: TimestampOracle): bigint =>
   composeTimestamp({ physicalMs: timestamps.physicalMs, logical: 0 });
 
+/** exp 0.5 ms x2, and exp 1 x2: PD's own. */
+const TSO_SECONDS = Array.from({ length: 13 }, (_, i) => 0.0005 * 2 ** i);
+const TSO_COUNTS = Array.from({ length: 13 }, (_, i) => 2 ** i);
+
+function observeTso(
+  { metrics, env }: PdContext,
+  receivedMs: number,
+  count: number,
+  { physicalMs }: Timestamp,
+): void {
+  metrics.increment("pd_tso_events", { type: "ok", group: "default" });
+  metrics.set("pd_cluster_tso", { type: "tso", group: "default" }, physicalMs);
+  const seconds = (env.clock.monotonicMs() - receivedMs) / 1000;
+  metrics.observe("pd_server_handle_tso_duration_seconds", {}, seconds, TSO_SECONDS);
+  metrics.observe("pd_server_handle_tso_batch_size", {}, count, TSO_COUNTS);
+}
+
 /** One answer per request, in order; a half-close ends the stream with OK once all are answered. (2.17) */
 function tsoCall(
   cluster: Cluster,
@@ -101,12 +120,13 @@ function tsoCall(
       const refused = refusal(context, request.header);
       if (refused !== undefined) return end(refused.status);
       unanswered += 1;
+      const receivedMs = context.env.clock.monotonicMs();
       const { count } = request;
       timestamps.generate(count, (error, timestamp) => {
         unanswered -= 1;
         if (ended) return;
         if (error !== undefined) return end({ code: RPC_CODE.unknown, message: error.message });
-        context.metrics.increment("pd_tso_events", { type: "ok" });
+        observeTso(context, receivedMs, count, timestamp as Timestamp);
         const answer = {
           header: okHeader(context),
           count,

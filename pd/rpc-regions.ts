@@ -16,6 +16,7 @@ import {
 import type { Cluster } from "./cluster.js";
 import type { HeartbeatCall, HeartbeatStreams } from "./heartbeat-streams.js";
 import type { RegionFlow, RegionInfo } from "./region-info.js";
+import { observeHeartbeat } from "./heartbeat-figures.js";
 import {
   ERROR_TYPE,
   errorHeader,
@@ -245,6 +246,7 @@ function heartbeatCall(
       if (result.kind === "stale") return report(result.reason, region);
       accepted.value += 1;
       events.onRegionHeartbeat(result.region, previous, record.flow);
+      observeHeartbeat(cluster, "region", store.meta, nowMs);
     },
     onHalfClose() {
       if (!ended) end(RPC_OK);

@@ -5,6 +5,7 @@
 import { type BoundMethod, metapb, PdService, type pdpb, RPC_CODE } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
 import type { PdContext } from "./context.js";
+import { observeHeartbeat } from "./heartbeat-figures.js";
 import {
   clusterCall,
   ERROR_TYPE,
@@ -198,6 +199,7 @@ function storeHeartbeat(
 ): void {
   const { context } = cluster;
   const { stats } = request;
+  const startMs = cluster.nowMs();
   if (stats === null)
     return reply(statusError(RPC_CODE.invalidArgument, "invalid store heartbeat command, but nil"));
   const store = cluster.store(stats.storeId);
@@ -216,6 +218,7 @@ function storeHeartbeat(
   const abnormal = storesToWakeFor(cluster, store);
   if (abnormal.length > 0) answer.awakenRegions = { abnormalStores: abnormal };
   reply(answer);
+  observeHeartbeat(cluster, "store", store.meta, startMs);
 }
 
 /** A slow store elsewhere: regions that sleep must wake, so that they find a better leader. (3.11) */

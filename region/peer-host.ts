@@ -5,6 +5,7 @@ import type { Append, Apply, Snapshot } from "../raft/types.js";
 import type { ApplyEffect, ApplyHost, ApplyRun } from "./applier.js";
 import type { WriteBatchEncoder } from "./command.js";
 import type { RegionConfig } from "./config.js";
+import type { PeerFigures } from "./figures.js";
 import type { ApplyState } from "./local-state.js";
 import type { Peer } from "./peer.js";
 import type { WriteDone } from "./proposals.js";
@@ -17,6 +18,7 @@ export interface PeerHost extends Omit<ApplyHost, "decodeConfChange"> {
   readonly config: RegionConfig;
   /** What all peers of the store hold together. */
   readonly budgets: PeerBudgets;
+  readonly figures: PeerFigures;
   /** Counts something that was not taken on because of a bound. */
   refused(reason: string): void;
   /** Puts a message into the outbox of this turn. */

@@ -290,6 +290,9 @@ export class Peer {
       for (const waiter of waiters) waiter.done(error, undefined);
       return;
     }
+    const { figures, env } = this.#host;
+    figures.writeEntries++;
+    figures.time("wait", env.clock, createdMs, waiters.length);
     this.#propose(data, waiters, createdMs);
   }
 
@@ -309,6 +312,7 @@ export class Peer {
       return refuse(serverIsBusy(`region ${this.regionId} is being changed already`, 100));
     }
     const nowMs = this.#host.env.clock.monotonicMs();
+    this.#host.figures.adminProposed[command.kind]++;
     const index = this.#propose(encodeAdminEntry(epoch, command), [{ done, swapIndex: -1 }], nowMs);
     if (command.kind === "split" && index > 0) {
       this.#splitInFlight = index;
@@ -340,6 +344,7 @@ export class Peer {
     this.flushWrites();
     this.#leadTransferee = target;
     this.#node.transferLeader(target);
+    this.#host.figures.transfers++;
     this.#host.wake(this);
     return undefined;
   }
@@ -368,9 +373,8 @@ export class Peer {
   }
 
   /**
-   * Why data that was just taken may not be given out, whoever confirmed the read: meanwhile the peer may have
-   * been destroyed
-   * and its range deleted, a snapshot may be replacing the data, or a split may have given the keys to another region.
+   * Why data just taken may not be given out, whoever confirmed the read: meanwhile the peer may be destroyed and its
+   * range deleted, a snapshot may be replacing the data, or a split may have given the keys to another region.
    */
   refusalAfterRead(version: number): RegionError | undefined {
     if (this.#removed) return regionNotFound(this.regionId);
@@ -489,6 +493,7 @@ export class Peer {
     const ready = this.#node.ready();
     if (ready.softState !== undefined) this.#onSoftState(ready.softState);
     this.#noteCommitted(ready);
+    this.#host.figures.countReady(ready);
     for (const message of ready.messages) this.#send(message);
     for (const state of ready.readStates) {
       const createdMs = this.#reads.confirm(state.requestContext, state.index);
@@ -601,15 +606,11 @@ export class Peer {
     const nowMs = this.#host.env.clock.monotonicMs();
     const result = this.#node.proposeConfChange(toConfChange(epoch, changes));
     if (result.kind === "dropped") return done(this.notLeaderError(), undefined);
+    this.#host.figures.adminProposed.changePeer++;
     const index = this.#node.lastIndex;
     this.#confChangeInFlight = index;
-    this.#proposals.push({
-      term: this.term,
-      index,
-      createdMs: nowMs,
-      bytes: 0,
-      waiters: [{ done, swapIndex: -1 }],
-    });
+    const waiters = [{ done, swapIndex: -1 }];
+    this.#proposals.push({ term: this.term, index, createdMs: nowMs, bytes: 0, waiters });
     this.#host.wake(this);
   }
 
@@ -656,7 +657,8 @@ export class Peer {
       this.approximateKeys += run.keysWritten;
     }
     for (const effect of run.effects) this.#follow(effect);
-    for (const outcome of run.outcomes) this.#proposals.settle(outcome);
+    const { figures, env } = this.#host;
+    for (const outcome of run.outcomes) this.#proposals.settle(outcome, figures, env.clock);
     if (this.#removed) return;
     const applied = run.state.appliedIndex;
     if (this.#splitInFlight > 0 && applied >= this.#splitInFlight) this.#splitOver(epochNotMatch);
@@ -681,6 +683,7 @@ export class Peer {
   }
 
   #follow(effect: ApplyEffect): void {
+    this.#host.figures.adminApplied[effect.kind === "confChange" ? "changePeer" : effect.kind]++;
     if (effect.kind === "confChange" && effect.change !== undefined) {
       const result = this.#node.applyConfChange(effect.change);
       assert(result.kind === "applied", () => `region ${this.regionId}: raft refused an applied conf change`);
@@ -736,7 +739,9 @@ export class Peer {
     if (this.#splitInFlight > 0 && last.index >= this.#splitInFlight)
       this.#committedSplit = this.#splitInFlight;
     const createdMs = this.#proposals.createdMsUpTo(this.term, last.index);
-    if (createdMs !== undefined && this.#mayRenewLease()) this.lease.renew(createdMs);
+    if (createdMs === undefined) return;
+    if (this.#mayRenewLease()) this.lease.renew(createdMs);
+    this.#host.figures.time("commit", this.#host.env.clock, createdMs);
   }
 
   #mayRenewLease(): boolean {
@@ -754,6 +759,7 @@ export class Peer {
 
   #askReadIndex(): void {
     if (!this.#reads.hasUnsent) return;
+    this.#host.figures.readIndexes++;
     const context = this.#reads.seal(this.#host.env.clock.monotonicMs());
     this.#node.readIndex(context);
   }

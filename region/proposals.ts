@@ -2,9 +2,10 @@
  * Writers waiting for their entries. Keyed by (term, index), never by index alone: one peer may propose the same index
  * in two terms. Invariant: (term, index) increases along the queue. (raftstore rules 3.11)
  */
-import { ByteBudget } from "../base/index.js";
+import { ByteBudget, type Clock } from "../base/index.js";
 import type { CompareAndSwapOutcome, EntryOutcome } from "./applier.js";
 import { type RegionError, staleCommand } from "./errors.js";
+import type { PeerFigures } from "./figures.js";
 
 /** Told exactly once. `swap` is set for a compare-and-swap that was evaluated. */
 export type WriteDone = (error: RegionError | undefined, swap: CompareAndSwapOutcome | undefined) => void;
@@ -62,7 +63,7 @@ export class ProposalQueue {
   }
 
   /** Answers the writers of an applied entry, and those whose entries it proves overwritten. */
-  settle(outcome: EntryOutcome): void {
+  settle(outcome: EntryOutcome, figures?: PeerFigures, clock?: Clock): void {
     for (;;) {
       const proposal = this.#queue[this.#head];
       if (proposal === undefined) return;
@@ -71,8 +72,10 @@ export class ProposalQueue {
         proposal.term < outcome.term || (proposal.term === outcome.term && proposal.index < outcome.index);
       if (!isThis && !isOlder) return;
       this.#pop();
-      if (isThis) answerApplied(proposal, outcome);
-      else answer(proposal, staleCommand());
+      if (isThis) {
+        if (clock !== undefined) figures?.time("write", clock, proposal.createdMs, proposal.waiters.length);
+        answerApplied(proposal, outcome);
+      } else answer(proposal, staleCommand());
     }
   }
 

@@ -20,6 +20,7 @@ export const RULES = [
     "bigint",
   ],
   [/^etcdserverpb\.Member\.ID$/, "bigint"],
+  [/^metapb\.Cluster\.id$/, "bigint"],
   [/^encryptionpb\./, "bigint"],
 
   // Seconds or milliseconds since 1970 fit a number; nanoseconds do not.

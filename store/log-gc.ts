@@ -4,6 +4,7 @@
  */
 import { logIndex, term } from "../base/index.js";
 import type { RegionConfig } from "../region/config.js";
+import type { PeerFigures } from "../region/figures.js";
 import type { Peer } from "../region/peer.js";
 
 const SKIPS_MAX = 6;
@@ -39,8 +40,11 @@ export class LogGc {
   readonly #config: RegionConfig;
   readonly #skips = new Map<number, number>();
 
-  constructor(config: RegionConfig) {
+  readonly #figures: PeerFigures | undefined;
+
+  constructor(config: RegionConfig, figures?: PeerFigures) {
     this.#config = config;
+    this.#figures = figures;
   }
 
   tick(peers: Iterable<Peer>, nowMs: number): void {
@@ -66,6 +70,7 @@ export class LogGc {
       if ((peer.silentMs(id, nowMs) ?? SILENT_MS_MAX) < SILENT_MS_MAX)
         heardIndex = Math.min(heardIndex, progress.match);
     });
+    this.#figures?.listener?.logLag(storage.lastIndex() - replicatedIndex);
     storage.trimCache(logIndex(Math.min(heardIndex, storage.applyState.appliedIndex) + 1));
     const firstIndex = storage.firstIndex();
     const skips = this.#skips.get(peer.regionId) ?? 0;

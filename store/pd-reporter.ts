@@ -6,6 +6,7 @@
 import { type Env, misbehaves } from "../base/index.js";
 import type { pdpb } from "../proto/index.js";
 import type { PeerChange } from "../region/admin.js";
+import type { PeerFigures } from "../region/figures.js";
 import type { Peer } from "../region/peer.js";
 import {
   epochFromProto,
@@ -25,6 +26,7 @@ export interface PdReporterHost {
   readonly env: Env;
   readonly config: StoreConfig;
   readonly peers: PeerRegistry;
+  readonly figures: PeerFigures;
   readonly pd: PdPort;
   readonly splits: SplitCoordinator;
   readonly storeId: number;
@@ -166,6 +168,7 @@ export class PdReporter {
       approximateKeys: peer.approximateKeys,
       interval: { startTimestamp: nowSeconds - Math.round(sinceMs / 1000), endTimestamp: nowSeconds },
     });
+    this.#host.figures.listener?.regionFlow(peer);
     this.#flow.bytesWritten += peer.bytesWritten;
     this.#flow.keysWritten += peer.keysWritten;
     this.#flow.bytesRead += peer.bytesRead;

@@ -61,6 +61,8 @@ export class RaftRouter {
   readonly #host: RouterHost;
   readonly #pendingFirst = new Map<number, Incoming>();
   droppedMessages = 0;
+  /** Messages of other stores, whatever became of them. */
+  receivedMessages = 0;
 
   constructor(host: RouterHost) {
     this.#host = host;
@@ -68,6 +70,7 @@ export class RaftRouter {
 
   /** False when the message is for another store: its stream ends, so that the sender asks PD for the address. */
   route(raw: raft_serverpb.RaftMessage): boolean {
+    this.receivedMessages++;
     if (raw.toPeer?.storeId !== this.#host.storeId) return false;
     if (raw.regionId === 0 && raw.extraMsg != null) {
       this.#host.disk.note(raw.fromPeer?.storeId ?? 0, raw.diskUsage);

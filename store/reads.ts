@@ -47,6 +47,8 @@ export class ReadBatcher {
   readonly #wake: () => void;
   #leased: DataRead[] = [];
   #confirmed: DataRead[] = [];
+  /** Reads under a lease. */
+  localReads = 0;
 
   constructor(engine: Engine, nowMs: () => number, wake: () => void) {
     this.#engine = engine;
@@ -60,6 +62,7 @@ export class ReadBatcher {
 
   add(read: DataRead): void {
     if (read.peer.mayReadLocally(this.#nowMs())) {
+      this.localReads++;
       this.#leased.push(read);
       this.#wake();
       return;

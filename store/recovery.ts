@@ -13,6 +13,7 @@ import {
 } from "../region/keys.js";
 import { decodeRegionState } from "../region/local-state.js";
 import { findPeerOnStore, type Region } from "../region/region.js";
+import { toldByEngine } from "./guarded-engine.js";
 
 export interface LoadedRegion {
   readonly region: Region;
@@ -51,7 +52,7 @@ function loadOne(engine: Engine, value: Uint8Array, ownStoreId: number): LoadedR
   if (state === "tombstone") {
     // Log entries that a crash left behind the tombstone: deleting a range that is empty costs next to nothing.
     const end = raftLogKey(region.id, Number.MAX_SAFE_INTEGER);
-    engine.deleteRange("raft", raftLogKey(region.id, 0), end, rethrow);
+    engine.deleteRange("raft", raftLogKey(region.id, 0), end, toldByEngine);
     return undefined;
   }
   const own = findPeerOnStore(region, storeId(ownStoreId));
@@ -84,8 +85,4 @@ export function clearChunks(
     });
   };
   from(Uint8Array.of(0));
-}
-
-function rethrow(error: Error | undefined): void {
-  if (error !== undefined) throw error;
 }

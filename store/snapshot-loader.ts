@@ -8,6 +8,7 @@ import { assert, compareBytes, DATA_KEY_SPACES, type Engine, type Env, misbehave
 import { dataEndKey, dataKey, regionStateKey, snapshotChunkKey, snapshotRange } from "../region/keys.js";
 import { encodeRegionState } from "../region/local-state.js";
 import { isInitialized, type Region } from "../region/region.js";
+import { toldByEngine } from "./guarded-engine.js";
 import { isChunkIntact, loadChunk } from "./snapshot-codec.js";
 
 export interface SnapshotLoad {
@@ -22,7 +23,7 @@ export interface SnapshotLoad {
 
 export function loadSnapshot(env: Env, engine: Engine, task: SnapshotLoad): void {
   for (const [start, end] of rangesToClear(task)) {
-    for (const space of DATA_KEY_SPACES) engine.deleteRange(space, start, end, checked);
+    for (const space of DATA_KEY_SPACES) engine.deleteRange(space, start, end, toldByEngine);
   }
   const [chunkStart, chunkEnd] = snapshotRange(task.region.id, task.term, task.index);
   let sequence = 0;
@@ -37,7 +38,8 @@ export function loadSnapshot(env: Env, engine: Engine, task: SnapshotLoad): void
     const batch = engine.batch();
     bytes += loadChunk(chunk, batch);
     engine.write(batch, { sync: false }, (failed) => {
-      checked(failed);
+      // The engine has told the store, which stops.
+      if (failed !== undefined) return;
       if (misbehaves(env, "a snapshot loads slowly")) env.timers.set(20, step);
       else env.timers.nextTurn(step);
     });
@@ -50,8 +52,8 @@ export function loadSnapshot(env: Env, engine: Engine, task: SnapshotLoad): void
       encodeRegionState({ state: "normal", region: task.region }),
     );
     engine.write(batch, { sync: true }, (error) => {
-      checked(error);
-      engine.deleteRange("snap", chunkStart, chunkEnd, checked);
+      if (error !== undefined) return;
+      engine.deleteRange("snap", chunkStart, chunkEnd, toldByEngine);
       if (!task.isCancelled()) task.done(bytes);
     });
   };
@@ -68,8 +70,4 @@ function rangesToClear({ region, previous }: SnapshotLoad): [Uint8Array, Uint8Ar
       ranges.push([start, end]);
   }
   return ranges;
-}
-
-function checked(error: Error | undefined): void {
-  if (error !== undefined) throw error;
 }

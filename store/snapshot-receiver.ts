@@ -8,6 +8,7 @@ import { raft_serverpb } from "../proto/index.js";
 import { RPC_CODE, type RpcHandler, type RpcStatus, type ServerCall } from "../proto/rpc.js";
 import { snapshotChunkKey, snapshotRange, snapshotRegionRange } from "../region/keys.js";
 import type { StoreConfig } from "./config.js";
+import { toldByEngine } from "./guarded-engine.js";
 import { isChunkIntact } from "./snapshot-codec.js";
 
 export interface SnapshotReceiverHost {
@@ -142,7 +143,7 @@ class ReceiveSession {
     this.#term = message.message?.snapshot?.metadata?.term ?? 0;
     this.#index = message.message?.snapshot?.metadata?.index ?? 0;
     const [start, end] = snapshotRegionRange(message.regionId);
-    host.engine.deleteRange("snap", start, end, () => {});
+    host.engine.deleteRange("snap", start, end, toldByEngine);
   }
 
   /** Parks a chunk; a sentence when it is damaged. */
@@ -154,7 +155,7 @@ class ReceiveSession {
       snapshotChunkKey(this.#message.regionId, this.#term, this.#index, this.#chunks++),
       data,
     );
-    this.#host.engine.write(batch, { sync: false }, () => {});
+    this.#host.engine.write(batch, { sync: false }, toldByEngine);
     return undefined;
   }
 
@@ -183,7 +184,7 @@ class ReceiveSession {
     if (!this.#isOpen) return;
     this.#close();
     const [start, end] = snapshotRange(this.#message.regionId, this.#term, this.#index);
-    this.#host.engine.deleteRange("snap", start, end, () => {});
+    this.#host.engine.deleteRange("snap", start, end, toldByEngine);
   }
 
   #close(): void {

@@ -45,6 +45,9 @@ export class SplitCoordinator {
   /** Regions whose split by size failed, and when to look at them again though nothing more is written. */
   readonly #retryAtMs = new WeakMap<Peer, number>();
   splitsProposed = 0;
+  /** Looks at a region's size, and those that found nothing to split. */
+  checks = 0;
+  checksInVain = 0;
 
   constructor(host: SplitHost) {
     this.#host = host;
@@ -122,6 +125,7 @@ export class SplitCoordinator {
   #check(peer: Peer): void {
     const { regionSplitBytes, regionMaxBytes, regionSplitKeys, regionMaxKeys } = this.#host.config;
     const { epoch } = peer.region;
+    this.checks++;
     peer.bytesWrittenSinceCheck = 0;
     peer.keysWrittenSinceCheck = 0;
     this.#retryAtMs.delete(peer);
@@ -129,7 +133,10 @@ export class SplitCoordinator {
       if (scan === undefined || !sameEpoch(epoch, peer.region.epoch)) return;
       peer.approximateBytes = Math.max(1, scan.bytes);
       peer.approximateKeys = scan.keys;
-      if (scan.bytes < regionMaxBytes && scan.keys < regionMaxKeys) return;
+      if (scan.bytes < regionMaxBytes && scan.keys < regionMaxKeys) {
+        this.checksInVain++;
+        return;
+      }
       const borders = scan.borders.slice(0, SPLIT_KEYS_MAX);
       // A small rest at the end is not worth a region of its own.
       const rest = scan.borders.length > SPLIT_KEYS_MAX ? undefined : scan.rest;

@@ -25,6 +25,7 @@ import {
 } from "../proto/index.js";
 import type { Message, Snapshot } from "../raft/types.js";
 import type { ApplyEffect } from "../region/applier.js";
+import { PeerFigures } from "../region/figures.js";
 import { dataEndKey, dataKey, snapshotRegionRange } from "../region/keys.js";
 import { INIT_LOG_TERM, readRegionState } from "../region/local-state.js";
 import { Peer, type PeerHost } from "../region/peer.js";
@@ -38,6 +39,7 @@ import { type StoreConfig, validateStoreConfig } from "./config.js";
 import { ContextChecker } from "./context.js";
 import { deleteLogRange, destroyOnDisk } from "./destroy.js";
 import { handOverLeaders } from "./leader-handover.js";
+import { guardedEngine, toldByEngine } from "./guarded-engine.js";
 import { LogGc } from "./log-gc.js";
 import type { PdPort } from "./pd-port.js";
 import { PdReporter } from "./pd-reporter.js";
@@ -54,6 +56,7 @@ import { loadSnapshot } from "./snapshot-loader.js";
 import { SnapshotReceiver } from "./snapshot-receiver.js";
 import { SnapshotSender } from "./snapshot-sender.js";
 import { StalePeers } from "./stale-peers.js";
+import { knownIds, regionStatus } from "./status.js";
 import { SplitCoordinator } from "./split-coordinator.js";
 import { RaftTransport } from "./transport.js";
 import { TtlReclaimer } from "./ttl-reclaimer.js";
@@ -98,6 +101,7 @@ export class Store {
   readonly streams: RaftStreams;
   readonly quiet: QuietRegions;
   readonly admission: Admission;
+  readonly figures = new PeerFigures();
   readonly requestCounts = new Map<string, number>();
   readonly #pd: PdPort;
   readonly #dependencies: StoreDependencies;
@@ -106,14 +110,9 @@ export class Store {
   readonly #peerHost: PeerHost;
   readonly #splitReservations = new Set<number>();
   readonly #pendingSnapshots = new Map<number, Region>();
-  /**
-   * Peers made by a split under another leader, which have not been heard of since, and the region that was
-   * split.
-   */
+  /** Peers made by a split under another leader, not heard of since, and the region that was split. */
   readonly #uncampaigned = new Map<Peer, number>();
-  /**
-   * Peers that are gone but for a batch under way, which must not come after their tombstone. (rule 9.2.2)
-   */
+  /** Peers that are gone but for a batch under way, which must not come after their tombstone. (rule 9.2.2) */
   readonly #destroysWaiting = new Set<Peer>();
   readonly #addresses: StoreAddresses;
   readonly #startSeconds: number;
@@ -131,7 +130,7 @@ export class Store {
     validateStoreConfig(options.config);
     this.env = env;
     this.options = options;
-    this.engine = dependencies.engine;
+    this.engine = guardedEngine(dependencies.engine, (error) => this.#engineFailed(error));
     this.#dependencies = dependencies;
     this.#pd = dependencies.pd;
     this.#addresses = new StoreAddresses(env, this.#pd);
@@ -141,13 +140,13 @@ export class Store {
     const nowMs = (): number => env.clock.monotonicMs();
     const schedule = (): void => this.turn.schedule();
     this.turn = new TurnLoop(env, this.engine, {
+      figures: this.figures,
       flushReads: () => this.reads.flush(),
       flushOutput: () => {
         const sent = this.transport.flush();
         return this.batches.flush() || sent;
       },
       batchWritten: () => this.#finishDestroys(),
-      engineFailed: (error) => this.#fatal(error),
     });
     this.reads = new ReadBatcher(this.engine, nowMs, schedule);
     this.context = new ContextChecker(
@@ -183,7 +182,7 @@ export class Store {
         : undefined,
     );
     this.quiet = this.#makeQuiet();
-    this.#logGc = new LogGc(options.config);
+    this.#logGc = new LogGc(options.config, this.figures);
     this.#stalePeers = new StalePeers({
       pd: this.#pd,
       leaderMissingMs: options.config.leaderMissingMs,
@@ -196,6 +195,10 @@ export class Store {
 
   get id(): number {
     return this.#id;
+  }
+  /** Messages of other stores so far. */
+  get messagesReceived(): number {
+    return this.#router?.receivedMessages ?? 0;
   }
   get isServing(): boolean {
     return this.#isServing;
@@ -274,7 +277,7 @@ export class Store {
     return {
       storeId: this.#id,
       clusterId: String(this.#pd.clusterId),
-      ...this.#knownIds(),
+      ...knownIds(this.#id, this.peers.all()),
       version: this.options.version,
       gitHash: this.options.gitHash,
       startTimestamp: this.#startSeconds,
@@ -293,38 +296,10 @@ export class Store {
     };
   }
 
-  /** What a lost PD is made anew from: the highest id in use, and the stores that replicas are on. */
-  #knownIds(): { readonly highestId: number; readonly storeIds: readonly number[] } {
-    let highestId: number = this.#id;
-    const storeIds = new Set<number>();
-    for (const { region } of this.peers.all()) {
-      highestId = Math.max(highestId, region.id);
-      for (const peer of region.peers) {
-        highestId = Math.max(highestId, peer.id, peer.storeId);
-        storeIds.add(peer.storeId);
-      }
-    }
-    return { highestId, storeIds: [...storeIds] };
-  }
-
   /** One region as `/region/N` shows it. */
   regionStatus(id: number): Record<string, unknown> | undefined {
     const peer = this.peers.get(id);
-    if (peer === undefined) return undefined;
-    return {
-      region: regionToProto(peer.region),
-      peerId: peer.peerId,
-      isLeader: peer.isLeader,
-      isQuiet: peer.isQuiet,
-      leaderId: peer.leaderId,
-      term: peer.term,
-      appliedIndex: peer.appliedIndex,
-      firstIndex: peer.storage.firstIndex(),
-      lastIndex: peer.storage.lastIndex(),
-      commitIndex: peer.node.commitIndex,
-      approximateBytes: peer.approximateBytes,
-      approximateKeys: peer.approximateKeys,
-    };
+    return peer === undefined ? undefined : regionStatus(peer);
   }
 
   // ---- services
@@ -394,6 +369,7 @@ export class Store {
       env,
       config: options.config,
       peers: this.peers,
+      figures: this.figures,
       pd: this.#pd,
       splits: this.splits,
       storeId: this.#id,
@@ -406,6 +382,7 @@ export class Store {
     for (const { region, peerId, applying } of regions) {
       const peer = new Peer(this.#peerHost, region, toPeerId(peerId));
       this.#addPeer(peer);
+      this.#addresses.learn(region, this.#id);
       if (applying) this.#resumeSnapshot(peer);
       else if (region.peers.length === 1) peer.campaign();
     }
@@ -426,7 +403,7 @@ export class Store {
     this.#every(1_000, () => {
       this.admission.disk.look();
       this.batches.health = this.healthFeedback();
-      for (const peer of this.peers.all()) this.#addresses.learn(peer.region, this.#id);
+      this.#addresses.retry();
       this.#reporter?.tick(env.clock.monotonicMs());
       this.#stalePeers.tick(this.quiet.active, env.clock.monotonicMs());
     });
@@ -452,6 +429,7 @@ export class Store {
     this.#lastTickMs = nowMs;
     if (misbehaves(this.env, "a tick is left out", 2)) return;
     this.quiet.tick(nowMs);
+    this.figures.time("tick", this.env.clock, nowMs);
   }
 
   /** Data that a crash left between a tombstone and the deletion of its range. (raftstore rule 1.2.12) */
@@ -462,7 +440,7 @@ export class Store {
       this.engine.scan("default", { start, end, limit: 1, keysOnly: true }, (error, result) => {
         if (error !== undefined || result.rows.length === 0) return;
         this.env.log.warn("deleting data that belongs to no region of this store");
-        this.engine.deleteRange("default", start, end, (failed) => this.#check(failed));
+        this.engine.deleteRange("default", start, end, toldByEngine);
       });
     }
   }
@@ -476,6 +454,7 @@ export class Store {
       engine: this.engine,
       config: this.options.config,
       budgets: this.admission.budgets,
+      figures: this.figures,
       refused: (reason) => this.admission.refused(reason),
       get ownStoreId() {
         return store.#id;
@@ -556,6 +535,7 @@ export class Store {
     if (index !== peer.appliedIndex || peer.storage.appliesUnderWay > 0) {
       return failed(`its index ${index} is behind what is applied, ${peer.appliedIndex}`);
     }
+    const startMs = this.env.clock.monotonicMs();
     // Taken here and now: applied state and data agree only within this turn.
     const snapshot = SnapshotSender.open(this.engine);
     const { region } = peer;
@@ -571,6 +551,7 @@ export class Store {
         snapshot,
         done: (succeeded, reason) => {
           if (!succeeded) return failed(reason);
+          this.figures.time("snapshotSent", this.env.clock, startMs);
           this.env.log.info("snapshot sent", { regionId: region.id, to: to.id });
           if (!peer.isRemoved) peer.reportSnapshot(to.id, "finish");
         },
@@ -610,6 +591,7 @@ export class Store {
     if (effect.kind === "compactLog") return this.#deleteLog(peer.regionId, effect.fromIndex, effect.toIndex);
     if (effect.kind === "split") return this.#onSplit(peer, effect);
     if (effect.removedSelf) return this.#destroyPeer(peer, "it was removed from its region");
+    this.#addresses.learn(peer.region, this.#id);
     if (peer.isLeader) {
       // New peers come into being by the leader's heartbeat.
       peer.node.ping();
@@ -684,8 +666,7 @@ export class Store {
       // Its place is kept until the tombstone can be read: a successor made before would find the old states.
       destroyOnDisk(this.engine, region, peer, this.#id, (error) => {
         if (this.#stopped) return;
-        this.#check(error);
-        if (this.peers.get(peer.regionId) === peer) this.#dropFromMemory(peer);
+        if (error === undefined && this.peers.get(peer.regionId) === peer) this.#dropFromMemory(peer);
       });
       // The range is free only behind its deletion: the engine keeps the order.
       if (peer.isInitialized) this.#deleteData(region);
@@ -712,14 +693,12 @@ export class Store {
 
   #deleteData(region: Region): void {
     for (const space of ["default", "lock", "write"] as const) {
-      this.engine.deleteRange(space, dataKey(region.startKey), dataEndKey(region.endKey), (error) =>
-        this.#check(error),
-      );
+      this.engine.deleteRange(space, dataKey(region.startKey), dataEndKey(region.endKey), toldByEngine);
     }
   }
 
   #deleteLog(region: number, from: number, to: number): void {
-    deleteLogRange(this.engine, region, from, to + 1, (error) => this.#check(error));
+    deleteLogRange(this.engine, region, from, to + 1, toldByEngine);
   }
 
   // ---- snapshots
@@ -739,14 +718,16 @@ export class Store {
     if (this.#receiver?.isReceiving(region) === true) return;
     if (peer !== undefined && !peer.isRemoved && peer.isApplyingSnapshot) return;
     const [start, end] = snapshotRegionRange(region);
-    this.engine.deleteRange("snap", start, end, (error) => this.#check(error));
+    this.engine.deleteRange("snap", start, end, toldByEngine);
   }
 
   #loadSnapshot(peer: Peer, snapshot: Snapshot, previous: Region): void {
     const { region } = peer;
     this.#pendingSnapshots.delete(region.id);
     this.peers.updateRange(region);
+    this.#addresses.learn(region, this.#id);
     const { term, index } = snapshot.metadata;
+    const startMs = this.env.clock.monotonicMs();
     this.env.log.info("loading a snapshot", { regionId: region.id, index });
     loadSnapshot(this.env, this.engine, {
       region,
@@ -757,6 +738,8 @@ export class Store {
       done: (bytes) => {
         peer.approximateBytes = bytes;
         peer.snapshotApplied();
+        this.figures.time("snapshotLoaded", this.env.clock, startMs);
+        this.figures.listener?.snapshotBytes(bytes);
         this.env.log.info("snapshot loaded", { regionId: region.id, index, bytes });
       },
     });
@@ -775,8 +758,6 @@ export class Store {
     });
   }
 
-  // ---- the rest
-
   #unreachable(id: number): void {
     for (const peer of this.peers.all()) {
       if (!peer.isLeader) continue;
@@ -784,12 +765,10 @@ export class Store {
     }
   }
 
-  #check(error: Error | undefined): void {
-    if (error !== undefined && !this.#stopped) this.#fatal(error);
-  }
-
-  #fatal(error: Error): void {
+  #engineFailed(error: Error): void {
+    if (this.#stopped) return;
     this.#isServing = false;
+    this.turn.stop();
     this.env.log.error("the engine failed: the store stops, because what is on disk is not known any more", {
       reason: error.message,
     });

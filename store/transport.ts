@@ -45,6 +45,12 @@ export class RaftTransport {
   readonly #dirty = new Set<Connection>();
   #stopped = false;
   droppedMessages = 0;
+  /** Messages queued for other stores, by Raft type; -1 stands for the store's own. */
+  readonly sentByType = new Map<number, number>();
+  /** Messages of a turn sent off, one for each store that had some. */
+  flushes = 0;
+  /** How often a store could not be reached. */
+  readonly unreachable = new Map<number, number>();
 
   constructor(env: Env, network: RpcNetwork, host: TransportHost) {
     this.#env = env;
@@ -74,11 +80,12 @@ export class RaftTransport {
     }
     for (const entry of message.message?.entries ?? []) connection.queuedBytes += entry.data?.length ?? 0;
     connection.queue.push(message);
+    const type = message.message?.msgType ?? -1;
+    this.sentByType.set(type, (this.sentByType.get(type) ?? 0) + 1);
     this.#dirty.add(connection);
   }
 
-  /** Sends what the turn has queued: one message per store. */
-  /** True when there was something to send. */
+  /** Sends what the turn has queued, one message per store. True when there was something to send. */
   flush(): boolean {
     if (this.#dirty.size === 0) return false;
     for (const connection of this.#dirty) this.#flushConnection(connection);
@@ -103,9 +110,10 @@ export class RaftTransport {
     const isLost = misbehaves(this.#env, "a store loses what a turn sends", 4);
     if (stream.pendingBytes > STREAM_PENDING_BYTES_MAX || isLost) {
       this.droppedMessages += msgs.length;
-      this.#host.unreachable(connection.storeId);
+      this.#lost(connection.storeId);
       return;
     }
+    this.flushes++;
     stream.send({ msgs });
   }
 
@@ -156,12 +164,17 @@ export class RaftTransport {
           address,
           reason: status.message,
         });
-        this.#host.unreachable(connection.storeId);
+        this.#lost(connection.storeId);
       },
     };
     const options = { metadata: this.#host.metadata() };
     const stream = this.#network.channel(address).open(TikvService.BatchRaft, listener, options);
     connection.stream = stream;
+  }
+
+  #lost(storeId: number): void {
+    this.unreachable.set(storeId, (this.unreachable.get(storeId) ?? 0) + 1);
+    this.#host.unreachable(storeId);
   }
 
   #backOff(connection: Connection): void {

@@ -14,17 +14,17 @@
  * asynchronously several batches may be under way; they finish in order.
  */
 import { type Engine, type EngineBatch, type Env, misbehaves } from "../base/index.js";
+import type { PeerFigures } from "../region/figures.js";
 import type { Peer, StagedWork } from "../region/peer.js";
 
 export interface TurnHost {
+  readonly figures: PeerFigures;
   /** Answers the reads that may be answered now. */
   flushReads(): void;
   /** Sends Raft messages and client answers gathered so far; false when there were none. */
   flushOutput(): boolean;
   /** A batch is in the engine and its peers know it. */
   batchWritten(): void;
-  /** The engine refused a write: the store must stop, what is durable being unknown. */
-  engineFailed(error: Error): void;
 }
 
 interface StagedBatch {
@@ -90,6 +90,7 @@ export class TurnLoop {
 
   #run(): void {
     this.turns++;
+    const startMs = this.#env.clock.monotonicMs();
     this.#running = true;
     if (this.#staged !== undefined) this.#write(this.#staged);
     for (let round = 0; round < ROUNDS_MAX && !this.#stopped; round++) {
@@ -104,6 +105,7 @@ export class TurnLoop {
     }
     this.#host.flushOutput();
     this.#running = false;
+    this.#host.figures.time("turn", this.#env.clock, startMs);
     if (this.#staged !== undefined || this.#dirty.size > 0) this.schedule();
   }
 
@@ -138,8 +140,8 @@ export class TurnLoop {
     this.#engine.write(staged.batch, { sync: staged.mustSync }, (error) => {
       this.#writesUnderWay--;
       if (error !== undefined) {
+        // The engine has told the store, which stops.
         this.#stopped = true;
-        this.#host.engineFailed(error);
         return;
       }
       this.#written(staged);

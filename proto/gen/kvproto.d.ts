@@ -635,12 +635,12 @@ export namespace errorpb {
 }
 export namespace metapb {
   interface ICluster {
-    id?: number | null | undefined;
+    id?: bigint | null | undefined;
     maxPeerCount?: number | null | undefined;
   }
   class Cluster {
     constructor(properties?: $Partial<metapb.Cluster> | null);
-    id: number;
+    id: bigint;
     maxPeerCount: number;
     static create(properties?: $Partial<metapb.Cluster> | null): metapb.Cluster;
     static encode(message: metapb.ICluster, writer?: $Writer): $Writer;

@@ -4224,7 +4224,7 @@ export const metapb = $root.metapb = (() => {
           if (properties[keys[i]] != null && keys[i] !== "__proto__")
             this[keys[i]] = properties[keys[i]];
     };
-    Cluster.prototype.id = 0;
+    Cluster.prototype.id = 0n;
     Cluster.prototype.maxPeerCount = 0;
     Cluster.create = function(properties) {
       return new Cluster(properties);
@@ -4236,8 +4236,8 @@ export const metapb = $root.metapb = (() => {
         _depth = 0;
       if (_depth > $util.recursionLimit)
         throw $Error("max depth exceeded");
-      if (message.id != null && message.id !== 0)
-        $writeSafeUint64(writer.uint32(8), message.id, "metapb.Cluster.id");
+      if (message.id != null && message.id !== 0n)
+        $writeBigUint64(writer.uint32(8), message.id, "metapb.Cluster.id");
       if (message.maxPeerCount != null && message.maxPeerCount !== 0)
         writer.uint32(16).uint32(message.maxPeerCount);
       return writer;
@@ -4271,7 +4271,7 @@ export const metapb = $root.metapb = (() => {
         case 1: {
             if (wireType !== 0)
               throw $wrongWireType(wireType, "metapb.Cluster.id");
-            if ((value = $readSafeUint64(reader, "metapb.Cluster.id")) !== 0)
+            if ((value = $readBigUint64(reader, "metapb.Cluster.id")) !== 0n)
               message.id = value;
             else
               delete message.id;

@@ -20,6 +20,7 @@ import { DEFAULT_REGION_CONFIG, type RegionConfig } from "../config.js";
 import type { RegionError } from "../errors.js";
 import { dataKey, regionStateKey } from "../keys.js";
 import { encodeRegionState } from "../local-state.js";
+import { PeerFigures } from "../figures.js";
 import { Peer, type PeerHost, type StagedWork } from "../peer.js";
 import { liveValue, rawTrailer } from "../raw-value.js";
 import type { Region } from "../region.js";
@@ -36,6 +37,7 @@ export class Node implements PeerHost {
   readonly config: RegionConfig;
   readonly ownStoreId: StoreId;
   readonly budgets = { proposals: new ByteBudget(1 << 30), entryCache: new ByteBudget(1 << 30) };
+  readonly figures = new PeerFigures();
   readonly refusals: string[] = [];
   readonly effects: ApplyEffect[] = [];
   readonly outbox: Message[] = [];
