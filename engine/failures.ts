@@ -22,7 +22,7 @@ export function openFailed(
   error: unknown,
 ): RaftwerkError {
   if (isLocked) {
-    const text = `${directory} is in use by another process: stop it, or give another --data-dir`;
+    const text = `${directory} is in use by another process: stop it, or take another directory`;
     return new RaftwerkError("dataDirectoryInUse", text, { retry: "never", cause: error });
   }
   const text = `${engine} cannot open ${directory}: ${messageOf(error)}`;

@@ -134,7 +134,7 @@ describe("openEngine", () => {
     const { engine } = await openAt(directory, { kind });
     await expect(openAt(directory, { kind })).rejects.toMatchObject({
       code: "dataDirectoryInUse",
-      message: `${directory} is in use by another process: stop it, or give another --data-dir`,
+      message: `${directory} is in use by another process: stop it, or take another directory`,
     });
     engine.get("default", bytesOf("k"));
     await close(engine);

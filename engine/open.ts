@@ -133,7 +133,7 @@ async function open(kind: EngineKind, directory: string): Promise<Engine> {
   } catch (error) {
     if (error instanceof RaftwerkError && error.code !== "dataDirectoryInUse") throw error;
     if (error instanceof RaftwerkError) {
-      const text = `${directory} is in use by another process: stop it, or give another --data-dir`;
+      const text = `${directory} is in use by another process: stop it, or take another directory`;
       throw new RaftwerkError(error.code, text, { retry: "never", cause: error });
     }
     const other = kind === "rocksdb" ? "leveldb" : "rocksdb";

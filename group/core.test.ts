@@ -73,6 +73,38 @@ describe("a group", () => {
     expect(first.machine.registers.get("k")).toBe("after");
   });
 
+  test("takes a proposal once that the network delivers twice, however late", async () => {
+    const group = new SimGroup(23);
+    group.found(3);
+    const leader = await group.elected();
+    const [one, two] = othersOf(group, leader) as [SimMember, SimMember];
+    const copies: { readonly to: string; readonly packet: Uint8Array }[] = [];
+    group.filter = (_from, to, packet) => {
+      if (decodePacket(packet).items.some(({ kind }) => kind === "propose")) copies.push({ to, packet });
+      return packet;
+    };
+    const deliverAgain = async (): Promise<void> => {
+      for (const { to, packet } of copies) group.get(to).core.receive(packet.slice());
+      await group.run(500);
+    };
+    await group.put(one, "k", "old");
+    await group.put(two, "k", "new");
+    expect(copies.map(({ to }) => to)).toEqual([leader.name, leader.name]);
+    await deliverAgain();
+    expect(leader.machine.registers.get("k")).toBe("new");
+    // Another leader never saw them; the copies go where the packets went, and that one does not lead now.
+    leader.core.raw?.transferLeader(one.core.id);
+    leader.core.wake();
+    await group.until("another leader", () => one.core.isLeader);
+    await deliverAgain();
+    one.core.raw?.transferLeader(leader.core.id);
+    one.core.wake();
+    await group.until("the first again", () => leader.core.isLeader);
+    await deliverAgain();
+    expect(leader.machine.registers.get("k")).toBe("new");
+    expect(leader.machine.applied).toBe(2);
+  });
+
   test("overwrites what a leader without a majority had appended, and tells its clients the truth", async () => {
     const group = new SimGroup(5);
     group.found(3);

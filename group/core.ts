@@ -519,6 +519,7 @@ export class GroupCore {
       this.learned.delete(member.id);
       if (kind !== "removed") continue;
       this.sender.forget(member.id);
+      this.proposals.forget(member.id);
       this.pins?.forget(member.id);
     }
     this.membership.applied(entry);
@@ -622,7 +623,7 @@ export class GroupCore {
       case "raft":
         return this.#step(from, item.message);
       case "propose":
-        return this.proposals.receive(from, item.request, item.command);
+        return this.proposals.receive(from, item);
       case "outcome":
         return this.proposals.answered(item.request, item.outcome);
       case "snapshotBegin":

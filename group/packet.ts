@@ -48,7 +48,14 @@ export type RefusalCode = "clusterIdMismatch" | "memberRemoved" | "memberLostIts
 
 export type Item =
   | { readonly kind: "raft"; readonly message: Message }
-  | { readonly kind: "propose"; readonly request: number; readonly command: LogCommand }
+  | {
+      readonly kind: "propose";
+      /** Where the sender began to count at its start, and below what it waits for no request any more. */
+      readonly life: number;
+      readonly settled: number;
+      readonly request: number;
+      readonly command: LogCommand;
+    }
   | { readonly kind: "outcome"; readonly request: number; readonly outcome: Outcome }
   | { readonly kind: "snapshotBegin"; readonly term: number; readonly info: SnapshotInfo }
   | {
@@ -157,7 +164,7 @@ function writeItem(writer: ByteWriter, item: Item): void {
     case "raft":
       return writeMessage(writer, item.message);
     case "propose":
-      writer.varint(item.request);
+      writer.varint(item.life).varint(item.settled).varint(item.request);
       return writeCommand(writer, item.command);
     case "outcome":
       return writeOutcome(writer.varint(item.request), item.outcome);
@@ -180,8 +187,10 @@ function readItem(reader: ByteReader): Item {
   switch (kind) {
     case "raft":
       return { kind, message: readMessage(reader) };
-    case "propose":
-      return { kind, request: reader.varint(), command: readCommand(reader) };
+    case "propose": {
+      const [life, settled, request] = [reader.varint(), reader.varint(), reader.varint()];
+      return { kind, life, settled, request, command: readCommand(reader) };
+    }
     case "outcome":
       return { kind, request: reader.varint(), outcome: readOutcome(reader) };
     case "snapshotBegin":

@@ -12,6 +12,7 @@ import { commandBytes, encodeBatch, type LogCommand } from "./command.js";
 import type { GroupConfig } from "./config.js";
 import { failure, failureOf } from "./errors.js";
 import type { Item, Outcome } from "./packet.js";
+import { Repeats } from "./repeats.js";
 
 export interface Proposal {
   readonly command: LogCommand;
@@ -50,6 +51,8 @@ export class Proposals {
   /** By index of the entry. */
   readonly #logged = new Map<number, { readonly term: number; readonly proposals: readonly Proposal[] }>();
   readonly #forwarded = new Map<number, Proposal>();
+  readonly #repeats = new Repeats();
+  readonly #life: number;
   #nextRequest: number;
   #waitingCount = 0;
   #waitingBytes = 0;
@@ -60,7 +63,8 @@ export class Proposals {
   constructor(host: ProposalHost) {
     this.#host = host;
     // Answers to a former life of this member must not meet requests of this one.
-    this.#nextRequest = host.env.random.u32() * 2 ** 20 + 1;
+    this.#life = host.env.random.u32() * 2 ** 20 + 1;
+    this.#nextRequest = this.#life;
   }
 
   get waiting(): number {
@@ -173,9 +177,11 @@ export class Proposals {
   #forward(queue: readonly Proposal[]): void {
     for (const proposal of queue) {
       const request = this.#nextRequest++;
-      const isSent =
-        proposal.notBeforeTick <= this.#tick &&
-        this.#host.send(this.#host.leader(), { kind: "propose", request, command: proposal.command });
+      const { command } = proposal;
+      // Requests are forwarded in the order of their numbers: the first that waits has the lowest.
+      const [settled = request] = this.#forwarded.keys();
+      const item = { kind: "propose", life: this.#life, settled, request, command } as const;
+      const isSent = proposal.notBeforeTick <= this.#tick && this.#host.send(this.#host.leader(), item);
       if (!isSent) {
         this.#queue.push(proposal);
         continue;
@@ -187,12 +193,18 @@ export class Proposals {
   }
 
   /** A member asks this one, as leader. */
-  receive(from: number, request: number, command: LogCommand): void {
+  receive(from: number, { life, settled, request, command }: Extract<Item, { kind: "propose" }>): void {
+    if (!this.#repeats.isNew(from, life, request, settled)) return;
     const answer = (outcome: Outcome): void => {
       this.#host.send(from, { kind: "outcome", request, outcome });
     };
     if (!this.#host.isLeader()) return answer(failure("groupUnavailable", "safe", "not the leader any more"));
     this.add(command, this.#host.config.timeoutMs, answer);
+  }
+
+  /** A member left for good. */
+  forget(id: number): void {
+    this.#repeats.forget(id);
   }
 
   /** The leader's outcome of a forwarded proposal. */

@@ -1,5 +1,7 @@
 /** The key-value example as its README tells it. */
+import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { MemoryGroupStorage } from "raftwerk/group";
 import { type KvServer, startKvServer } from "./server.js";
@@ -14,6 +16,13 @@ async function freePort(): Promise<number> {
 
 const HTTP = { host: "127.0.0.1", port: 0 };
 const config = { tickMs: 20 };
+
+test("the example has fewer than 300 lines", () => {
+  const lines = ["server.ts", "store.ts"].map(
+    (name) => readFileSync(join(import.meta.dirname, name), "utf8").split("\n").length,
+  );
+  expect(lines.reduce((sum, count) => sum + count)).toBeLessThan(300);
+});
 
 test("three servers keep keys; one joins, one leaves", async () => {
   const members: Record<number, string> = {};
@@ -31,7 +40,9 @@ test("three servers keep keys; one joins, one leaves", async () => {
     error: "the key is longer than 1024",
   });
 
-  const joining = { listen: `127.0.0.1:${await freePort()}`, join: [members[2] as string] };
+  const ticket = (await ask(third, "GET", "/join")) as { groupId: string; join: string[] };
+  expect(ticket.join).toEqual(Object.values(members));
+  const joining = { listen: `127.0.0.1:${await freePort()}`, ...ticket };
   const fourth = await startKvServer({ ...joining, storage: new MemoryGroupStorage(), config }, HTTP);
   expect(await ask(fourth, "GET", "/kv/color")).toEqual({ key: "color", value: "red" });
   expect(await ask(first, "POST", "/leave")).toEqual({ left: 1 });

@@ -10,7 +10,7 @@ import { type KvCommand, type KvResponse, KvStore } from "./store.js";
 
 type Options = Pick<
   GroupNodeOptions<KvCommand, KvResponse>,
-  "id" | "listen" | "members" | "join" | "storage" | "config" | "log"
+  "id" | "listen" | "members" | "join" | "groupId" | "storage" | "config" | "log"
 >;
 
 export interface KvServer extends AsyncDisposable {
@@ -68,7 +68,8 @@ function routes(node: GroupNode<KvCommand, KvResponse>, store: KvStore): Readonl
   const id = (url: URL): number => Number(url.searchParams.get("id"));
   return {
     "GET /members": async () => ok(node.members),
-    // Who joins starts with --join; here members leave.
+    // A ticket: whom a new member asks for its id. It starts with `--join http://this-server`.
+    "GET /join": async () => ok({ groupId: node.groupId, join: node.members.map(({ address }) => address) }),
     "POST /leave": async () => {
       await node.remove(node.id);
       return ok({ left: node.id });
@@ -124,6 +125,15 @@ export async function startKvServer(
   };
 }
 
+/** Addresses of members, or the URL of a server that gives a ticket. */
+async function ticket(
+  text: string,
+): Promise<{ readonly groupId?: string; readonly join: readonly string[] }> {
+  if (!text.startsWith("http")) return { join: text.split(",") };
+  const response = await fetch(new URL("/join", text));
+  return (await response.json()) as { groupId: string; join: string[] };
+}
+
 /** `1=host:port,2=host:port` */
 const membersOf = (text: string): Record<number, string> =>
   Object.fromEntries(text.split(",").map((part) => part.split("=") as [string, string]));
@@ -145,7 +155,7 @@ async function main(): Promise<void> {
       id: values.id === undefined ? undefined : Number(values.id),
       listen: values.listen,
       members: values.members === undefined ? undefined : membersOf(values.members),
-      join: values.join?.split(","),
+      ...(values.join === undefined ? {} : await ticket(values.join)),
       storage: values.data,
     },
     { host, port: Number(port) },
