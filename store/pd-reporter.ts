@@ -246,6 +246,8 @@ export class PdReporter {
         sendingSnapCount: snapshots.sending,
         receivingSnapCount: snapshots.receiving,
         startTime: startSeconds,
+        // As in the health feedback to clients: 1 is the best.
+        slowScore: 1,
         ...this.#flow,
         interval: { startTimestamp: this.#storeIntervalStartSeconds, endTimestamp: nowSeconds },
       },

@@ -45,7 +45,9 @@ function splitRegion(
     (error: RegionError | undefined) => {
       if (error !== undefined) return reply({ regionError: error });
       const regions = store.regionsWithin(startKey, endKey).map(regionToProto);
-      reply({ regions, left: regions[0] ?? null, right: regions[regions.length - 1] ?? null });
+      // Clients of before batch splits look at left and right.
+      const [left = null, right = null] = regions.length === 2 ? regions : [];
+      reply({ regions, left, right });
     },
   );
 }
