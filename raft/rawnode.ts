@@ -12,6 +12,7 @@ import { encodeConfChange } from "./confchange-codec.js";
 import { restoreConfig } from "./confchange/restore.js";
 import type { Config, ConfigInit } from "./config.js";
 import { isCount, validateConfig } from "./config.js";
+import { hup } from "./election.js";
 import { sendRequestSnapshot } from "./follower.js";
 import type { ApplyConfChangeResult } from "./membership.js";
 import { appliedTo, applyConfChange, assertSameMembers, switchToConfig } from "./membership.js";
@@ -155,9 +156,10 @@ export class RawNode {
     return tick(this.#raft);
   }
 
-  /** Campaigns now, if this node may. */
-  campaign(): void {
-    step(this.#raft, makeMessage({ type: "MsgHup", from: this.#raft.id }));
+  /** Campaigns now, if this node may; without a pre-vote where nobody can lead whom an election would disturb. */
+  campaign({ skipsPreVote = false } = {}): void {
+    if (skipsPreVote) hup(this.#raft, "election");
+    else step(this.#raft, makeMessage({ type: "MsgHup", from: this.#raft.id }));
   }
 
   /** Asks the leader to hand over to `id`; of the leader itself, does so. */

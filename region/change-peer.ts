@@ -2,7 +2,8 @@
  * What a change of peers does to a region when its entry is applied. Deterministic: every replica comes to the same
  * answer, an error included (then nothing changes but the applied index). (raftstore rules 5.6)
  */
-import type { LogIndex, PeerId } from "../base/index.js";
+import { assert, type LogIndex, logIndex, type PeerId } from "../base/index.js";
+import { type ConfChangeV2, decodeConfChange, type Entry } from "../raft/index.js";
 import type { PeerChange } from "./admin.js";
 import { findPeer, findPeerOnStore, isVoter, type PeerMeta, type PeerRole, type Region } from "./region.js";
 
@@ -125,4 +126,11 @@ export function refuseChange(
   return voters > 1 && quorumMatch + 1 < firstIndex
     ? "a quorum after the change would have to wait for a snapshot: add the peer as a learner first"
     : undefined;
+}
+
+/** The change that an entry of the log carries. */
+export function confChangeOf(entry: Entry): ConfChangeV2 {
+  const decoded = decodeConfChange(entry.data);
+  assert(decoded !== undefined, () => `malformed conf change in entry ${logIndex(entry.index)}`);
+  return decoded;
 }

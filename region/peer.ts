@@ -7,8 +7,8 @@
  * Applied effects become visible in two moments: `collect` stages them into the batch (applier's view), `written` makes
  * them the peer's own view once the batch is in the engine. Clients and reads only see the second.
  */
-import { assert, type EngineBatch, logIndex, type PeerId, type RegionId, misbehaves } from "../base/index.js";
-import { type ConfChangeV2, decodeConfChange, type Entry, type Message, RawNode } from "../raft/index.js";
+import { assert, type EngineBatch, type PeerId, type RegionId, misbehaves } from "../base/index.js";
+import type { Entry, Message, RawNode } from "../raft/index.js";
 import type { Append, Apply, Ready, Snapshot, SoftState } from "../raft/types.js";
 import {
   type AdminCommand,
@@ -19,7 +19,7 @@ import {
   toConfChange,
 } from "./admin.js";
 import { Applier, type ApplyEffect, type ApplyHost, type ApplyRun } from "./applier.js";
-import { refuseChange } from "./change-peer.js";
+import { confChangeOf, refuseChange } from "./change-peer.js";
 import {
   epochNotMatch,
   notLeader,
@@ -31,11 +31,13 @@ import {
   serverIsBusy,
   staleCommand,
 } from "./errors.js";
+import { FirstElection } from "./first-election.js";
 import { Lease } from "./lease.js";
 import type { ApplyState } from "./local-state.js";
 import type { PeerHost, StagedWork, WriteRequest } from "./peer-host.js";
 import { PeerStorage } from "./peer-storage.js";
 import { ProposalQueue, type WriteDone } from "./proposals.js";
+import { raftNode } from "./raft-node.js";
 import { ReadQueue, type ReadRequest } from "./reads.js";
 import {
   findPeer,
@@ -64,6 +66,7 @@ export class Peer {
   readonly #proposals: ProposalQueue;
   readonly #reads: ReadQueue;
   readonly #gatherer = new WriteGatherer();
+  readonly #firstElection: FirstElection;
   /** Addresses of peers heard from, also such as the region does not list yet or any more. */
   readonly #peerCache = new Map<number, PeerMeta>();
   readonly #heardMs = new Map<number, number>();
@@ -108,35 +111,16 @@ export class Peer {
     const { config, env } = host;
     this.storage = new PeerStorage(host.engine, region, config.entryCacheBytesMax, host.budgets.entryCache);
     this.#proposals = new ProposalQueue(host.budgets.proposals);
+    this.#firstElection = new FirstElection(host.budgets.proposals);
     this.lease = new Lease(config.leaseMs);
     this.#reads = new ReadQueue(peerId, env.random.u32() * 2 ** 16);
     const applyHost: ApplyHost = {
       ownStoreId: host.ownStoreId,
       mayCreateSplitPeer: (created) => host.mayCreateSplitPeer(created),
-      decodeConfChange: decodeEntryConfChange,
+      decodeConfChange: confChangeOf,
     };
     this.#applier = new Applier(host.engine, applyHost, region, this.storage.applyState);
-    this.#node = new RawNode({
-      id: peerId,
-      storage: this.storage,
-      applied: this.storage.applyState.appliedIndex,
-      electionTicks: config.raftElectionTicks,
-      heartbeatTicks: config.raftHeartbeatTicks,
-      preVote: true,
-      checkQuorum: true,
-      readOnlyOption: "safe",
-      asyncStorageWrites: true,
-      // A commit travels with the next entries or heartbeat: told at once it doubles the messages of a busy region.
-      skipBroadcastCommit: true,
-      // A leader that an entry of its predecessor demotes or removes must not lead on without a vote of its own.
-      stepDownOnRemoval: true,
-      // A proposal of a peer that has just stepped down must fail here: its waiters are kept by its own log index.
-      disableProposalForwarding: true,
-      maxSizePerMessageBytes: config.raftMessageBytesMax,
-      maxInflightMessages: config.raftInflightMessagesMax,
-      maxUncommittedEntriesBytes: config.uncommittedBytesMax,
-      random: env.random,
-    });
+    this.#node = raftNode(peerId, this.storage, config, env.random);
     for (const meta of region.peers) this.#peerCache.set(meta.id, meta);
   }
 
@@ -219,6 +203,7 @@ export class Peer {
   tick(nowMs: number): void {
     if (this.#removed || this.#snapshotPhase !== "none") return;
     this.#node.tick();
+    this.#firstElection.tick();
     this.idleTicks++;
     // Never with a leader known: having answered it this peer owes it the time of its lease.
     const mayCampaign = !this.isLeader && this.leaderId === 0;
@@ -239,6 +224,18 @@ export class Peer {
     this.#host.wake(this);
   }
 
+  /** For a peer that a split has just made. Nobody has led the region yet, so there is nobody to ask beforehand. */
+  campaignAfterSplit(): void {
+    this.#firstElection.begin(this.#host.config.raftElectionTicks);
+    this.#node.campaign({ skipsPreVote: true });
+    this.#host.wake(this);
+  }
+
+  /** The peer may be about to lead: what only a leader serves waits for the outcome. */
+  get awaitsElection(): boolean {
+    return this.#firstElection.isUnderWay && !this.#removed;
+  }
+
   reportUnreachable(peerId: number): void {
     this.#node.reportUnreachable(peerId);
   }
@@ -254,7 +251,11 @@ export class Peer {
     const refuse = (error: RegionError): void => request.done(error, undefined);
     if (this.#removed) return refuse(regionNotFound(this.regionId));
     this.#touch();
-    if (!this.isLeader || this.#leadTransferee !== 0) return refuse(this.notLeaderError());
+    if (!this.isLeader || this.#leadTransferee !== 0) {
+      const retry = (): void => this.write(request);
+      if (this.#firstElection.wait({ bytes: request.bytes, retry })) return;
+      return refuse(this.notLeaderError());
+    }
     if (request.bytes > config.raftEntryBytesMax) {
       this.#host.refused("raft entry too large");
       return refuse(raftEntryTooLarge(this.regionId, request.bytes, config.raftEntryBytesMax));
@@ -385,6 +386,8 @@ export class Peer {
   queueRead(request: ReadRequest, isReplicaRead: boolean): void {
     if (this.#removed) return request.fail(regionNotFound(this.regionId));
     if (!this.isLeader) {
+      const retry = (): void => this.queueRead(request, isReplicaRead);
+      if (this.#firstElection.wait({ bytes: 0, retry })) return;
       if (!isReplicaRead) return request.fail(this.notLeaderError());
       if (this.#softState.lead === 0) return request.fail(notLeader(this.regionId, undefined));
     }
@@ -433,6 +436,7 @@ export class Peer {
       return false;
     if (
       !this.#gatherer.isEmpty ||
+      !this.#firstElection.isEmpty ||
       this.#proposals.length + this.#reads.length + this.#parkedWrites.length > 0
     )
       return false;
@@ -482,6 +486,9 @@ export class Peer {
   /** Stages everything the node wants written into `batch`, hands out its messages; undefined when there is nothing. */
   collect(batch: EngineBatch): StagedWork | undefined {
     if (this.#removed || this.#applier.isRemoved || this.#snapshotPhase !== "none") return undefined;
+    // Those who waited for the election come into the Ready that begins the term.
+    if (this.awaitsElection && this.#node.isLeading)
+      this.#onSoftState({ lead: this.peerId, state: "StateLeader" });
     this.flushWrites();
     this.#askReadIndex();
     // Those that a lease confirmed when nothing was left to apply: no Ready and no write will serve them.
@@ -577,6 +584,7 @@ export class Peer {
     // What was proposed may still be committed by others: a peer can lead and be removed by its own log.
     this.#proposals.failAll(staleCommand());
     for (const done of this.#takeParked()) done(gone, undefined);
+    this.#firstElection.end();
   }
 
   // ---- inside
@@ -705,6 +713,7 @@ export class Peer {
 
   #onSoftState(next: SoftState): void {
     const was = this.#softState;
+    if (next.state === was.state && next.lead === was.lead) return;
     this.#softState = next;
     this.#touch();
     const nowMs = this.#host.env.clock.monotonicMs();
@@ -726,8 +735,8 @@ export class Peer {
       this.#committedSplit = 0;
       for (const done of this.#takeParked()) done(this.notLeaderError(), undefined);
     }
-    if (next.state !== was.state || next.lead !== was.lead)
-      this.#reads.fail(this.notLeaderError(), "unconfirmed");
+    this.#reads.fail(this.notLeaderError(), "unconfirmed");
+    if (next.lead !== 0) this.#firstElection.end();
     this.#host.roleChanged(this);
   }
 
@@ -790,10 +799,4 @@ export class Peer {
   get appliedIndex(): number {
     return this.storage.applyState.appliedIndex;
   }
-}
-
-function decodeEntryConfChange(entry: Entry): ConfChangeV2 {
-  const decoded = decodeConfChange(entry.data);
-  assert(decoded !== undefined, () => `malformed conf change in entry ${logIndex(entry.index)}`);
-  return decoded;
 }

@@ -48,7 +48,7 @@ export class ContextChecker implements CommandContext {
     if (peer === undefined || peer.isRemoved) return regionNotFound(regionId);
     const peerId = context?.peer?.id ?? 0;
     if (peerId !== peer.peerId) return mismatchPeerId(peerId, peer.peerId);
-    if (!peer.isLeader && !anyReplica) return peer.notLeaderError();
+    if (!peer.isLeader && !peer.awaitsElection && !anyReplica) return peer.notLeaderError();
     if (!peer.isInitialized) return regionNotInitialized(regionId);
     if (peer.isApplyingSnapshot) return serverIsBusy(`region ${regionId} is loading a snapshot`, 100);
     const term = context?.term ?? 0;

@@ -33,8 +33,9 @@ interface SizeScan extends DataSize {
   readonly rest: DataSize;
 }
 
-const SCAN_PAGE_ROWS = 2_048;
-const SCAN_PAGE_BYTES = 1 << 20;
+/** A page holds up the turn that it is read in: some 2 µs a row. */
+const SCAN_PAGE_ROWS = 512;
+const SCAN_PAGE_BYTES = 256 << 10;
 const SPLIT_KEYS_MAX = 10;
 /** Looking at a large region costs a scan: after a failure, say because PD is away, not at every tick. */
 const RETRY_TICKS = 5;

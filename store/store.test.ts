@@ -7,6 +7,7 @@ import { utf8 } from "../base/index.js";
 import { MemoryEngine } from "../engine/memory.js";
 import { PREPARE_BOOTSTRAP_KEY, raftLogKey, regionStateKey, STORE_IDENT_KEY } from "../region/keys.js";
 import { encodeRegionState, readRegionState } from "../region/local-state.js";
+import type { kvrpcpb } from "../proto/index.js";
 import type { Region } from "../region/region.js";
 import { peerOf, regionOf } from "../region/test/fixtures.js";
 import { DEFAULT_REGION_CONFIG } from "../region/config.js";
@@ -56,6 +57,44 @@ describe.each([
       expect(stores.peer(1, 1000).isLeader).toBe(true);
       expect([stores.get("a", 1, 1000), stores.get("p")]).toEqual(["1", "2"]);
       expect(() => stores.get("a")).toThrow("not in region");
+    });
+
+    test("lets those wait who ask its part while that elects its leader", () => {
+      const stores = Stores.led(3);
+      stores.put("a", "1");
+      let answered: kvrpcpb.IRawPutResponse | undefined;
+      let read: kvrpcpb.IRawGetResponse | undefined;
+      let wasLeading = true;
+      const { raw, splits } = stores.store();
+      splits.splitAt(stores.peer(), stores.peer().region.epoch, [utf8("m")], () => {
+        wasLeading = stores.peer(1, 1000).isLeader;
+        const context = stores.context(1, 1000);
+        raw.put({ context, key: utf8("b"), value: utf8("2") }, (answer) => (answered = answer));
+        raw.get({ context, key: utf8("a") }, (answer) => (read = answer));
+      });
+      stores.pass(100);
+      expect(wasLeading).toBe(false);
+      expect([answered, read]).toEqual([{}, { value: utf8("1") }]);
+      expect(stores.get("b", 1, 1000)).toBe("2");
+      expect(stores.store().admission.budgets.proposals.bytes).toBe(0);
+    });
+
+    test("refuses those who wait for its part when that cannot elect a leader", () => {
+      const stores = Stores.led(3);
+      let answered: kvrpcpb.IRawPutResponse | undefined;
+      const { raw, splits } = stores.store();
+      splits.splitAt(stores.peer(), stores.peer().region.epoch, [utf8("m")], () => {
+        stores.crash(2);
+        stores.crash(3);
+        raw.put({ context: stores.context(1, 1000), key: utf8("b"), value: utf8("2") }, (answer) => {
+          answered = answer;
+        });
+      });
+      stores.pass(500);
+      expect(answered).toBeUndefined();
+      stores.pass(1_000);
+      expect(answered?.regionError?.notLeader).toMatchObject({ regionId: 1000 });
+      expect(stores.store().admission.budgets.proposals.bytes).toBe(0);
     });
 
     test("is made on every replica", () => {

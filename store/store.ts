@@ -620,7 +620,7 @@ export class Store {
       created.approximateBytes = peer.approximateBytes;
       created.approximateKeys = peer.approximateKeys;
       this.#addPeer(created);
-      if (wasLeader || region.peers.length === 1) created.campaign();
+      if (wasLeader || region.peers.length === 1) created.campaignAfterSplit();
       else this.#uncampaigned.set(created, peer.regionId);
       this.#router?.deliverPending(created);
     }
@@ -638,7 +638,7 @@ export class Store {
     for (const [child, of] of this.#uncampaigned) {
       if (of !== parent.regionId) continue;
       this.#uncampaigned.delete(child);
-      if (parent.isLeader && !child.isRemoved && child.term === INIT_LOG_TERM) child.campaign();
+      if (parent.isLeader && !child.isRemoved && child.term === INIT_LOG_TERM) child.campaignAfterSplit();
     }
   }
 

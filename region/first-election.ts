@@ -1,0 +1,62 @@
+/**
+ * What reaches a peer between the split that made it and the end of its first election. Clients learn of the part from
+ * the leader of the whole, which campaigns for it, and ask there at once: told that there is no leader they would back
+ * off for longer than the election lasts. So they wait here, for as long as an election may take and within the bounds
+ * of what the store takes on.
+ */
+import type { ByteBudget } from "../base/index.js";
+
+export interface Waiting {
+  readonly bytes: number;
+  /** The election is over, whoever won. */
+  retry(): void;
+}
+
+const REQUESTS_MAX = 4_096;
+
+export class FirstElection {
+  readonly #budget: ByteBudget;
+  #waiting: Waiting[] = [];
+  #bytes = 0;
+  /** 0: over, or there never was one. */
+  #ticksLeft = 0;
+
+  constructor(budget: ByteBudget) {
+    this.#budget = budget;
+  }
+
+  get isUnderWay(): boolean {
+    return this.#ticksLeft > 0;
+  }
+
+  get isEmpty(): boolean {
+    return this.#waiting.length === 0;
+  }
+
+  begin(ticksMax: number): void {
+    this.#ticksLeft = ticksMax;
+  }
+
+  /** False: nothing waits here now, the caller must refuse. */
+  wait(request: Waiting): boolean {
+    if (!this.isUnderWay || this.#waiting.length >= REQUESTS_MAX || this.#budget.isSpent) return false;
+    this.#waiting.push(request);
+    this.#bytes += request.bytes;
+    this.#budget.add(request.bytes);
+    return true;
+  }
+
+  tick(): void {
+    if (this.#ticksLeft > 0 && --this.#ticksLeft === 0) this.end();
+  }
+
+  /** Everybody who waits is let through, to be served or refused as at any other time. */
+  end(): void {
+    this.#ticksLeft = 0;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#budget.add(-this.#bytes);
+    this.#bytes = 0;
+    for (const request of waiting) request.retry();
+  }
+}
