@@ -2,6 +2,7 @@
 export class ByteBudget {
   readonly bytesMax: number;
   #bytes = 0;
+  #returnedBytes = 0;
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
@@ -16,8 +17,14 @@ export class ByteBudget {
     return this.#bytes > this.bytesMax;
   }
 
+  /** Of all time. */
+  get returnedBytes(): number {
+    return this.#returnedBytes;
+  }
+
   /** Negative when bytes are given back. */
   add(bytes: number): void {
     this.#bytes += bytes;
+    if (bytes < 0) this.#returnedBytes -= bytes;
   }
 }

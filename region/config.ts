@@ -14,12 +14,18 @@ export interface RegionConfig {
   /** One message of entries carries at most this many bytes. */
   readonly raftMessageBytesMax: number;
   readonly raftInflightMessagesMax: number;
+  /** Sent to one replica and not acknowledged, beyond which it gets no further entries for now. */
+  readonly raftInflightBytesMax: number;
   /** A proposal above this is refused (RaftEntryTooLarge). */
   readonly raftEntryBytesMax: number;
   /** Writes of a turn are gathered into one entry up to this many bytes. */
   readonly proposalBytesMax: number;
   /** Proposed and not yet applied bytes of a region; beyond it writers are told ServerIsBusy. */
   readonly uncommittedBytesMax: number;
+  /** When the oldest write of a region waits for longer than this, writers are told ServerIsBusy, ... */
+  readonly writeWaitMsMax: number;
+  /** ... but for so many bytes under way. */
+  readonly writeQueueBytesFree: number;
   /** Reads of one region that wait for a quorum or for the applied index; beyond it readers are told ServerIsBusy. */
   readonly readsWaitingMax: number;
   /** Entries kept for followers that lag by less. */
@@ -40,9 +46,12 @@ export const DEFAULT_REGION_CONFIG: RegionConfig = Object.freeze({
   leaseMs: 800,
   raftMessageBytesMax: 1 << 20,
   raftInflightMessagesMax: 256,
+  raftInflightBytesMax: 16 << 20,
   raftEntryBytesMax: 8 << 20,
   proposalBytesMax: 1 << 20,
-  uncommittedBytesMax: 64 << 20,
+  uncommittedBytesMax: 32 << 20,
+  writeWaitMsMax: 500,
+  writeQueueBytesFree: 2 << 20,
   readsWaitingMax: 16_384,
   logGcThreshold: 50,
   logGcCountLimit: 73_728,
@@ -69,6 +78,9 @@ export function validateRegionConfig(config: RegionConfig): void {
     refuse(
       `raft-store-max-leader-lease must be at most ${leaseMsMax} ms: two ticks less than the election timeout`,
     );
+  }
+  if (config.raftInflightBytesMax < config.raftMessageBytesMax) {
+    refuse("the bytes under way to a replica must allow for one message of raft-max-size-per-msg");
   }
   if (config.proposalBytesMax > config.raftEntryBytesMax) {
     refuse("a batch of writes must not be allowed to outgrow raft-entry-max-size");

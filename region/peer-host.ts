@@ -21,6 +21,8 @@ export interface PeerHost extends Omit<ApplyHost, "decodeConfChange"> {
   readonly figures: PeerFigures;
   /** Counts something that was not taken on because of a bound. */
   refused(reason: string): void;
+  /** How long a writer who is refused for now should stay away. */
+  busyForMs(bytes: number): number;
   /** Puts a message into the outbox of this turn. */
   send(peer: Peer, message: Message): void;
   /** A quiet peer was touched; `byLeader`: by its leader. */

@@ -49,6 +49,7 @@ import {
   regionFromProto,
 } from "./region.js";
 import { raft_serverpb } from "../proto/index.js";
+import { refuseWrite, tooManyWrites } from "./write-admission.js";
 import { WriteGatherer } from "./write-gatherer.js";
 
 export type { PeerBudgets, PeerHost, StagedWork, WriteRequest } from "./peer-host.js";
@@ -266,17 +267,16 @@ export class Peer {
       this.#parkedWrites.push(request.done);
       return;
     }
-    if (this.#proposals.bytes + this.#gatherer.bytes > config.uncommittedBytesMax) {
-      this.#host.refused("region has too many writes");
-      return refuse(serverIsBusy(`region ${this.regionId} has too many writes under way`, 200));
-    }
-    if (this.#host.budgets.proposals.isSpent) {
-      this.#host.refused("store has too many writes");
-      return refuse(serverIsBusy("the store has too many writes under way", 200));
+    const nowMs = this.#host.env.clock.monotonicMs();
+    const underWay = this.#proposals.bytes + this.#gatherer.bytes;
+    const isFull = this.#host.budgets.proposals.isSpent;
+    const tooMuch = refuseWrite(this.regionId, underWay, this.#proposals.oldestMs, isFull, nowMs, config);
+    if (tooMuch !== undefined) {
+      this.#host.refused(tooMuch.reason);
+      return refuse(serverIsBusy(tooMuch.message, this.#host.busyForMs(request.bytes)));
     }
     if (!this.#gatherer.isEmpty && this.#gatherer.bytes + request.bytes > config.proposalBytesMax)
       this.flushWrites();
-    const nowMs = this.#host.env.clock.monotonicMs();
     this.#gatherer.add(request.epoch.version, nowMs, request.fill, request.isSwap, request.done);
     if (misbehaves(this.#host.env, "a write is an entry of its own")) this.flushWrites();
     this.#host.wake(this);
@@ -598,7 +598,7 @@ export class Peer {
     if (result.kind === "dropped") {
       const error =
         result.reason === "uncommittedQuota"
-          ? serverIsBusy(`region ${this.regionId} has too many writes under way`, 200)
+          ? serverIsBusy(tooManyWrites(this.regionId), this.#host.busyForMs(data.length))
           : this.notLeaderError();
       for (const waiter of waiters) waiter.done(error, undefined);
       return 0;

@@ -41,6 +41,11 @@ export class ProposalQueue {
     return this.#bytes;
   }
 
+  /** Since when the oldest waits; undefined: there is none. */
+  get oldestMs(): number | undefined {
+    return this.#queue[this.#head]?.createdMs;
+  }
+
   get length(): number {
     return this.#queue.length - this.#head;
   }

@@ -23,6 +23,7 @@ export function raftNode(id: number, storage: PeerStorage, config: RegionConfig,
     disableProposalForwarding: true,
     maxSizePerMessageBytes: config.raftMessageBytesMax,
     maxInflightMessages: config.raftInflightMessagesMax,
+    maxInflightBytes: config.raftInflightBytesMax,
     maxUncommittedEntriesBytes: config.uncommittedBytesMax,
     random,
   });

@@ -6,11 +6,13 @@ import { ByteBudget, type Logger } from "../base/index.js";
 import { type RegionError, serverIsBusy } from "../region/errors.js";
 import type { Peer, PeerBudgets } from "../region/peer.js";
 import type { StoreConfig } from "./config.js";
+import { BusyLine } from "./busy-line.js";
 import { DiskGuard, type WriteKind } from "./disk-guard.js";
 
 export interface AdmissionOptions {
   readonly config: StoreConfig;
   readonly log: Logger;
+  readonly nowMs: () => number;
   readonly storeId: () => number;
   readonly diskFigures: () => { readonly capacity: number; readonly available: number } | undefined;
 }
@@ -24,14 +26,16 @@ export class Admission {
   /** Answers handed to the transport which clients have not taken; the transport counts them. */
   readonly answers: ByteBudget;
   readonly disk: DiskGuard;
+  readonly line: BusyLine;
   /** Refusals by reason. */
   readonly refusals = new Map<string, number>();
 
-  constructor({ config, log, storeId, diskFigures }: AdmissionOptions) {
+  constructor({ config, log, nowMs, storeId, diskFigures }: AdmissionOptions) {
     this.budgets = {
       proposals: new ByteBudget(config.writesUnderWayBytesMax),
       entryCache: new ByteBudget(config.entryCacheTotalBytesMax),
     };
+    this.line = new BusyLine(this.budgets.proposals, nowMs);
     this.scans = new ByteBudget(config.scansUnderWayBytesMax);
     this.answers = new ByteBudget(config.answersPendingBytesMax);
     const { reserveSpaceBytes } = config;

@@ -69,7 +69,7 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
   pdStoreHeartbeatTickMs: 3_000,
   peerDownMs: 60_000,
   leaderMissingMs: 60_000,
-  writesUnderWayBytesMax: 256 << 20,
+  writesUnderWayBytesMax: 128 << 20,
   entryCacheTotalBytesMax: 128 << 20,
   scansUnderWayBytesMax: 256 << 20,
   answersPendingBytesMax: 256 << 20,

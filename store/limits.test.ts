@@ -104,7 +104,7 @@ describe("writes under way", () => {
       stores.peer().flushWrites();
     }
     expect(answers.map(({ regionError }) => regionError?.serverIsBusy)).toEqual([
-      { reason: "the store has too many writes under way", backoffMs: 200 },
+      { reason: "the store has too many writes under way", backoffMs: 50 },
     ]);
     expect(refusals()).toEqual({ "store has too many writes": 1 });
     stores.pass(500);

@@ -208,6 +208,7 @@ export class Store {
     return new Admission({
       config: this.options.config,
       log: this.env.log,
+      nowMs: () => this.env.clock.monotonicMs(),
       storeId: () => this.#id,
       diskFigures: () => this.capacity(),
     });
@@ -456,6 +457,7 @@ export class Store {
       budgets: this.admission.budgets,
       figures: this.figures,
       refused: (reason) => this.admission.refused(reason),
+      busyForMs: (bytes) => this.admission.line.waitMs(bytes),
       get ownStoreId() {
         return store.#id;
       },

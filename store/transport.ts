@@ -4,7 +4,7 @@
  * Addresses come from PD and are asked again when a stream breaks: the store may have moved.
  */
 import { type Env, misbehaves } from "../base/index.js";
-import { type raft_serverpb, TikvService, type tikvpb } from "../proto/index.js";
+import { eraftpb, type raft_serverpb, TikvService, type tikvpb } from "../proto/index.js";
 import type { ClientCall, ClientCallListener, RpcMetadata, RpcNetwork } from "../proto/rpc.js";
 
 export interface TransportHost {
@@ -20,6 +20,8 @@ interface Connection {
   readonly storeId: number;
   address: string | undefined;
   stream: ClientCall<tikvpb.IBatchRaftMessage> | undefined;
+  /** For messages without entries, while `stream` has a backlog. */
+  lightStream: ClientCall<tikvpb.IBatchRaftMessage> | undefined;
   queue: raft_serverpb.IRaftMessage[];
   /** Bytes of entries in `queue`. */
   queuedBytes: number;
@@ -33,6 +35,8 @@ const BACKOFF_MS_MIN = 50;
 const BACKOFF_MS_MAX = 1_000;
 /** Beyond this backlog on the stream new messages are dropped: the receiver is slower than we are. */
 const STREAM_PENDING_BYTES_MAX = 64 << 20;
+/** Beyond this backlog heartbeats and the like pass it by on a connection of their own. */
+const LIGHT_LANE_FROM_BYTES = 512 << 10;
 /** Messages that wait for an address or a stream. */
 const QUEUE_MAX = 4_096;
 const QUEUE_BYTES_MAX = 64 << 20;
@@ -66,6 +70,7 @@ export class RaftTransport {
         storeId,
         address: undefined,
         stream: undefined,
+        lightStream: undefined,
         queue: [],
         queuedBytes: 0,
         resolving: false,
@@ -95,7 +100,10 @@ export class RaftTransport {
 
   stop(): void {
     this.#stopped = true;
-    for (const connection of this.#connections.values()) connection.stream?.cancel();
+    for (const connection of this.#connections.values()) {
+      connection.stream?.cancel();
+      connection.lightStream?.cancel();
+    }
     this.#connections.clear();
   }
 
@@ -104,9 +112,11 @@ export class RaftTransport {
     if (connection.stream === undefined && !this.#connect(connection)) return;
     const stream = connection.stream;
     if (stream === undefined) return;
-    const msgs = connection.queue;
+    let msgs = connection.queue;
     connection.queue = [];
     connection.queuedBytes = 0;
+    if (stream.pendingBytes > LIGHT_LANE_FROM_BYTES) msgs = this.#sendLight(connection, msgs);
+    if (msgs.length === 0) return;
     const isLost = misbehaves(this.#env, "a store loses what a turn sends", 4);
     if (stream.pendingBytes > STREAM_PENDING_BYTES_MAX || isLost) {
       this.droppedMessages += msgs.length;
@@ -115,6 +125,35 @@ export class RaftTransport {
     }
     this.flushes++;
     stream.send({ msgs });
+  }
+
+  /**
+   * A leader that nobody hears is deposed, however much it sends: what keeps it, and what lets it go on sending, does
+   * not wait behind its entries. Raft allows for messages that overtake. Returns what has to keep its place.
+   */
+  #sendLight(
+    connection: Connection,
+    msgs: readonly raft_serverpb.IRaftMessage[],
+  ): raft_serverpb.IRaftMessage[] {
+    const light = msgs.filter(isLight);
+    if (light.length > 0) {
+      connection.lightStream ??= this.#openLight(connection);
+      connection.lightStream?.send({ msgs: light });
+    }
+    return msgs.filter((message) => !isLight(message));
+  }
+
+  #openLight(connection: Connection): ClientCall<tikvpb.IBatchRaftMessage> | undefined {
+    if (connection.address === undefined) return undefined;
+    const channel = this.#network.channel(connection.address, LIGHT_LANE);
+    const listener: ClientCallListener<raft_serverpb.Done> = {
+      onMessage() {},
+      onEnd: () => {
+        if (connection.lightStream === stream) connection.lightStream = undefined;
+      },
+    };
+    const stream = channel.open(TikvService.BatchRaft, listener, { metadata: this.#host.metadata() });
+    return stream;
   }
 
   /** True when a stream is there; otherwise the queue waits or is dropped. */
@@ -156,6 +195,7 @@ export class RaftTransport {
         if (connection.stream !== stream || this.#stopped) return;
         connection.stream = undefined;
         connection.address = undefined;
+        connection.lightStream?.cancel();
         if (this.#env.clock.monotonicMs() - openedAtMs > 5_000) connection.backoffMs = BACKOFF_MS_MIN;
         this.#backOff(connection);
         this.#drop(connection);
@@ -188,3 +228,13 @@ export class RaftTransport {
     connection.queuedBytes = 0;
   }
 }
+
+const LIGHT_LANE = 1;
+const HEAVY_TYPES: ReadonlySet<number> = new Set([
+  eraftpb.MessageType.MsgAppend,
+  eraftpb.MessageType.MsgSnapshot,
+]);
+
+/** Small, and as good when it comes before what was sent earlier. An append that overtakes another would be refused. */
+const isLight = ({ message }: raft_serverpb.IRaftMessage): boolean =>
+  message == null || !HEAVY_TYPES.has(message.msgType ?? 0);

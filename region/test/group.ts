@@ -39,6 +39,7 @@ export class Node implements PeerHost {
   readonly budgets = { proposals: new ByteBudget(1 << 30), entryCache: new ByteBudget(1 << 30) };
   readonly figures = new PeerFigures();
   readonly refusals: string[] = [];
+  readonly busyForMs = (): number => 200;
   readonly effects: ApplyEffect[] = [];
   readonly outbox: Message[] = [];
   snapshot: Snapshot | undefined;
