@@ -37,6 +37,20 @@ const CACHE_BYTES: Readonly<Record<KeySpace, number>> = {
   snap: 1 << 20,
 };
 
+/**
+ * Memtables of each key space: four buffers of a quarter each, two more while they are being flushed, two flushed
+ * together. With RocksDB's own default of two buffers a burst fills both while the first is on its way to the disk, and
+ * the write that comes then holds up its thread until it is there: 0.8 to 1 s in a run of 400 MiB, 0.17 s with these.
+ * Smaller buffers are also faster to insert into. (docs/performance.md)
+ */
+const MEMTABLE_BYTES: Readonly<Record<KeySpace, number>> = {
+  default: 128 << 20,
+  lock: 16 << 20,
+  write: 32 << 20,
+  raft: 64 << 20,
+  snap: 32 << 20,
+};
+
 /** Held by another process ("While lock file") or by this one ("lock hold by current process"). */
 const isLockError = (error: Error): boolean => /lock (file|hold)/.test(error.message);
 
@@ -91,7 +105,12 @@ export class RocksEngine implements Engine {
     const db = binding.db_init(directory);
     const columns: Record<string, unknown> = {};
     for (const space of KEY_SPACES) {
-      columns[space] = { cacheSize: CACHE_BYTES[space], compression: space !== "raft" && space !== "snap" };
+      columns[space] = {
+        cacheSize: CACHE_BYTES[space],
+        compaction: "level",
+        memtableMemoryBudget: MEMTABLE_BYTES[space],
+        compression: space !== "raft" && space !== "snap",
+      };
     }
     const options = { createIfMissing: true, walCompression: false, parallelism: 2, columns };
     return new Promise((resolve, reject) => {

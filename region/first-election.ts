@@ -6,17 +6,11 @@
  */
 import type { ByteBudget } from "../base/index.js";
 
-export interface Waiting {
-  readonly bytes: number;
-  /** The election is over, whoever won. */
-  retry(): void;
-}
-
 const REQUESTS_MAX = 4_096;
 
 export class FirstElection {
   readonly #budget: ByteBudget;
-  #waiting: Waiting[] = [];
+  #waiting: (() => void)[] = [];
   #bytes = 0;
   /** 0: over, or there never was one. */
   #ticksLeft = 0;
@@ -37,12 +31,12 @@ export class FirstElection {
     this.#ticksLeft = ticksMax;
   }
 
-  /** False: nothing waits here now, the caller must refuse. */
-  wait(request: Waiting): boolean {
+  /** `retry` when the election is over, whoever won. False: nothing waits here now, the caller must refuse. */
+  wait(bytes: number, retry: () => void): boolean {
     if (!this.isUnderWay || this.#waiting.length >= REQUESTS_MAX || this.#budget.isSpent) return false;
-    this.#waiting.push(request);
-    this.#bytes += request.bytes;
-    this.#budget.add(request.bytes);
+    this.#waiting.push(retry);
+    this.#bytes += bytes;
+    this.#budget.add(bytes);
     return true;
   }
 
@@ -57,6 +51,6 @@ export class FirstElection {
     this.#waiting = [];
     this.#budget.add(-this.#bytes);
     this.#bytes = 0;
-    for (const request of waiting) request.retry();
+    for (const retry of waiting) retry();
   }
 }

@@ -253,8 +253,7 @@ export class Peer {
     if (this.#removed) return refuse(regionNotFound(this.regionId));
     this.#touch();
     if (!this.isLeader || this.#leadTransferee !== 0) {
-      const retry = (): void => this.write(request);
-      if (this.#firstElection.wait({ bytes: request.bytes, retry })) return;
+      if (this.#firstElection.wait(request.bytes, () => this.write(request))) return;
       return refuse(this.notLeaderError());
     }
     if (request.bytes > config.raftEntryBytesMax) {
@@ -386,8 +385,7 @@ export class Peer {
   queueRead(request: ReadRequest, isReplicaRead: boolean): void {
     if (this.#removed) return request.fail(regionNotFound(this.regionId));
     if (!this.isLeader) {
-      const retry = (): void => this.queueRead(request, isReplicaRead);
-      if (this.#firstElection.wait({ bytes: 0, retry })) return;
+      if (this.#firstElection.wait(0, () => this.queueRead(request, isReplicaRead))) return;
       if (!isReplicaRead) return request.fail(this.notLeaderError());
       if (this.#softState.lead === 0) return request.fail(notLeader(this.regionId, undefined));
     }
@@ -795,7 +793,6 @@ export class Peer {
     this.#host.loadSnapshot(this, append.snapshot as Snapshot, previous);
   }
 
-  /** For the log GC: applied index. */
   get appliedIndex(): number {
     return this.storage.applyState.appliedIndex;
   }

@@ -1,7 +1,7 @@
 /** Streams between stores and from clients: order, back-off, what is dropped, and clients that misbehave. */
 import { beforeEach, describe, expect, test } from "vitest";
 import { ManualEnv } from "../base/test/manual-env.js";
-import { RPC_CODE, type RpcStatus, tikvpb } from "../proto/index.js";
+import { eraftpb, RPC_CODE, type RpcStatus, tikvpb } from "../proto/index.js";
 import type { ClientCallListener, RpcNetwork, ServerCall } from "../proto/rpc.js";
 import { type BatchResponse, BatchCommandsServer } from "./batch-commands.js";
 import { RaftTransport } from "./transport.js";
@@ -68,7 +68,8 @@ describe("the transport", () => {
     });
   });
   const send = (to: number, ...regions: number[]): void => {
-    for (const regionId of regions) transport.send(to, { regionId });
+    const message = { msgType: eraftpb.MessageType.MsgAppend };
+    for (const regionId of regions) transport.send(to, { regionId, message });
     transport.flush();
   };
   const lose = (at: number): void =>
