@@ -120,7 +120,7 @@ async function group(flags: GroupFlags): Promise<void> {
     return;
   }
   const head = ["what", "per second", "mark", "p50 ms", "p99 ms", "commands/entry", "leader's cores"];
-  const table = new Table({ head, style: { head: [] } });
+  const table = new Table({ head, style: { head: [], border: [] } });
   for (const { name, perSecond, mark, latency, commandsPerEntry, leaderCpu } of figures) {
     const rate = Math.round(perSecond).toLocaleString("en");
     const times = [latency?.p50.toFixed(2) ?? "", latency?.p99.toFixed(2) ?? ""];
@@ -164,7 +164,7 @@ function raft(flags: RaftFlags): void {
     process.stdout.write(`${JSON.stringify(figures)}\n`);
     return;
   }
-  const table = new Table({ head: ["what", "measured", "unit", "mark"], style: { head: [] } });
+  const table = new Table({ head: ["what", "measured", "unit", "mark"], style: { head: [], border: [] } });
   for (const { name, value, unit, mark } of figures) {
     table.push([name, value >= 100 ? Math.round(value).toLocaleString("en") : value.toFixed(2), unit, mark]);
   }
@@ -259,7 +259,7 @@ function print(result: YcsbResult, flags: YcsbFlags): void {
   }
   const table = new Table({
     head: ["operation", "count", "mean ms", "p50", "p95", "p99", "p99.9", "max"],
-    style: { head: [] },
+    style: { head: [], border: [] },
   });
   for (const [kind, each] of Object.entries(result.kinds)) {
     const times = [each.meanMs, each.p50Ms, each.p95Ms, each.p99Ms, each.p999Ms, each.maxMs];

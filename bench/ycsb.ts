@@ -240,7 +240,8 @@ export async function runYcsb(client: RawClient, options: YcsbOptions): Promise<
 }
 
 function summarize(histogram: Histogram): KindResult {
-  const ms = (microseconds: number): number => microseconds / 1_000;
+  // A percentile is told as the upper end of its bucket, which may lie above the largest value there was.
+  const ms = (microseconds: number): number => Math.min(microseconds, histogram.maxValue) / 1_000;
   return {
     count: histogram.totalCount,
     meanMs: ms(histogram.mean),

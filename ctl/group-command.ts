@@ -93,7 +93,7 @@ async function statusAt(address: string, flags: CallFlags): Promise<GroupStatus>
 async function showStatus(address: string, flags: CallFlags): Promise<void> {
   const status = await statusAt(address, flags);
   if (flags.json === true) return print(JSON.stringify(status, undefined, 2));
-  const table = new Table({ style: { head: [] } });
+  const table = new Table({ style: { head: [], border: [] } });
   const { counters, members, snapshot, ...plain } = status;
   for (const [name, value] of Object.entries(plain)) table.push([name, String(value)]);
   table.push([
@@ -114,7 +114,7 @@ async function showMembers(address: string, flags: CallFlags): Promise<void> {
   if (flags.json === true) return print(JSON.stringify(status.members, undefined, 2));
   const table = new Table({
     head: ["id", "address", "role", "leads", "active", "match"],
-    style: { head: [] },
+    style: { head: [], border: [] },
   });
   for (const { id, address: at, role, match, isActive } of status.members) {
     const leads = id === status.leader ? "yes" : "";
