@@ -1,6 +1,7 @@
 /** A group over virtual time: elections, faults, snapshots, members, in a world where nothing happens by chance. */
 import { describe, expect, test } from "vitest";
 import { RaftwerkError } from "../base/index.js";
+import type { MembershipChange } from "./membership.js";
 import { decodePacket, encodePacket, type Outcome } from "./packet.js";
 import { TestMachine } from "./test/machine.js";
 import { encodeCommand, SimGroup, type SimMember } from "./test/sim-group.js";
@@ -188,6 +189,8 @@ describe("members", () => {
     const leader = await group.elected();
     group.add("j", { join: ["n1"], joinAs: "observer" });
     await group.until("an observer", () => leader.core.state.members.get(4)?.role === "observer");
+    await group.settled();
+    await group.run(100);
     const [one] = othersOf(group, leader) as [SimMember];
     let done: readonly number[] | undefined;
     leader.core.membership.change(
@@ -205,6 +208,34 @@ describe("members", () => {
     expect(roles.filter((role) => role.endsWith("voter"))).toHaveLength(3);
     expect(roles).toContain(`${one.core.id} observer`);
     await group.put(one, "k", "v");
+  });
+
+  test("are not promoted while they are down or behind, nor removed when no majority would be up", async () => {
+    const group = new SimGroup(24);
+    group.found(3);
+    const leader = await group.elected();
+    const change = async (...changes: readonly MembershipChange[]): Promise<RaftwerkError | undefined> => {
+      let answer: { readonly error: RaftwerkError | undefined } | undefined;
+      leader.core.membership.change(changes, (error) => (answer = { error }));
+      await group.until("an answer", () => answer !== undefined);
+      return answer?.error;
+    };
+    const [one, two] = othersOf(group, leader) as [SimMember, SimMember];
+    // Its place is made, and it never comes.
+    const absent = { kind: "add", address: "j", storageId: "s", role: "observer" } as const;
+    expect(await change(absent)).toBeUndefined();
+    const promoted = await change({ kind: "promote", id: 4 }, { kind: "demote", id: one.core.id });
+    expect(promoted).toMatchObject({ code: "groupUnavailable", retry: "safe" });
+    expect(promoted?.message).toMatch(/member 4 has not caught up yet, or is down/);
+    group.kill(one);
+    await group.run(1_000);
+    const removed = await change({ kind: "remove", id: two.core.id });
+    expect(removed).toMatchObject({ retry: "safe" });
+    expect(removed?.message).toMatch(/of the 2 voters after that change only 1 are up, which is no majority/);
+    await group.put(two, "k", "unharmed");
+    expect(await change({ kind: "remove", id: one.core.id })).toBeUndefined();
+    expect(await change({ kind: "remove", id: two.core.id })).toBeUndefined();
+    await group.put(leader, "k", "alone");
   });
 
   test("that come back at another address are found there", async () => {

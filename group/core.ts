@@ -105,6 +105,8 @@ export class GroupCore {
   bytesReceived = 0;
   elections = 0;
   snapshotsInstalled = 0;
+  /** By member, when a packet of it was last taken. */
+  readonly #heardMs = new Map<number, number>();
   #hardState: HardState = makeHardState(0, 0, 0);
   #staged: Append | undefined;
   #writesUnderWay = 0;
@@ -198,6 +200,7 @@ export class GroupCore {
       confState: () => this.applier.confState,
       isLeader: () => this.isLeader,
       commitIndex: () => this.raw?.commitIndex ?? 0,
+      isUp: (id) => this.#isUp(id),
       withProgress: (visitor) => this.raw?.withProgress(visitor),
       propose: (change) => this.#proposeConfChange(change),
       transfer: (to) => {
@@ -205,6 +208,12 @@ export class GroupCore {
         this.wake();
       },
     };
+  }
+
+  #isUp(id: number): boolean {
+    const { electionTicks, tickMs } = this.parts.config;
+    const silentMs = this.env.clock.monotonicMs() - (this.#heardMs.get(id) ?? Number.NEGATIVE_INFINITY);
+    return id === this.id || silentMs <= electionTicks * tickMs;
   }
 
   get state(): GroupState {
@@ -520,6 +529,7 @@ export class GroupCore {
       if (kind !== "removed") continue;
       this.sender.forget(member.id);
       this.proposals.forget(member.id);
+      this.#heardMs.delete(member.id);
       this.pins?.forget(member.id);
     }
     this.membership.applied(entry);
@@ -607,6 +617,7 @@ export class GroupCore {
 
   #process(envelope: Envelope, items: readonly Item[]): void {
     const { from } = envelope;
+    this.#heardMs.set(from, this.env.clock.monotonicMs());
     if (this.state.members.get(from)?.address !== envelope.fromAddress) {
       this.learned.set(from, envelope.fromAddress);
     } else this.learned.delete(from);

@@ -39,6 +39,8 @@ export interface MembershipHost {
   confState(): ConfState;
   isLeader(): boolean;
   commitIndex(): number;
+  /** Was heard within an election timeout, or is this member. */
+  isUp(id: number): boolean;
   withProgress(visitor: ProgressVisitor): void;
   /** The index of the entry; undefined when the log takes none now. */
   propose(change: ConfChangeV2): { readonly index: number; readonly term: number } | undefined;
@@ -150,6 +152,9 @@ export class Membership {
       ids.push(change.id);
       const step = stepOf(change, member);
       if (step === undefined) continue;
+      if (change.kind === "promote" && !this.#hasCaughtUp(change.id)) {
+        return unavailable(`member ${change.id} has not caught up yet, or is down: ask again when it has`);
+      }
       singles.push(step.single);
       context.push(step.member);
     }
@@ -159,7 +164,25 @@ export class Membership {
       else if (type !== "ConfChangeUpdateNode") voters.delete(nodeId);
     }
     if (voters.size === 0) return refusal("that would leave the group without a voter");
+    if (singles.length > 0) {
+      const up = [...voters].filter((id) => this.#host.isUp(id)).length;
+      if (up * 2 <= voters.size) {
+        return unavailable(
+          `of the ${voters.size} voters after that change only ${up} are up, which is no majority: bring members up, ` +
+            "or remove those that are down first",
+        );
+      }
+    }
     return { singles, context, ids };
+  }
+
+  #hasCaughtUp(id: number): boolean {
+    const { promoteEntries } = this.#host.config;
+    let isNear = false;
+    this.#host.withProgress((member, { match }) => {
+      if (member === id) isNear = match > 0 && match + promoteEntries >= this.#host.commitIndex();
+    });
+    return isNear && this.#host.isUp(id);
   }
 
   /** An entry that might be the change, or stand in its place, was applied. */
@@ -193,10 +216,10 @@ export class Membership {
   #promoteReady(): void {
     const ready: MembershipChange[] = [];
     const { members } = this.#host.state();
-    this.#host.withProgress((id, { match, recentActive, isLearner }) => {
-      if (!isLearner || !recentActive || members.get(id)?.role !== "learner") return;
-      if (match + this.#host.config.promoteEntries < this.#host.commitIndex() || match === 0) return;
-      ready.push({ kind: "promote", id });
+    this.#host.withProgress((id, { isLearner }) => {
+      if (isLearner && members.get(id)?.role === "learner" && this.#hasCaughtUp(id)) {
+        ready.push({ kind: "promote", id });
+      }
     });
     if (ready.length > 0) this.change(ready, () => {});
   }
