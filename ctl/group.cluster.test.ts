@@ -85,6 +85,9 @@ test("shows, changes, inspects, and recovers a group that lost its majority", as
     stateMachine: new TestMachine(),
   });
   expect(await fourth.read(() => (fourth.stateMachine as TestMachine).registers.size)).toBe(12);
+  expect((await raftwerk("promote", address, "--id", "4")).output).toBe("voter now: member 4\n");
+  expect((await raftwerk("demote", address, "--id", "4")).output).toBe("observer now: member 4\n");
+  expect((await raftwerk("snapshot", listen)).output).toMatch(/^snapshot at index \d+\n$/);
   await fourth.close();
   expect((await raftwerk("remove", address, "--id", "4")).output).toBe("removed: member 4\n");
   expect((await raftwerk("remove", address, "--id", "9")).output).toMatch(/there is no member 9/);

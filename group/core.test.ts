@@ -361,6 +361,29 @@ describe("a member that cannot go on", () => {
     expect(one.machine.registers.get("k")).toBe("2");
   });
 
+  test("stops when its disk is full while it leads: another leads, and nobody is told what is not known", async () => {
+    const group = new SimGroup(25);
+    group.onStopped = () => {};
+    group.found(3);
+    const leader = await group.elected();
+    await group.put(leader, "k", "1");
+    leader.disk.failure = new RaftwerkError("diskFull", "no space left: free some and start again", {
+      retry: "never",
+    });
+    const outcomes: Outcome[] = [];
+    propose(leader, "under way", outcomes);
+    await group.until("a stop", () => stopsOf(leader).length > 0);
+    expect(stopsOf(leader)[0]).toMatchObject({ code: "diskFull", retry: "never" });
+    expect(outcomes).toMatchObject([{ kind: "failed", retry: "unknown" }]);
+    const next = await group.elected();
+    expect(next).not.toBe(leader);
+    await group.put(next, "k", "2");
+    group.kill(leader);
+    group.restart(leader);
+    await group.settled();
+    expect(leader.machine.registers.get("k")).toBe("2");
+  });
+
   test("refuses a command that is too long before anything happens", async () => {
     const group = new SimGroup(16, { config: { tickMs: 20, commandBytesMax: 1_000 } });
     const members = group.found(3);

@@ -6,10 +6,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import {
+  GroupCaller,
   GroupNode,
   type GroupNodeOptions,
+  type GroupTls,
   inProcessNetwork,
   MemoryGroupStorage,
+  RaftwerkError,
 } from "../adapters/group-entry.js";
 import { type TestCommand, TestMachine, type TestResponse } from "./test/machine.js";
 
@@ -73,6 +76,48 @@ describe("a group in one process", () => {
     await expect(first.propose({ kind: "put", key: "k", value: "3" })).rejects.toMatchObject({
       code: "closed",
     });
+  });
+});
+
+describe("validate", () => {
+  test("runs on the leader alone, before anything enters the log, whoever was asked", async () => {
+    const network = inProcessNetwork();
+    const members = { 1: "a", 2: "b", 3: "c" };
+    const validated: number[] = [];
+    const nodes = await startAll(members, (id) => ({
+      listen: undefined,
+      transport: network.transport(members[id as 1 | 2 | 3]),
+      stateMachine: Object.assign(new TestMachine(), {
+        validate({ key }: TestCommand) {
+          validated.push(id);
+          if (key === "") throw new RaftwerkError("invalidArgument", "a key is needed", { retry: "never" });
+          if (key === "odd") throw new Error("not this one");
+        },
+      }),
+    }));
+    const [first, second] = nodes as [Node, Node, Node];
+    await first.propose({ kind: "put", key: "k", value: "1" });
+    await first.transferLeader(2);
+    validated.length = 0;
+    for (const node of nodes) await node.propose({ kind: "put", key: "k", value: "2" });
+    expect(validated).toEqual([2, 2, 2]);
+    await expect
+      .poll(() => nodes.map(({ status }) => status.appliedIndex))
+      .toEqual(Array.from({ length: 3 }, () => second.status.lastIndex));
+    const before = nodes.map(({ status }) => status.lastIndex);
+    for (const node of nodes) {
+      await expect(node.propose({ kind: "put", key: "odd", value: "3" })).rejects.toMatchObject({
+        code: "commandRefused",
+        retry: "never",
+        message: "not this one",
+      });
+      await expect(node.propose({ kind: "put", key: "", value: "3" })).rejects.toMatchObject({
+        code: "invalidArgument",
+        message: "a key is needed",
+      });
+    }
+    expect(nodes.map(({ status }) => status.lastIndex)).toEqual(before);
+    await Promise.all(nodes.map((node) => node.close()));
   });
 });
 
@@ -143,6 +188,17 @@ describe("a group over gRPC and disks", () => {
     });
     await expect(stranger).rejects.toMatchObject({ code: "closed" });
     expect(nodes[0]?.members).toHaveLength(2);
+    const ask = (tlsOfCaller: GroupTls | undefined): Promise<string> =>
+      new Promise((resolve) => {
+        const caller = new GroupCaller(tlsOfCaller);
+        caller.call(members[2] as string, Buffer.from('{"kind":"status"}'), 1_000, (error, answer) => {
+          caller.close();
+          resolve(error === undefined ? Buffer.from(answer ?? []).toString() : "refused");
+        });
+      });
+    expect(await ask(tls)).toMatch(/"phase":"running"/);
+    expect(await ask(undefined)).toBe("refused");
+    expect(await ask({ ...tls, serverName: "another.name" })).toBe("refused");
     await Promise.all(nodes.map((node) => node.close()));
   });
 });
