@@ -22,7 +22,7 @@ import {
 } from "@grpc/grpc-js";
 import { type Logger, RaftwerkError } from "../base/index.js";
 import type { GroupTransport, TransportHandlers } from "../group/index.js";
-import { asBuffer, MESSAGE_BYTES_MAX } from "./grpc-common.js";
+import { asBuffer, CHANNEL_OPTIONS, MESSAGE_BYTES_MAX } from "./grpc-common.js";
 
 export interface GroupTls {
   /** PEM, or the path of a PEM file: the authority that signed the certificates of all members. */
@@ -55,18 +55,6 @@ const SERVICE: ServiceDefinition = {
   call: { path: CALL_PATH, requestStream: false, responseStream: false, ...serialize, ...deserialize },
 };
 
-const OPTIONS: ChannelOptions = {
-  "grpc.initial_reconnect_backoff_ms": 100,
-  "grpc.max_reconnect_backoff_ms": 1_000,
-  "grpc.keepalive_time_ms": 10_000,
-  "grpc.keepalive_timeout_ms": 3_000,
-  "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
-  "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
-  "grpc.enable_retries": 0,
-  "grpc.enable_channelz": 0,
-  "grpc.use_local_subchannel_pool": 1,
-  "grpc.service_config_disable_resolution": 1,
-};
 const STREAMS_MAX = 1_024;
 const REOPEN_MS = 100;
 
@@ -101,8 +89,8 @@ function serverCredentials(tls: GroupTls | undefined): ServerCredentials {
 }
 
 function clientOptions(tls: GroupTls | undefined): ChannelOptions {
-  if (tls?.serverName === undefined) return OPTIONS;
-  return { ...OPTIONS, "grpc.ssl_target_name_override": tls.serverName };
+  if (tls?.serverName === undefined) return CHANNEL_OPTIONS;
+  return { ...CHANNEL_OPTIONS, "grpc.ssl_target_name_override": tls.serverName };
 }
 
 /** The stream of packets to one member. */

@@ -1,9 +1,9 @@
 /**
  * Calls over gRPC. One channel is one connection; who wants several to one address asks for lanes. The calls go
  * through grpc-js's channel directly, below its stream classes: one read outstanding at a time, messages in order, the
- * status last. Reconnecting backs off from 100 ms to 1 s: a restarted store must be found again within an election.
+ * status last.
  */
-import { type ChannelOptions, credentials, Client, Metadata } from "@grpc/grpc-js";
+import { credentials, Client, Metadata } from "@grpc/grpc-js";
 import {
   type CallOptions,
   type ClientCall,
@@ -14,20 +14,7 @@ import {
   type RpcCode,
   type RpcNetwork,
 } from "../proto/rpc.js";
-import { asBuffer, MESSAGE_BYTES_MAX } from "./grpc-common.js";
-
-const CHANNEL_OPTIONS: ChannelOptions = {
-  "grpc.initial_reconnect_backoff_ms": 100,
-  "grpc.max_reconnect_backoff_ms": 1_000,
-  "grpc.keepalive_time_ms": 10_000,
-  "grpc.keepalive_timeout_ms": 3_000,
-  "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
-  "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
-  "grpc.enable_retries": 0,
-  "grpc.enable_channelz": 0,
-  "grpc.use_local_subchannel_pool": 1,
-  "grpc.service_config_disable_resolution": 1,
-};
+import { asBuffer, CHANNEL_OPTIONS } from "./grpc-common.js";
 
 export class GrpcNetwork implements RpcNetwork {
   readonly #channels = new Map<string, GrpcChannel>();

@@ -13,8 +13,8 @@
 import { concatBytes, utf8 } from "../base/index.js";
 import {
   type ConfState,
+  ENTRY_TYPES,
   type Entry,
-  type EntryType,
   type HardState,
   makeEntry,
   makeHardState,
@@ -24,7 +24,6 @@ import { ByteReader, ByteWriter, corrupt } from "./wire.js";
 
 const VERSION = 1;
 const MEMBERS_MAX = 10_000;
-export const ENTRY_TYPES: readonly EntryType[] = ["EntryNormal", "EntryConfChange", "EntryConfChangeV2"];
 
 function bigEndian(...values: readonly number[]): Uint8Array {
   const bytes = new Uint8Array(values.length * 8);

@@ -4,21 +4,17 @@
  * at. A packet may be lost, repeated or overtaken; every item bears that.
  */
 import {
+  ENTRY_TYPES,
   type Entry,
   makeEntry,
   makeMessage,
   makeSnapshot,
   type Message,
   type MessageType,
+  WIRE_MESSAGE_TYPES,
 } from "../raft/index.js";
 import { type LogCommand, readCommand, writeCommand } from "./command.js";
-import {
-  ENTRY_TYPES,
-  readConfState,
-  readSnapshotInfo,
-  writeConfState,
-  writeSnapshotInfo,
-} from "./disk-codec.js";
+import { readConfState, readSnapshotInfo, writeConfState, writeSnapshotInfo } from "./disk-codec.js";
 import type { SnapshotInfo } from "./storage.js";
 import { ByteReader, ByteWriter, corrupt } from "./wire.js";
 
@@ -88,27 +84,6 @@ export interface Packet {
   readonly items: readonly Item[];
 }
 
-const MESSAGE_TYPES: readonly MessageType[] = [
-  "MsgHup",
-  "MsgBeat",
-  "MsgProp",
-  "MsgApp",
-  "MsgAppResp",
-  "MsgVote",
-  "MsgVoteResp",
-  "MsgSnap",
-  "MsgHeartbeat",
-  "MsgHeartbeatResp",
-  "MsgUnreachable",
-  "MsgSnapStatus",
-  "MsgCheckQuorum",
-  "MsgTransferLeader",
-  "MsgTimeoutNow",
-  "MsgReadIndex",
-  "MsgReadIndexResp",
-  "MsgPreVote",
-  "MsgPreVoteResp",
-];
 const ITEM_KINDS: readonly Item["kind"][] = [
   "raft",
   "propose",
@@ -235,7 +210,10 @@ function readOutcome(reader: ByteReader): Outcome {
 }
 
 function writeMessage(writer: ByteWriter, message: Message): void {
-  writer.byte(MESSAGE_TYPES.indexOf(message.type)).varint(message.to).varint(message.from);
+  writer
+    .byte((WIRE_MESSAGE_TYPES as readonly MessageType[]).indexOf(message.type))
+    .varint(message.to)
+    .varint(message.from);
   writer.varint(message.term).varint(message.logTerm).varint(message.index).varint(message.commit);
   writer
     .varint(message.commitTerm)
@@ -255,7 +233,7 @@ function writeMessage(writer: ByteWriter, message: Message): void {
 }
 
 function readMessage(reader: ByteReader): Message {
-  const type = known(MESSAGE_TYPES, reader.byte(), "type of message");
+  const type = known(WIRE_MESSAGE_TYPES, reader.byte(), "type of message");
   const [to, from, term, logTerm, index, commit, commitTerm, vote] = [
     reader.varint(),
     reader.varint(),

@@ -13,7 +13,9 @@ export const NONE: NodeId = 0;
 export const APPEND_THREAD: NodeId = -1;
 export const APPLY_THREAD: NodeId = -2;
 
-export type EntryType = "EntryNormal" | "EntryConfChange" | "EntryConfChangeV2";
+/** The place is etcd's number, and eraftpb's. */
+export const ENTRY_TYPES = ["EntryNormal", "EntryConfChange", "EntryConfChangeV2"] as const;
+export type EntryType = (typeof ENTRY_TYPES)[number];
 
 export interface Entry {
   readonly term: Term;
@@ -69,31 +71,38 @@ export interface ConfChangeV2 {
   readonly context: Uint8Array;
 }
 
-export type MessageType =
-  | "MsgHup"
-  | "MsgBeat"
-  | "MsgProp"
-  | "MsgApp"
-  | "MsgAppResp"
-  | "MsgVote"
-  | "MsgVoteResp"
-  | "MsgSnap"
-  | "MsgHeartbeat"
-  | "MsgHeartbeatResp"
-  | "MsgUnreachable"
-  | "MsgSnapStatus"
-  | "MsgCheckQuorum"
-  | "MsgTransferLeader"
-  | "MsgTimeoutNow"
-  | "MsgReadIndex"
-  | "MsgReadIndexResp"
-  | "MsgPreVote"
-  | "MsgPreVoteResp"
-  | "MsgStorageAppend"
-  | "MsgStorageAppendResp"
-  | "MsgStorageApply"
-  | "MsgStorageApplyResp"
-  | "MsgForgetLeader";
+/** Types of messages that travel; the place is etcd's number, and eraftpb's. */
+export const WIRE_MESSAGE_TYPES = [
+  "MsgHup",
+  "MsgBeat",
+  "MsgProp",
+  "MsgApp",
+  "MsgAppResp",
+  "MsgVote",
+  "MsgVoteResp",
+  "MsgSnap",
+  "MsgHeartbeat",
+  "MsgHeartbeatResp",
+  "MsgUnreachable",
+  "MsgSnapStatus",
+  "MsgCheckQuorum",
+  "MsgTransferLeader",
+  "MsgTimeoutNow",
+  "MsgReadIndex",
+  "MsgReadIndexResp",
+  "MsgPreVote",
+  "MsgPreVoteResp",
+] as const;
+/** Types of messages between a node and its storage, or of a node to itself. */
+export const LOCAL_MESSAGE_TYPES = [
+  "MsgStorageAppend",
+  "MsgStorageAppendResp",
+  "MsgStorageApply",
+  "MsgStorageApplyResp",
+  "MsgForgetLeader",
+] as const;
+
+export type MessageType = (typeof WIRE_MESSAGE_TYPES)[number] | (typeof LOCAL_MESSAGE_TYPES)[number];
 
 /** One shape for all messages (one hidden class: steps stay monomorphic). Build with `makeMessage`. */
 export interface Message {

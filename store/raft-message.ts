@@ -1,32 +1,10 @@
 /** Raft messages on the wire: the library's plain objects against `eraftpb.Message`, whose enum numbers are etcd's. */
 import { EMPTY_BYTES, logIndex, term } from "../base/index.js";
 import type { eraftpb } from "../proto/index.js";
-import { makeMessage } from "../raft/index.js";
-import type { ConfState, Entry, EntryType, Message, MessageType, Snapshot } from "../raft/types.js";
+import { ENTRY_TYPES, makeMessage, WIRE_MESSAGE_TYPES } from "../raft/index.js";
+import type { ConfState, Entry, Message, MessageType, Snapshot } from "../raft/types.js";
 
-const MESSAGE_TYPES: readonly MessageType[] = [
-  "MsgHup",
-  "MsgBeat",
-  "MsgProp",
-  "MsgApp",
-  "MsgAppResp",
-  "MsgVote",
-  "MsgVoteResp",
-  "MsgSnap",
-  "MsgHeartbeat",
-  "MsgHeartbeatResp",
-  "MsgUnreachable",
-  "MsgSnapStatus",
-  "MsgCheckQuorum",
-  "MsgTransferLeader",
-  "MsgTimeoutNow",
-  "MsgReadIndex",
-  "MsgReadIndexResp",
-  "MsgPreVote",
-  "MsgPreVoteResp",
-];
-const TYPE_NUMBERS = new Map(MESSAGE_TYPES.map((type, number) => [type, number]));
-const ENTRY_TYPES: readonly EntryType[] = ["EntryNormal", "EntryConfChange", "EntryConfChangeV2"];
+const TYPE_NUMBERS = new Map<MessageType, number>(WIRE_MESSAGE_TYPES.map((type, number) => [type, number]));
 
 const entryToProto = (entry: Entry): eraftpb.IEntry => ({
   entryType: ENTRY_TYPES.indexOf(entry.type),
@@ -100,7 +78,7 @@ export function messageToProto(message: Message): eraftpb.IMessage {
 
 /** Undefined for types that this protocol does not send. */
 export function messageFromProto(message: eraftpb.IMessage): Message | undefined {
-  const type = MESSAGE_TYPES[message.msgType ?? 0];
+  const type = WIRE_MESSAGE_TYPES[message.msgType ?? 0];
   if (type === undefined) return undefined;
   const entries = message.entries ?? [];
   return makeMessage({

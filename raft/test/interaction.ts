@@ -3,6 +3,7 @@ import { utf8 } from "../../base/bytes.js";
 import { describeMembers } from "../tracker/tracker.js";
 import type { Progress } from "../tracker/progress.js";
 import type { ConfChangeTransition, MessageType } from "../types.js";
+import { LOCAL_MESSAGE_TYPES, WIRE_MESSAGE_TYPES } from "../types.js";
 import { parseChanges } from "./confchange-script.js";
 import type { Handler } from "./conformance.js";
 import type { Directive } from "./datadriven.js";
@@ -33,32 +34,7 @@ function setLevel(env: InteractionEnv, name: string): void {
   env.isQuiet = level === "NONE";
 }
 
-const MESSAGE_TYPES: readonly MessageType[] = [
-  "MsgHup",
-  "MsgBeat",
-  "MsgProp",
-  "MsgApp",
-  "MsgAppResp",
-  "MsgVote",
-  "MsgVoteResp",
-  "MsgSnap",
-  "MsgHeartbeat",
-  "MsgHeartbeatResp",
-  "MsgUnreachable",
-  "MsgSnapStatus",
-  "MsgCheckQuorum",
-  "MsgTransferLeader",
-  "MsgTimeoutNow",
-  "MsgReadIndex",
-  "MsgReadIndexResp",
-  "MsgPreVote",
-  "MsgPreVoteResp",
-  "MsgStorageAppend",
-  "MsgStorageAppendResp",
-  "MsgStorageApply",
-  "MsgStorageApplyResp",
-  "MsgForgetLeader",
-];
+const MESSAGE_TYPES: readonly MessageType[] = [...WIRE_MESSAGE_TYPES, ...LOCAL_MESSAGE_TYPES];
 
 function messageType(directive: Directive): MessageType | undefined {
   const name = valueOf(directive, "type");
