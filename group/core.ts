@@ -24,24 +24,18 @@ import {
   RawNode,
   type Ready,
 } from "../raft/index.js";
+import { Admission } from "./admission.js";
 import { Applier, type ByteMachine, machineFailed } from "./applier.js";
 import type { CompactedLog } from "./compacted-log.js";
 import type { LogCommand } from "./command.js";
 import type { GroupConfig } from "./config.js";
 import { failure, unavailable } from "./errors.js";
 import type { GroupEventName, GroupEvents, GroupListener, GroupPhase } from "./events.js";
-import { memberLostItsDisk, type Pins } from "./founding.js";
+import type { Pins } from "./founding.js";
 import type { GroupState, MemberChange } from "./members.js";
 import { Membership } from "./membership.js";
 import { Outbox } from "./outbox.js";
-import {
-  decodePacket,
-  type Envelope,
-  type Item,
-  type Outcome,
-  type Packet,
-  type RefusalCode,
-} from "./packet.js";
+import type { Envelope, Item, Outcome } from "./packet.js";
 import { type Proposal, Proposals } from "./proposals.js";
 import { RaftStorage } from "./raft-storage.js";
 import { type PendingRead, Reads } from "./reads.js";
@@ -77,6 +71,7 @@ export class GroupCore {
   readonly parts: CoreParts;
   readonly env: Env;
   readonly storage: GroupStorage;
+  readonly admission: Admission;
   readonly outbox: Outbox;
   readonly proposals: Proposals;
   readonly reads: Reads;
@@ -88,25 +83,16 @@ export class GroupCore {
   phase: GroupPhase = "opening";
   raw: RawNode | undefined;
   pins: Pins | undefined;
-  /** Where members said they are, if the state does not know it yet: joiners, and members that moved. */
-  readonly learned = new Map<number, string>();
   /** Packets of founders, while the group is being founded. */
   onFoundingItem: ((from: number, item: Item) => void) | undefined;
-  /** Meanwhile a founder showed another disk than it had. */
-  onFounderLost: ((id: number) => void) | undefined;
   leaderId = 0;
   isLeader = false;
   error: RaftwerkError | undefined;
   turns = 0;
   syncedWrites = 0;
   unsyncedWrites = 0;
-  packetsReceived = 0;
-  packetsRefused = 0;
-  bytesReceived = 0;
   elections = 0;
   snapshotsInstalled = 0;
-  /** By member, when a packet of it was last taken. */
-  readonly #heardMs = new Map<number, number>();
   #hardState: HardState = makeHardState(0, 0, 0);
   #staged: Append | undefined;
   #writesUnderWay = 0;
@@ -123,10 +109,11 @@ export class GroupCore {
     this.env = parts.env;
     this.storage = parts.storage;
     const { env, config, storage, transport, machine } = parts;
+    this.admission = new Admission(this, (from, items) => this.#process(from, items));
     this.outbox = new Outbox({
       transport,
       envelope: (to) => this.envelope(to),
-      addressOf: (id) => this.learned.get(id) ?? this.state.members.get(id)?.address,
+      addressOf: (id) => this.admission.addressOf(id),
     });
     const send = (to: number, item: Item): boolean => this.send(to, item);
     const wake = (): void => this.wake();
@@ -200,7 +187,7 @@ export class GroupCore {
       confState: () => this.applier.confState,
       isLeader: () => this.isLeader,
       commitIndex: () => this.raw?.commitIndex ?? 0,
-      isUp: (id) => this.#isUp(id),
+      isUp: (id) => this.admission.isUp(id),
       withProgress: (visitor) => this.raw?.withProgress(visitor),
       propose: (change) => this.#proposeConfChange(change),
       transfer: (to) => {
@@ -208,12 +195,6 @@ export class GroupCore {
         this.wake();
       },
     };
-  }
-
-  #isUp(id: number): boolean {
-    const { electionTicks, tickMs } = this.parts.config;
-    const silentMs = this.env.clock.monotonicMs() - (this.#heardMs.get(id) ?? Number.NEGATIVE_INFINITY);
-    return id === this.id || silentMs <= electionTicks * tickMs;
   }
 
   get state(): GroupState {
@@ -525,11 +506,11 @@ export class GroupCore {
   #confChanged(entry: Entry, changes: readonly MemberChange[]): void {
     for (const { kind, member } of changes) {
       this.emit("member", { kind, member });
-      this.learned.delete(member.id);
+      this.admission.settled(member.id);
       if (kind !== "removed") continue;
       this.sender.forget(member.id);
       this.proposals.forget(member.id);
-      this.#heardMs.delete(member.id);
+      this.admission.forget(member.id);
       this.pins?.forget(member.id);
     }
     this.membership.applied(entry);
@@ -556,71 +537,10 @@ export class GroupCore {
   // Packets.
 
   receive(bytes: Uint8Array): void {
-    if (this.phase === "stopped" || this.pins === undefined) return;
-    this.packetsReceived++;
-    this.bytesReceived += bytes.length;
-    let packet: Packet;
-    try {
-      packet = decodePacket(bytes);
-    } catch (error) {
-      this.packetsRefused++;
-      this.env.log.warn("a packet is damaged", { error: (error as Error).message });
-      return;
-    }
-    try {
-      this.#admit(packet);
-    } catch (error) {
-      this.fail(error as Error);
-    }
+    this.admission.receive(bytes);
   }
 
-  #admit({ envelope, items }: Packet): void {
-    const { from, storageId, groupId, to } = envelope;
-    const pins = must(this.pins, "no identity yet");
-    for (const item of items)
-      if (item.kind === "refused") return this.#wasRefused(envelope, item.code, item.message);
-    if (pins.identity.groupId === "" || from === 0) return;
-    if (groupId !== pins.identity.groupId) {
-      const text = `the member at ${this.parts.transport.address} belongs to group ${pins.identity.groupId}, not to ${groupId}`;
-      return this.#refuse(envelope, "clusterIdMismatch", `${text}: check addresses and members`);
-    }
-    if (to !== this.id) return;
-    const isKnown = pins.check(from, storageId);
-    if (isKnown === false) {
-      this.#refuse(envelope, "memberLostItsDisk", memberLostItsDisk(from));
-      return this.onFounderLost?.(from);
-    }
-    if (this.phase === "running" && this.state.isGone(from)) {
-      return this.#refuse(envelope, "memberRemoved", `member ${from} was removed from the group`);
-    }
-    if (isKnown === true) return this.#process(envelope, items);
-    pins.pin(from, storageId, () => this.#process(envelope, items));
-  }
-
-  #refuse(envelope: Envelope, code: RefusalCode, message: string): void {
-    this.packetsRefused++;
-    this.env.log.warn("a packet was refused", { from: envelope.from, code });
-    this.outbox.sendTo(envelope.fromAddress, this.envelope(envelope.from), [
-      { kind: "refused", code, message },
-    ]);
-  }
-
-  #wasRefused(envelope: Envelope, code: RefusalCode, message: string): void {
-    if (envelope.to !== this.id) return;
-    this.env.log.warn("another member refuses this one", { by: envelope.fromAddress, code, message });
-    if (code === "memberRemoved" && envelope.groupId === this.groupId) return this.wasRemoved();
-    const isFatal =
-      (code === "memberLostItsDisk" && envelope.groupId === this.groupId) ||
-      (code === "clusterIdMismatch" && this.phase === "founding");
-    if (isFatal) this.fail(new RaftwerkError(code, message, { retry: "never" }));
-  }
-
-  #process(envelope: Envelope, items: readonly Item[]): void {
-    const { from } = envelope;
-    this.#heardMs.set(from, this.env.clock.monotonicMs());
-    if (this.state.members.get(from)?.address !== envelope.fromAddress) {
-      this.learned.set(from, envelope.fromAddress);
-    } else this.learned.delete(from);
+  #process(from: number, items: readonly Item[]): void {
     for (const item of items) {
       if (item.kind === "hello") this.send(from, { kind: "helloAck" });
       else if (this.phase === "founding") this.onFoundingItem?.(from, item);

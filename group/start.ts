@@ -153,7 +153,7 @@ export class GroupStart {
     }
     core.phase = "founding";
     const others = members.filter(({ id }) => id !== core.id);
-    for (const { id, address } of others) core.learned.set(id, address);
+    for (const { id, address } of others) core.admission.learned.set(id, address);
     if (others.length === 0) return this.#founded();
     const isDone = (): boolean =>
       this.#lost.size <= lostDisksMax(members.length) &&
@@ -163,7 +163,7 @@ export class GroupStart {
       this.#heard.add(from);
       if (isDone()) this.#founded();
     };
-    core.onFounderLost = (id) => {
+    core.admission.onFounderLost = (id) => {
       if (others.some((other) => other.id === id)) this.#lost.add(id);
       if (isDone()) this.#founded();
     };
@@ -186,7 +186,7 @@ export class GroupStart {
     const core = this.#core;
     this.#onTick = undefined;
     core.onFoundingItem = undefined;
-    core.onFounderLost = undefined;
+    core.admission.onFounderLost = undefined;
     core.phase = "opening";
     if (core.storage.snapshot() !== undefined) return this.#markFounded();
     const founders = [...(this.#options.members ?? [])].sort((left, right) => left.id - right.id);
@@ -237,7 +237,7 @@ export class GroupStart {
           core.env.log.warn("joining takes time", { reason: error?.message ?? "no id in the answer" });
           return this.#join();
         }
-        for (const [member, at] of result.members ?? []) core.learned.set(member, at);
+        for (const [member, at] of result.members ?? []) core.admission.learned.set(member, at);
         const { pins } = core;
         const identity = { groupId: result.groupId, nodeId: id, isFounded: true };
         pins?.save({ ...pins.identity, ...identity }, () => this.#resume());
@@ -275,7 +275,8 @@ export class GroupStart {
     const core = this.#core;
     for (const { id, address } of this.#options.members ?? []) {
       const known = core.state.members.get(id);
-      if (id !== core.id && known !== undefined && known.address !== address) core.learned.set(id, address);
+      if (id !== core.id && known !== undefined && known.address !== address)
+        core.admission.learned.set(id, address);
     }
   }
 
