@@ -6,7 +6,11 @@ import { nodeEnv } from "./node-env.js";
 export { RaftwerkError } from "../base/index.js";
 export type { ErrorCode, Logger, RetryClass } from "../base/index.js";
 export * from "../group/index.js";
-export { type ConformanceCase, groupStorageConformance } from "../group/conformance.js";
+export {
+  type ConformanceCase,
+  type ConformanceTarget,
+  groupStorageConformance,
+} from "../group/conformance.js";
 export { CompactedLogFiles, type CompactedLogOptions } from "./group-compacted-log.js";
 export { GroupCaller, type GroupTls, GrpcGroupTransport, type GrpcTransportOptions } from "./group-grpc.js";
 export { groupRegistry } from "./group-metrics.js";

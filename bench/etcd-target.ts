@@ -70,16 +70,22 @@ function readRange(bytes: Buffer): RangeAnswer {
 function readStatus(bytes: Buffer): { readonly member: string; readonly leader: string } {
   const reader = protobuf.Reader.create(bytes);
   let [member, leader] = ["", ""];
+  // As they stand there: 64 bits are more than a number holds.
+  const id = (): string => {
+    const from = reader.pos;
+    reader.uint64();
+    return bytes.toString("hex", from, reader.pos);
+  };
   while (reader.pos < reader.len) {
     const tag = reader.uint32();
     if (tag === 10) {
       const end = reader.uint32() + reader.pos;
       while (reader.pos < end) {
         const field = reader.uint32();
-        if (field === 16) member = String(reader.uint64());
+        if (field === 16) member = id();
         else reader.skipType(field & 7);
       }
-    } else if (tag === 32) leader = String(reader.uint64());
+    } else if (tag === 32) leader = id();
     else reader.skipType(tag & 7);
   }
   return { member, leader };

@@ -108,7 +108,7 @@ export class GroupCore {
     this.parts = parts;
     this.env = parts.env;
     this.storage = parts.storage;
-    const { env, config, storage, transport, machine } = parts;
+    const { env, config, storage, transport } = parts;
     this.admission = new Admission(this, (from, items) => this.#process(from, items));
     this.outbox = new Outbox({
       transport,
@@ -138,16 +138,7 @@ export class GroupCore {
       appliedIndex: () => (this.applier.pausedBy === "restoring" ? undefined : this.applier.appliedIndex),
       wake,
     });
-    this.applier = new Applier(
-      {
-        proposals: this.proposals,
-        machine,
-        applyConfChange: (change) => this.#raw().applyConfChange(change),
-        ackApply: (apply) => this.#raw().ackApply(apply),
-        confChanged: (entry, changes) => this.#confChanged(entry, changes),
-      },
-      EMPTY_CONF_STATE,
-    );
+    this.applier = new Applier(this.#applierHost(), EMPTY_CONF_STATE);
     this.membership = new Membership(this.#membershipHost());
     const failed = (error: Error): void => this.fail(error);
     this.keeper = new SnapshotKeeper(this, failed);
@@ -174,6 +165,16 @@ export class GroupCore {
       offer: (from, term, info) => this.#offerSnapshot(from, term, info.index, info.term, info.confState),
       failed,
     });
+  }
+
+  #applierHost(): ConstructorParameters<typeof Applier>[0] {
+    return {
+      proposals: this.proposals,
+      machine: this.parts.machine,
+      applyConfChange: (change) => this.#raw().applyConfChange(change),
+      ackApply: (apply) => this.#raw().ackApply(apply),
+      confChanged: (entry, changes) => this.#confChanged(entry, changes),
+    };
   }
 
   #membershipHost(): ConstructorParameters<typeof Membership>[0] {

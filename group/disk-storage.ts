@@ -74,6 +74,7 @@ export class EngineGroupStorage implements GroupStorage {
   #stagedLast = 0;
   #live: LiveSnapshot | undefined;
   #nextRow = 1;
+  #writer: EngineSnapshotWriter | undefined;
 
   /** Does not own the engine. Several groups share one under different prefixes. */
   constructor(engine: Engine, prefix = "group/") {
@@ -96,6 +97,7 @@ export class EngineGroupStorage implements GroupStorage {
       return callback(error as Error);
     }
     this.#nextRow = (this.#live?.row ?? 0) + 1;
+    this.#writer = undefined;
     this.#removeRemains((error) => {
       if (error !== undefined) return callback(error);
       this.#findLast((error) => {
@@ -278,7 +280,9 @@ export class EngineGroupStorage implements GroupStorage {
   }
 
   beginSnapshot(): SnapshotWriter {
-    return new EngineSnapshotWriter(this, this.#nextRow++);
+    assert(this.#writer?.isOver ?? true, "two snapshots are written at a time");
+    this.#writer = new EngineSnapshotWriter(this, this.#nextRow++);
+    return this.#writer;
   }
 
   /** For the writer. */

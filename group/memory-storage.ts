@@ -42,8 +42,10 @@ export class MemoryGroupStorage implements GroupStorage {
   #logBytes = 0;
   #snapshot: SnapshotInfo | undefined;
   #chunks: ReadonlyMap<number, Uint8Array> = new Map();
+  #writer: MemoryWriter | undefined;
 
   open(callback: (error: Error | undefined, state?: InitialState) => void): void {
+    this.#writer = undefined;
     const state = { identity: this.#identity, hardState: this.#hardState, snapshot: this.#snapshot };
     callback(undefined, state);
   }
@@ -115,7 +117,9 @@ export class MemoryGroupStorage implements GroupStorage {
   }
 
   beginSnapshot(): SnapshotWriter {
-    return new MemoryWriter();
+    assert(this.#writer?.isOver ?? true, "two snapshots are written at a time");
+    this.#writer = new MemoryWriter();
+    return this.#writer;
   }
 
   publishSnapshot(writer: SnapshotWriter, info: SnapshotInfo, done: Done): void {

@@ -81,7 +81,8 @@ function recover(source: GroupStorage, options: Partial<RecoveryOptions> = {}): 
   });
 }
 
-const ids = (recovery: Recovery): number[] => recovery.membersGivenUp.map(({ id }) => id).sort();
+const ids = (recovery: Recovery): number[] =>
+  recovery.membersGivenUp.map(({ id }) => id).sort((left, right) => left - right);
 
 describe("members that are given up", () => {
   test("are those of the snapshot, and those whom the log added behind it", async () => {

@@ -150,7 +150,7 @@ export class SnapshotKeeper {
     let through = info.index - kept;
     if (isLeader && storage.logBytes() < logBytesMax) {
       raw?.withProgress((_id, { match, recentActive, state }) => {
-        if (recentActive && match > 0 && state === "StateReplicate") through = Math.min(through, match);
+        if (recentActive && match > 0 && state !== "StateSnapshot") through = Math.min(through, match);
       });
     }
     through = Math.min(through, info.index);
