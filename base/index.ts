@@ -8,4 +8,5 @@ export type { Clock, Env, LogFields, Logger, Mischief, Random, TimerHandle, Time
 export { RaftwerkError } from "./errors.js";
 export type { ErrorCode, RaftwerkErrorOptions, RetryClass } from "./errors.js";
 export * from "./ids.js";
+export * from "./memcomparable.js";
 export { SeededRandom } from "./random.js";

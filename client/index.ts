@@ -8,3 +8,4 @@ export {
   type ScanOptions,
   type SwapResult,
 } from "./raw-client.js";
+export { type KeyMode, keyModeOf } from "./key-mode.js";

@@ -14,6 +14,7 @@ import { PdClient } from "../pd-client/index.js";
 import { callUnary, type MethodDefinition, type RpcNetwork, TikvService } from "../proto/index.js";
 import { type AnswerBody, type Attempt, Operation } from "./operation.js";
 import { groupByRegion } from "./grouping.js";
+import { type KeyMode, keyModeOf } from "./key-mode.js";
 import { type CachedRegion, contains } from "./region-cache.js";
 import { RegionRouter } from "./region-router.js";
 import type { Answer, Command } from "./store-connection.js";
@@ -25,6 +26,8 @@ export interface RawClientOptions {
   readonly timeoutMs?: number;
   /** Connections to each store, 1 to 64. Default 1. */
   readonly connections?: number;
+  /** 2 for stores with `storage.api-version = 2`: keys are those of keyspace DEFAULT. Default 1. */
+  readonly apiVersion?: 1 | 2;
 }
 
 export interface CallOptions {
@@ -74,6 +77,7 @@ export class RawClient {
   readonly #pd: PdClient;
   readonly #router: RegionRouter;
   readonly #timeoutMs: number;
+  readonly #mode: KeyMode;
   readonly #operations = new Set<Operation<AnswerBody>>();
   #sweep: TimerHandle | undefined;
   #closed = false;
@@ -89,7 +93,8 @@ export class RawClient {
         retry: "never",
       });
     }
-    this.#router = new RegionRouter(env, network, this.#pd, connections);
+    this.#mode = keyModeOf(options.apiVersion ?? 1);
+    this.#router = new RegionRouter(env, network, this.#pd, connections, this.#mode);
   }
 
   /** Learns the cluster from PD; every other call needs it first. */
@@ -108,8 +113,8 @@ export class RawClient {
     this.#pd.close();
   }
 
-  async put(key: Uint8Array, value: Uint8Array, options: PutOptions = {}): Promise<void> {
-    checkKey(key);
+  async put(userKey: Uint8Array, value: Uint8Array, options: PutOptions = {}): Promise<void> {
+    const key = this.#enter(userKey);
     const ttl = options.ttlSeconds ?? 0;
     const bytes = key.length + value.length;
     const answer = await this.#command(key, "RawPut", options, bytes, (context) => ({
@@ -119,8 +124,8 @@ export class RawClient {
   }
 
   /** Undefined when there is no such key. */
-  async get(key: Uint8Array, options: CallOptions = {}): Promise<Uint8Array | undefined> {
-    checkKey(key);
+  async get(userKey: Uint8Array, options: CallOptions = {}): Promise<Uint8Array | undefined> {
+    const key = this.#enter(userKey);
     const answer = await this.#command(key, "RawGet", options, key.length, (context) => ({
       RawGet: { context, key },
     }));
@@ -128,8 +133,8 @@ export class RawClient {
     return answer.notFound ? undefined : answer.value;
   }
 
-  async delete(key: Uint8Array, options: CallOptions = {}): Promise<void> {
-    checkKey(key);
+  async delete(userKey: Uint8Array, options: CallOptions = {}): Promise<void> {
+    const key = this.#enter(userKey);
     const answer = await this.#command(key, "RawDelete", options, key.length, (context) => ({
       RawDelete: { context, key },
     }));
@@ -138,7 +143,8 @@ export class RawClient {
 
   async batchPut(pairs: readonly Pair[], options: PutOptions = {}): Promise<void> {
     const ttls = options.ttlSeconds === undefined ? [] : [options.ttlSeconds];
-    await this.#batch(pairs, (pair) => pair.key, weigh, "RawBatchPut", options, {
+    const entered = pairs.map(({ key, value }) => ({ key: this.#enter(key), value }));
+    await this.#batch(entered, (pair) => pair.key, weigh, "RawBatchPut", options, {
       build: (context, group) => ({ RawBatchPut: { context, pairs: group, ttls } }),
       take: (answer) => refuseError(answer.error),
     });
@@ -146,9 +152,10 @@ export class RawClient {
 
   /** Values in the order of the keys; undefined where there is none. */
   async batchGet(
-    keys: readonly Uint8Array[],
+    userKeys: readonly Uint8Array[],
     options: CallOptions = {},
   ): Promise<(Uint8Array | undefined)[]> {
+    const keys = userKeys.map((key) => this.#enter(key));
     const found = new Map<string, Uint8Array>();
     await this.#batch(keys, itself, (key) => key.length, "RawBatchGet", options, {
       build: (context, group) => ({ RawBatchGet: { context, keys: group } }),
@@ -162,7 +169,8 @@ export class RawClient {
     return keys.map((key) => found.get(mapKey(key)));
   }
 
-  async batchDelete(keys: readonly Uint8Array[], options: CallOptions = {}): Promise<void> {
+  async batchDelete(userKeys: readonly Uint8Array[], options: CallOptions = {}): Promise<void> {
+    const keys = userKeys.map((key) => this.#enter(key));
     await this.#batch(keys, itself, (key) => key.length, "RawBatchDelete", options, {
       build: (context, group) => ({ RawBatchDelete: { context, keys: group } }),
       take: (answer) => refuseError(answer.error),
@@ -172,13 +180,13 @@ export class RawClient {
   /** Pairs in key order, page by page; each page is as of its own moment. */
   async *scan(options: ScanOptions = {}): AsyncGenerator<Pair, void, undefined> {
     const { reverse = false, keysOnly = false } = options;
-    let low = options.start ?? EMPTY_BYTES;
-    let high = options.end ?? EMPTY_BYTES;
+    let low = this.#mode.enter(options.start ?? EMPTY_BYTES);
+    let high = this.#mode.enterEnd(options.end ?? EMPTY_BYTES);
     let left = options.limit ?? Number.POSITIVE_INFINITY;
     while (left > 0) {
       const limit = Math.min(left, PAGE_ROWS);
       const { pairs, region } = await this.#page(low, high, limit, reverse, keysOnly, options);
-      for (const { key, value } of pairs) yield { key, value };
+      for (const { key, value } of pairs) yield { key: this.#mode.leave(key), value };
       left -= pairs.length;
       const last = pairs.at(-1);
       if (last !== undefined && pairs.length >= limit) {
@@ -196,7 +204,9 @@ export class RawClient {
   }
 
   /** Deletes [start, end). Regions one after the other; not atomic over regions. */
-  async deleteRange(start: Uint8Array, end: Uint8Array, options: CallOptions = {}): Promise<void> {
+  async deleteRange(userStart: Uint8Array, userEnd: Uint8Array, options: CallOptions = {}): Promise<void> {
+    const start = this.#mode.enter(userStart);
+    const end = this.#mode.enterEnd(userEnd);
     let from = start;
     while (end.length === 0 || isBelow(from, end)) {
       let upTo = end;
@@ -220,12 +230,12 @@ export class RawClient {
    * connection broke before the answer: the swap may have happened.
    */
   async compareAndSwap(
-    key: Uint8Array,
+    userKey: Uint8Array,
     expected: Uint8Array | undefined,
     value: Uint8Array,
     options: PutOptions = {},
   ): Promise<SwapResult> {
-    checkKey(key);
+    const key = this.#enter(userKey);
     const answer = await this.#unary(key, TikvService.RawCompareAndSwap, "once", options, (context) => ({
       context,
       key,
@@ -240,14 +250,20 @@ export class RawClient {
   }
 
   /** Seconds left; 0 when the key never expires; undefined when there is no such key. */
-  async ttl(key: Uint8Array, options: CallOptions = {}): Promise<number | undefined> {
-    checkKey(key);
+  async ttl(userKey: Uint8Array, options: CallOptions = {}): Promise<number | undefined> {
+    const key = this.#enter(userKey);
     const answer = await this.#unary(key, TikvService.RawGetKeyTTL, "none", options, (context) => ({
       context,
       key,
     }));
     refuseError(answer.error);
     return answer.notFound ? undefined : answer.ttl;
+  }
+
+  /** The store's name of a key, which must not be empty. */
+  #enter(key: Uint8Array): Uint8Array {
+    if (key.length > 0) return this.#mode.enter(key);
+    throw new RaftwerkError("invalidArgument", "a key must not be empty", { retry: "never" });
   }
 
   async #page(
@@ -276,7 +292,6 @@ export class RawClient {
     options: CallOptions,
     how: { build(context: object, group: T[]): Command; take(answer: Body<K>): void },
   ): Promise<void> {
-    for (const item of items) checkKey(keyOf(item));
     const deadlineMs = this.#env.clock.monotonicMs() + (options.timeoutMs ?? this.#timeoutMs);
     const locate = (key: Uint8Array): Promise<CachedRegion> =>
       new Promise((resolve, reject) => this.#locate(key, deadlineMs, options.signal, resolve, reject));
@@ -464,11 +479,6 @@ const mapKey = (key: Uint8Array): string => {
   for (const byte of key) text += String.fromCharCode(byte);
   return text;
 };
-
-function checkKey(key: Uint8Array): void {
-  if (key.length > 0) return;
-  throw new RaftwerkError("invalidArgument", "a key must not be empty", { retry: "never" });
-}
 
 function refuseError(error: string): void {
   if (error === "") return;

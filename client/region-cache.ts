@@ -27,13 +27,17 @@ export interface CachedRegion {
 }
 
 /** `leader` undefined: begin with the first voter. */
-export function cachedRegion(region: metapb.Region, leader: metapb.IPeer | null | undefined): CachedRegion {
+export function cachedRegion(
+  region: metapb.Region,
+  leader: metapb.IPeer | null | undefined,
+  fromBorder: (border: Uint8Array) => Uint8Array = (border) => border,
+): CachedRegion {
   const peers = region.peers.filter((peer) => !peer.isWitness);
   const known = peers.findIndex((peer) => peer.id === leader?.id);
   return {
     id: region.id,
-    startKey: region.startKey,
-    endKey: region.endKey,
+    startKey: fromBorder(region.startKey),
+    endKey: fromBorder(region.endKey),
     epoch: {
       confVer: region.regionEpoch?.confVer ?? 0,
       version: region.regionEpoch?.version ?? 0,

@@ -5,6 +5,7 @@
 import { compareBytes, type Env, randomBelow, type TimerHandle } from "../base/index.js";
 import type { PdClient } from "../pd-client/index.js";
 import type { errorpb, kvrpcpb, metapb, RpcNetwork } from "../proto/index.js";
+import { type KeyMode, keyModeOf } from "./key-mode.js";
 import { type CachedRegion, cachedRegion, RegionCache } from "./region-cache.js";
 import { StoreConnection } from "./store-connection.js";
 
@@ -43,7 +44,16 @@ export class RegionRouter {
   #isLookingUp = false;
   #turn = 0;
 
-  constructor(env: Env, network: RpcNetwork, pd: PdClient, connectionCount: number) {
+  readonly #mode: KeyMode;
+
+  constructor(
+    env: Env,
+    network: RpcNetwork,
+    pd: PdClient,
+    connectionCount: number,
+    mode: KeyMode = keyModeOf(1),
+  ) {
+    this.#mode = mode;
     this.#env = env;
     this.#network = network;
     this.#pd = pd;
@@ -111,9 +121,9 @@ export class RegionRouter {
   #askAgain(region: CachedRegion): void {
     if (this.#regionsAsked.has(region.id)) return;
     this.#regionsAsked.add(region.id);
-    this.#pd.lookupRegion(region.startKey, (_error, response) => {
+    this.#pd.lookupRegion(this.#mode.toBorder(region.startKey), (_error, response) => {
       this.#regionsAsked.delete(region.id);
-      if (response?.region != null) this.#insert(cachedRegion(response.region, response.leader));
+      if (response?.region != null) this.#insert(this.#cached(response.region, response.leader));
     });
   }
 
@@ -137,7 +147,13 @@ export class RegionRouter {
   }
 
   context(region: CachedRegion, peer: metapb.Peer): kvrpcpb.IContext {
-    return { regionId: region.id, regionEpoch: region.epoch, peer, clusterId: this.#pd.clusterId };
+    const { clusterId } = this.#pd;
+    const { apiVersion } = this.#mode;
+    return { regionId: region.id, regionEpoch: region.epoch, peer, clusterId, apiVersion };
+  }
+
+  #cached(region: metapb.Region, leader: metapb.IPeer | null | undefined): CachedRegion {
+    return cachedRegion(region, leader, (border) => this.#mode.fromBorder(border));
   }
 
   /** Corrects the belief by what the store of the asked peer said. */
@@ -148,10 +164,10 @@ export class RegionRouter {
       const regions = error.epochNotMatch.currentRegions ?? [];
       this.cache.doubt(region);
       for (const current of regions) {
-        const full = current as Parameters<typeof cachedRegion>[0];
+        const full = current as metapb.Region;
         // The same store probably leads the parts as it led the whole.
         this.#insert(
-          cachedRegion(
+          this.#cached(
             full,
             full.peers.find((peer) => peer.storeId === asked.storeId),
           ),
@@ -254,15 +270,15 @@ export class RegionRouter {
 
   #askPd(key: Uint8Array, before: boolean, done: Found<CachedRegion>): void {
     // PD's previous region of a key is the one before the key's own: asked only where a region begins at the key.
-    this.#pd.lookupRegion(key, (error, response) => {
+    this.#pd.lookupRegion(this.#mode.toBorder(key), (error, response) => {
       if (error !== undefined || response?.region == null) return done(error, undefined);
-      const found = cachedRegion(response.region, response.leader);
+      const found = this.#cached(response.region, response.leader);
       const holdsSmaller = key.length > 0 && compareBytes(found.startKey, key) < 0;
       if (!before || holdsSmaller) return done(undefined, found);
       if (key.length === 0) return this.#askLast(done);
-      this.#pd.lookupPreviousRegion(key, (failed, previous) => {
+      this.#pd.lookupPreviousRegion(this.#mode.toBorder(key), (failed, previous) => {
         if (failed !== undefined || previous?.region == null) return done(failed, undefined);
-        done(undefined, cachedRegion(previous.region, previous.leader));
+        done(undefined, this.#cached(previous.region, previous.leader));
       });
     });
   }
@@ -271,7 +287,7 @@ export class RegionRouter {
   #askLast(done: Found<CachedRegion>): void {
     this.#pd.lookupRegion(LAST_KEY, (error, response) => {
       if (error !== undefined || response?.region == null) return done(error, undefined);
-      done(undefined, cachedRegion(response.region, response.leader));
+      done(undefined, this.#cached(response.region, response.leader));
     });
   }
 }

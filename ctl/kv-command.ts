@@ -13,6 +13,7 @@ const TIMEOUT_MS = 5_000;
 interface KvFlags {
   readonly pd: string;
   readonly hex?: boolean;
+  readonly apiVersion: string;
 }
 interface ScanFlags {
   readonly limit: string;
@@ -24,13 +25,15 @@ export function registerKv(program: Command): void {
     .command("kv")
     .description("put, get, delete and scan keys")
     .option("--pd <addresses>", "PD's addresses, separated by commas", "127.0.0.1:2379")
-    .option("--hex", "keys and values are hex");
+    .option("--hex", "keys and values are hex")
+    .option("--api-version <version>", "1, or 2 for stores with storage.api-version = 2", "1");
   const withClient = async (run: (client: RawClient, codec: TextCodec) => Promise<void>): Promise<void> => {
     const flags = kv.opts<KvFlags>();
     const network = new GrpcNetwork();
     const client = new RawClient(nodeEnv(SILENT_LOGGER), network, {
       pdEndpoints: flags.pd.split(","),
       timeoutMs: TIMEOUT_MS,
+      apiVersion: apiVersionOf(flags.apiVersion),
     });
     try {
       await client.connect();
@@ -94,6 +97,13 @@ const HEX: TextCodec = {
   },
   show: toHex,
 };
+
+function apiVersionOf(text: string): 1 | 2 {
+  if (text === "1" || text === "2") return text === "1" ? 1 : 2;
+  throw new RaftwerkError("invalidArgument", `--api-version must be 1 or 2, not "${text}"`, {
+    retry: "never",
+  });
+}
 
 function wholeNumber(name: string, text: string): number {
   if (/^[0-9]{1,12}$/.test(text)) return Number(text);

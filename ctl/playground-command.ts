@@ -95,8 +95,9 @@ async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
   say(`starting ${pdWords} and ${plural(stores, "store")} in ${cluster.options.dataDir}`);
   const startedMs = performance.now();
   await cluster.start();
+  let apiVersion: 1 | 2;
   try {
-    await waitUntilReady(cluster, Math.min(REPLICAS, stores), startedMs);
+    apiVersion = await waitUntilReady(cluster, Math.min(REPLICAS, stores), startedMs);
   } catch (error) {
     stopping = true;
     await cluster.stop();
@@ -116,15 +117,15 @@ async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
   }
   say(`took ${((performance.now() - startedMs) / 1000).toFixed(1)} s`);
   say("ready");
-  say(whatNext(cluster));
+  say(whatNext(cluster, apiVersion));
 }
 
-async function waitUntilReady(cluster: LocalCluster, replicas: number, startedMs: number): Promise<void> {
+async function waitUntilReady(cluster: LocalCluster, replicas: number, startedMs: number): Promise<1 | 2> {
   const fail = (message: string): never => {
     throw new RaftwerkError("regionUnavailable", message, { retry: "safe" });
   };
   // Loaded only now, while the processes start.
-  const { isReplicated, tryWrite } = await import("../deploy/readiness.js");
+  const { apiVersionOf, isReplicated, tryWrite } = await import("../deploy/readiness.js");
   for (;;) {
     const dead = cluster.children.find((child) => !child.isRunning);
     if (dead !== undefined) {
@@ -140,7 +141,9 @@ async function waitUntilReady(cluster: LocalCluster, replicas: number, startedMs
     if (await isReplicated(cluster.pdAddress, replicas)) break;
     await delay(30);
   }
-  await tryWrite(cluster.pdAddress, READY_TIMEOUT_MS);
+  const apiVersion = await apiVersionOf(cluster.statusAddress(0));
+  await tryWrite(cluster.pdAddress, READY_TIMEOUT_MS, apiVersion);
+  return apiVersion;
 }
 
 function tellExit(
@@ -155,10 +158,11 @@ function tellExit(
   say(`start it again with:\n  ${cluster.restartCommand(child)}`);
 }
 
-function whatNext(cluster: LocalCluster): string {
+function whatNext(cluster: LocalCluster, apiVersion: 1 | 2): string {
   const { pdAddress } = cluster;
   const isDefault = pdAddress === "127.0.0.1:2379";
-  const kv = isDefault ? "kv" : `kv --pd ${pdAddress}`;
+  const api = apiVersion === 2 ? " --api-version 2" : "";
+  const kv = `kv${isDefault ? "" : ` --pd ${pdAddress}`}${api}`;
   const ctl = isDefault ? "ctl" : `ctl -u http://${pdAddress}`;
   const rows = [
     [`npx raftwerk ${kv} put hello world`, "write a key"],

@@ -7,6 +7,9 @@ import { RawClient } from "../client/index.js";
 interface PdRegions {
   readonly regions?: readonly { readonly peers?: readonly { readonly role_name?: string }[] }[];
 }
+interface StoreSettings {
+  readonly storage?: { readonly "api-version"?: number };
+}
 interface PdStores {
   readonly stores?: readonly { readonly store: { readonly id: number; readonly address: string } }[];
 }
@@ -36,11 +39,22 @@ export async function isReplicated(pdAddress: string, replicas: number): Promise
   return regions.length > 0 && regions.every((region) => voters(region.peers ?? []) >= replicas);
 }
 
-/** Writes, reads and removes one key as any client would. */
-export async function tryWrite(pdAddress: string, timeoutMs: number): Promise<void> {
+/** `storage.api-version` of a store, asked of its status port as TiKV's clients do; 1 when it does not say. */
+export async function apiVersionOf(statusAddress: string): Promise<1 | 2> {
+  try {
+    const config = (await (await fetch(`http://${statusAddress}/config`)).json()) as StoreSettings;
+    return config.storage?.["api-version"] === 2 ? 2 : 1;
+  } catch {
+    return 1;
+  }
+}
+
+/** Writes and removes one key as any client would. */
+export async function tryWrite(pdAddress: string, timeoutMs: number, apiVersion: 1 | 2 = 1): Promise<void> {
   const client = new RawClient(nodeEnv(SILENT_LOGGER), new GrpcNetwork(), {
     pdEndpoints: [pdAddress],
     timeoutMs,
+    apiVersion,
   });
   try {
     await client.connect();

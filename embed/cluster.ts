@@ -17,7 +17,7 @@ import {
   RaftwerkError,
   SILENT_LOGGER,
 } from "../base/index.js";
-import { RawClient } from "../client/index.js";
+import { keyModeOf, RawClient } from "../client/index.js";
 import { MemoryEngine, openEngine } from "../engine/index.js";
 import { PdClient } from "../pd-client/index.js";
 import { EmbeddedMetaStore, PlacementDriver } from "../pd/index.js";
@@ -77,7 +77,10 @@ export class Cluster {
     const cluster = new Cluster(options);
     try {
       await cluster.startPd();
-      cluster.#client = new RawClient(cluster.env, cluster.network, { pdEndpoints: [PD_ADDRESS] });
+      cluster.#client = new RawClient(cluster.env, cluster.network, {
+        pdEndpoints: [PD_ADDRESS],
+        apiVersion: options.storeConfig?.apiVersion ?? 1,
+      });
       await cluster.#client.connect();
       // All at once: on a directory with data a region has no leader before most of its stores are up.
       await Promise.all(Array.from({ length: count }, () => cluster.addStore()));
@@ -198,7 +201,8 @@ export class Cluster {
 
   /** Splits the region of each key at that key; resolves when both parts have a leader here. */
   async split(...keys: readonly Uint8Array[]): Promise<void> {
-    for (const key of keys) {
+    const mode = keyModeOf(this.#options.storeConfig?.apiVersion ?? 1);
+    for (const key of keys.map((each) => mode.toBorder(mode.enter(each)))) {
       const deadlineMs = this.env.clock.monotonicMs() + 10_000;
       while (!this.#beginsAt(key)) {
         await this.#trySplit(key);

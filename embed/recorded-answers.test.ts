@@ -216,7 +216,7 @@ describe("PD", () => {
     expect(stores.toSorted((a, b) => a.id - b.id)).toEqual(
       shown.map((store) => expect.objectContaining(store)),
     );
-    const { id = 0, address = "" } = first ?? {};
+    const { id, address } = must(first, "no store");
     expect(await toPd(PdService.GetStore, { storeId: id })).toMatchObject({ header: ok(), store: first });
     expect(await toPd(PdService.GetStore, { storeId: 9999 })).toEqual(
       refused("invalid store ID 9999, not found"),

@@ -86,7 +86,8 @@ beforeAll(async () => {
     "no other",
   );
   const order = { name: "transfer-leader", region_id: region.meta.id, to_store_id: target.storeId };
-  expect((await http("POST", "/pd/api/v1/operators", JSON.stringify(order))).status).toBe(200);
+  const { status, text } = await http("POST", "/pd/api/v1/operators", JSON.stringify(order));
+  if (status !== 200) throw new Error(text);
   const records = async (): Promise<string> => (await http("GET", "/pd/api/v1/operators/records")).text;
   const deadlineMs = performance.now() + 10_000;
   while (!(await records()).includes("transfer-leader") && performance.now() < deadlineMs)

@@ -4,14 +4,14 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Cluster, ROOT } from "./clients/cluster.mjs";
-import { buildGo, testGo } from "./clients/go.mjs";
+import { buildGo, testGo, testGoV2 } from "./clients/go.mjs";
 import { buildJava, testJava } from "./clients/java.mjs";
 import { buildPython, testPython } from "./clients/python.mjs";
 import { finish, killChildren, result, step } from "./clients/results.mjs";
 
 /** Each builds before the cluster starts, so that no compiler competes with it, and tests if that worked. */
 const SUITES = {
-  go: { build: buildGo, test: testGo },
+  go: { build: buildGo, test: testGo, testV2: testGoV2 },
   java: { build: buildJava, test: testJava },
   python: { build: buildPython, test: testPython },
 };
@@ -28,10 +28,13 @@ const suites = Object.entries(SUITES).filter(([name]) => wanted.length === 0 || 
 
 const directory = mkdtempSync(join(tmpdir(), "raftwerk-clients-"));
 const cluster = new Cluster(join(directory, "cluster"));
+/** Its keys belong to keyspaces. */
+const v2Cluster = new Cluster(join(directory, "v2"), "[storage]\napi-version = 2\nenable-ttl = true\n");
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) {
   process.once(signal, () => {
     killChildren();
     cluster.kill();
+    v2Cluster.kill();
     rmSync(directory, { recursive: true, force: true });
     process.exit(1);
   });
@@ -47,12 +50,20 @@ try {
     await cluster.start();
     result(true, "the cluster started");
     for (const suite of built) await suite.test(cluster, directory);
+    const v2Suites = built.filter((suite) => suite.testV2 !== undefined);
+    if (v2Suites.length > 0) {
+      await cluster.stop();
+      await v2Cluster.start();
+      result(true, "the cluster with API V2 started");
+      for (const suite of v2Suites) await suite.testV2(v2Cluster);
+    }
   }
 } catch (error) {
   result(false, "the cluster", error instanceof Error ? error.message : String(error));
 } finally {
   killChildren();
   await cluster.stop();
+  await v2Cluster.stop();
   rmSync(directory, { recursive: true, force: true });
 }
 finish();

@@ -1,10 +1,10 @@
 /** Keys of the API's versions: what is refused with which words, how keys of version 2 lie in the engine. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { compareBytes, concatBytes, utf8 } from "../base/index.js";
+import { compareBytes, concatBytes, utf8, decodeMemcomparable, encodeMemcomparable } from "../base/index.js";
 import type { kvrpcpb } from "../proto/index.js";
 import { dataKey } from "../region/keys.js";
-import { ApiMode, decodeMemcomparable, encodeMemcomparable } from "./api-mode.js";
+import { ApiMode } from "./api-mode.js";
 import { rawChecksum } from "./checksum.js";
 import { Stores } from "./test/harness.js";
 

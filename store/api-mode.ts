@@ -9,7 +9,7 @@
  *
  * On disk a value has the same form in all of them (region/raw-value.ts).
  */
-import { compareBytes, EMPTY_BYTES } from "../base/index.js";
+import { compareBytes, decodeMemcomparable, EMPTY_BYTES, encodeMemcomparable } from "../base/index.js";
 import { kvrpcpb } from "../proto/index.js";
 import { displayKey } from "../region/keys.js";
 
@@ -22,7 +22,6 @@ interface KeyRange {
 
 const RAW = 0x72; // 'r'
 const RAW_END = Uint8Array.of(RAW + 1);
-const GROUP = 8;
 
 export class ApiMode {
   readonly version: 1 | 2;
@@ -110,29 +109,3 @@ export class ApiMode {
 
 /** The form of answers that have no error but in their pairs. */
 export const pairsOf = (error: string): kvrpcpb.IKvPair[] => [{ error: { abort: error } }];
-
-export function encodeMemcomparable(key: Uint8Array): Uint8Array {
-  const groups = Math.floor(key.length / GROUP) + 1;
-  const encoded = new Uint8Array(groups * (GROUP + 1));
-  for (let group = 0; group < groups; group++) {
-    const at = group * (GROUP + 1);
-    const part = key.subarray(group * GROUP, (group + 1) * GROUP);
-    encoded.set(part, at);
-    encoded[at + GROUP] = 255 - (GROUP - part.length);
-  }
-  return encoded;
-}
-
-/** Of what `encodeMemcomparable` made; anything else comes back as it is. */
-export function decodeMemcomparable(encoded: Uint8Array): Uint8Array {
-  const filled = 255 - (encoded[encoded.length - 1] ?? 0);
-  if (encoded.length === 0 || encoded.length % (GROUP + 1) !== 0 || filled > GROUP) return encoded;
-  const groups = encoded.length / (GROUP + 1);
-  const key = new Uint8Array(groups * GROUP - filled);
-  for (let group = 0; group < groups; group++) {
-    const at = group * (GROUP + 1);
-    const length = Math.min(GROUP, key.length - group * GROUP);
-    key.set(encoded.subarray(at, at + length), group * GROUP);
-  }
-  return key;
-}

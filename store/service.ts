@@ -2,7 +2,7 @@
  * The RPCs of a store: which command serves which method, unary and inside BatchCommands. What is not served answers
  * UNIMPLEMENTED with a sentence, so that a client's user knows what is missing and not merely that something is.
  */
-import { EMPTY_BYTES } from "../base/index.js";
+import { EMPTY_BYTES, encodeMemcomparable } from "../base/index.js";
 import {
   type BoundMethod,
   bindMethod,
@@ -17,7 +17,6 @@ import {
 } from "../proto/index.js";
 import type { RegionError } from "../region/errors.js";
 import { epochFromProto, regionToProto } from "../region/region.js";
-import { encodeMemcomparable } from "./api-mode.js";
 import type { BatchRequest, BatchResponse } from "./batch-commands.js";
 import { rawChecksum } from "./checksum.js";
 import type { Store } from "./store.js";

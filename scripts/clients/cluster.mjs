@@ -1,7 +1,7 @@
 // A cluster of real processes for scripts/test-clients.mjs: PD and three stores on free ports, in a directory of its own.
 import { spawn, spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,8 +38,12 @@ export class Cluster {
   #output = "";
   #gone;
 
-  constructor(directory) {
+  #storeConfig;
+
+  /** `storeConfig`: TOML of the stores. */
+  constructor(directory, storeConfig = "") {
     this.#directory = directory;
+    this.#storeConfig = storeConfig;
   }
 
   async start() {
@@ -54,6 +58,12 @@ export class Cluster {
       "--status-port",
       String(port + 10),
     );
+    if (this.#storeConfig !== "") {
+      mkdirSync(this.#directory, { recursive: true });
+      const file = join(this.#directory, "store.toml");
+      writeFileSync(file, this.#storeConfig);
+      args.push("--store-config", file);
+    }
     const child = spawn(process.execPath, args, {
       cwd: ROOT,
       detached: true,

@@ -37,6 +37,11 @@ export async function testGo(cluster, directory) {
   await faults(cluster, join(directory, "history.jsonl"));
 }
 
+/** The same checks in keyspace DEFAULT. */
+export async function testGoV2(cluster) {
+  await runChecks("client-go rawkv, API V2", join(BIN, "rawkv"), ["-pd", cluster.pd, "-api", "2"]);
+}
+
 /** Operations counted by go-ycsb's summary lines: `READ - Takes(s): 1.0, Count: 5021, OPS: ...`; the last of each name. */
 function ycsbCounts(output) {
   const counts = {};

@@ -46,7 +46,7 @@ func (s *suite) regionOf(key []byte) (regionInfo, error) {
 	if err != nil {
 		return regionInfo{}, err
 	}
-	text := strings.ToUpper(hex.EncodeToString(key))
+	text := strings.ToUpper(hex.EncodeToString(s.border(key)))
 	for _, region := range all {
 		if region.StartKey <= text && (region.EndKey == "" || text < region.EndKey) {
 			return region, nil
@@ -78,7 +78,7 @@ func (s *suite) splitAt(keys ...[]byte) error {
 		if err != nil {
 			return err
 		}
-		wanted := strings.ToUpper(hex.EncodeToString(key))
+		wanted := strings.ToUpper(hex.EncodeToString(s.border(key)))
 		if region.StartKey == wanted {
 			continue
 		}
