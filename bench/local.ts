@@ -8,6 +8,7 @@ import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { RaftwerkError, SILENT_LOGGER, utf8 } from "../base/index.js";
 import { RawClient } from "../client/index.js";
+import { defaultMemoryBytes } from "../ctl/memory-budget.js";
 import { Child } from "../deploy/child.js";
 import { LocalCluster } from "../deploy/local-cluster.js";
 import { isReplicated, storeIds, tryWrite } from "../deploy/readiness.js";
@@ -105,6 +106,7 @@ export class BenchCluster {
       statusPort: first + 1 + stores,
       stores,
       engine: "auto",
+      storeMemoryBytes: defaultMemoryBytes(stores),
       logLevel: "info",
       program: process.argv[1] as string,
       pdConfig: file("pd.toml", options.pdConfig),

@@ -5,6 +5,7 @@ import { RaftwerkError } from "../base/index.js";
 import type { Child } from "../deploy/child.js";
 import { etcdClientUrl } from "../deploy/etcd.js";
 import { LocalCluster } from "../deploy/local-cluster.js";
+import { defaultMemoryBytes, memoryBytes } from "./memory-budget.js";
 import { exitWithError } from "./process.js";
 import { wholeNumber } from "./units.js";
 
@@ -19,6 +20,7 @@ interface PlaygroundFlags {
   readonly etcds?: string;
   readonly etcdPort: string;
   readonly engine: string;
+  readonly memory?: string;
   readonly logLevel: string;
   readonly pdConfig?: string;
   readonly storeConfig?: string;
@@ -42,6 +44,7 @@ export function registerPlayground(program: Command, entry: string): void {
     .option("--etcds <count>", "number of etcd nodes, 0 to 7 (default 3 for several PDs, else 0)")
     .option("--etcd-port <port>", "port of the first etcd node; each takes two", "12379")
     .option("--engine <kind>", "auto, rocksdb or leveldb", "auto")
+    .option("--memory <size>", "of each store (default a quarter of the machine for all of them together)")
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .option("--pd-config <file>", "TOML file for PD")
     .option("--store-config <file>", "TOML file for the stores")
@@ -70,6 +73,8 @@ async function run(flags: PlaygroundFlags, entry: string): Promise<void> {
     etcds,
     etcdPort: wholeNumber("--etcd-port", flags.etcdPort, 1, 65_535 - 2 * etcds),
     engine: flags.engine,
+    storeMemoryBytes:
+      flags.memory === undefined ? defaultMemoryBytes(stores) : memoryBytes("--memory", flags.memory),
     logLevel: flags.logLevel,
     pdConfig: flags.pdConfig,
     storeConfig: flags.storeConfig,

@@ -9,8 +9,9 @@ import { StoreMetrics } from "../adapters/store-metrics.js";
 import { RaftwerkError } from "../base/index.js";
 import { openEngine, stampIdentity } from "../engine/open.js";
 import { PdClient } from "../pd-client/index.js";
-import { Store } from "../store/index.js";
+import { Store, type StoreConfig } from "../store/index.js";
 import { diskFigures } from "./disk.js";
+import { boundedByMemory, defaultMemoryBytes, engineMemory, memoryBytes } from "./memory-budget.js";
 import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
 import { runFleet } from "./store-fleet.js";
 import { describeStoreConfig, loadStoreConfig, type StoreFileConfig } from "./store-config.js";
@@ -42,6 +43,7 @@ interface StoreFlags {
   readonly labels?: string;
   readonly capacity?: string;
   readonly engine?: string;
+  readonly memory?: string;
   readonly logLevel?: string;
   readonly logFile?: string;
   readonly logFormat?: string;
@@ -63,6 +65,7 @@ export function registerStore(program: Command, entry: string): void {
     .option("--labels <labels>", "labels of this store: zone=a,host=b")
     .option("--capacity <size>", "disk to use at most, such as 100GiB (default: all)")
     .option("--engine <kind>", "auto, rocksdb or leveldb (default auto)")
+    .option("--memory <size>", "caches, memtables and requests under way (default a quarter of the machine)")
     .option("--log-level <level>", "debug, info, warn or error (default info)")
     .option("--log-file <file>", "log to a file (default standard error)")
     .option("--log-format <format>", "json or text (default json)")
@@ -86,6 +89,8 @@ function settings(flags: StoreFlags, file: StoreFileConfig) {
   }
   const addr = flags.addr ?? file.addr ?? "127.0.0.1:20160";
   const labels = { ...file.labels };
+  const memory = flags.memory ?? file.memory;
+  const stores = flags.count === undefined ? 1 : Math.max(1, Number(flags.count) || 1);
   for (const { key, value } of parseLabels("--labels", flags.labels ?? "")) labels[key] = value;
   return {
     addr,
@@ -94,6 +99,7 @@ function settings(flags: StoreFlags, file: StoreFileConfig) {
     statusAddr: flags.statusAddr ?? file.statusAddr ?? "127.0.0.1:20180",
     dataDir: flags.dataDir ?? file.dataDir ?? "raftwerk-store",
     engine: engine as (typeof ENGINES)[number],
+    memoryBytes: memory === undefined ? defaultMemoryBytes(stores) : memoryBytes("--memory", memory),
     capacityBytes: sizeBytes("--capacity", flags.capacity ?? file.capacity ?? "0"),
     endpoints: flags.pd?.split(",") ?? file.endpoints ?? [],
     labels: Object.entries(labels).map(([key, value]) => ({ key, value })),
@@ -107,12 +113,13 @@ function settings(flags: StoreFlags, file: StoreFileConfig) {
 type Settings = ReturnType<typeof settings>;
 
 /** The arguments that stores of one machine have in common. */
-function sharedArgs(flags: StoreFlags): string[] {
+function sharedArgs(flags: StoreFlags, options: Settings): string[] {
   const shared: [name: string, value: string | undefined][] = [
     ["--pd", flags.pd],
     ["--config", flags.config],
     ["--capacity", flags.capacity],
     ["--engine", flags.engine],
+    ["--memory", String(options.memoryBytes)],
     ["--log-level", flags.logLevel],
     ["--log-format", flags.logFormat],
   ];
@@ -136,7 +143,7 @@ async function runMany(
     );
   }
   const { addr, advertiseAddr, statusAddr, dataDir, labels } = options;
-  const shared = sharedArgs(flags);
+  const shared = sharedArgs(flags, options);
   const program = entry;
   process.exitCode = await runFleet({
     count,
@@ -154,8 +161,10 @@ async function runMany(
 async function runStore(flags: StoreFlags, entry: string): Promise<void> {
   const file = loadStoreConfig(flags.config);
   const options = settings(flags, file);
+  const config = boundedByMemory(file.store, options.memoryBytes);
   if (flags.printConfig === true) {
-    process.stdout.write(`${JSON.stringify(describeStoreConfig(file.store), undefined, 2)}\n`);
+    const shown = describeStoreConfig(config, options.memoryBytes);
+    process.stdout.write(`${JSON.stringify(shown, undefined, 2)}\n`);
     return;
   }
   if (options.endpoints.length === 0) {
@@ -180,7 +189,7 @@ async function runStore(flags: StoreFlags, entry: string): Promise<void> {
   process.on("unhandledRejection", (reason) =>
     fatal(reason instanceof Error ? reason : new Error(String(reason))),
   );
-  await serve(options, file, log, fatal, flags.stopOnStdinEnd === true);
+  await serve(options, config, log, fatal, flags.stopOnStdinEnd === true);
 }
 
 type Step = (callback: (error: Error | undefined) => void) => void;
@@ -199,14 +208,17 @@ async function untilPdAnswers(log: LeveledLogger, step: Step): Promise<void> {
 
 async function serve(
   options: Settings,
-  file: StoreFileConfig,
+  config: StoreConfig,
   log: LeveledLogger,
   fatal: (error: Error) => never,
   onStdinEnd: boolean,
 ): Promise<void> {
   const env = nodeEnv(log);
   const network = new GrpcNetwork();
-  const opened = await openEngine({ directory: options.dataDir, kind: options.engine, role: "store", log });
+  const opened = await openEngine({
+    ...{ directory: options.dataDir, kind: options.engine, role: "store", log },
+    memory: engineMemory(options.memoryBytes),
+  });
   log.info(`engine ${opened.kind}: ${opened.reason}`, { directory: options.dataDir });
   const pd = new PdClient(env, network, { endpoints: options.endpoints });
   const metrics = new StoreMetrics();
@@ -218,7 +230,7 @@ async function serve(
       version: TIKV_VERSION,
       gitHash: "",
       labels: options.labels,
-      config: file.store,
+      config,
     },
     {
       engine: metrics.measured(opened.engine),
@@ -242,7 +254,7 @@ async function serve(
     source: {
       status: () => statusOf(store, options.advertiseAddr),
       region: (id) => store.regionStatus(id),
-      config: () => describeStoreConfig(file.store),
+      config: () => describeStoreConfig(config, options.memoryBytes),
       isReady: () => store.isServing,
     },
     registry: metrics.registry,

@@ -57,6 +57,8 @@ export interface StoreFileConfig {
   readonly logFile?: string | undefined;
   readonly logFormat?: string | undefined;
   readonly redactKeys?: boolean | undefined;
+  /** Of all that grows with load; `store` is bounded by it later, flags being able to change it. */
+  readonly memory?: string | undefined;
 }
 
 function itemsOf(section: string): Record<string, z.ZodOptional<z.ZodType<string | number>>> {
@@ -70,6 +72,7 @@ function itemsOf(section: string): Record<string, z.ZodOptional<z.ZodType<string
 
 const text = z.string().optional();
 const SCHEMA = z.strictObject({
+  "memory-usage-limit": text,
   log: z
     .strictObject({ level: text, format: text, file: z.strictObject({ filename: text }).optional() })
     .optional(),
@@ -123,6 +126,7 @@ export function loadStoreConfig(path: string | undefined): StoreFileConfig {
     logFile: file.log?.file?.filename,
     logFormat: file.log?.format,
     redactKeys: file.security?.["redact-info-log"],
+    memory: file["memory-usage-limit"],
   };
 }
 
@@ -132,7 +136,7 @@ function read(name: string, unit: Unit, value: string | number): number {
 }
 
 /** In TiKV's shape, for `/config` and `--print-config`. */
-export function describeStoreConfig(config: StoreConfig): Record<string, Record<string, unknown>> {
+export function describeStoreConfig(config: StoreConfig, memory: number): Record<string, unknown> {
   const sections: Record<string, Record<string, unknown>> = {
     storage: { "api-version": config.apiVersion, "enable-ttl": config.enableTtl },
   };
@@ -142,5 +146,5 @@ export function describeStoreConfig(config: StoreConfig): Record<string, Record<
     sections[section] ??= {};
     sections[section][key] = shown;
   }
-  return sections;
+  return { "memory-usage-limit": sizeText(memory), ...sections };
 }

@@ -23,6 +23,8 @@ export interface LocalClusterOptions {
   readonly etcds?: number;
   readonly etcdPort?: number;
   readonly engine: string;
+  /** Of each store; undefined: as `raftwerk store` has it. */
+  readonly storeMemoryBytes?: number | undefined;
   readonly logLevel: string;
   /** The script that node runs: `bin/raftwerk.js`. */
   readonly program: string;
@@ -159,7 +161,7 @@ export class LocalCluster {
   }
 
   #storeArgs(i: number): string[] {
-    const { dataDir, logLevel, engine, storeConfig } = this.options;
+    const { dataDir, logLevel, engine, storeConfig, storeMemoryBytes } = this.options;
     const name = `store-${i + 1}`;
     return [
       "store",
@@ -173,6 +175,7 @@ export class LocalCluster {
       ],
       ...["--data-dir", join(dataDir, name), "--engine", engine],
       ...["--log-level", logLevel, "--log-file", join(dataDir, `${name}.log`)],
+      ...(storeMemoryBytes === undefined ? [] : ["--memory", String(storeMemoryBytes)]),
       ...(storeConfig === undefined ? [] : ["--config", storeConfig]),
     ];
   }

@@ -26,11 +26,13 @@ import {
   loadLevelBinding,
   VALUE_AS_BUFFER,
 } from "./leveldb-binding.js";
+import { DEFAULT_ENGINE_MEMORY, type EngineMemory } from "./memory-plan.js";
 import { levelScan, prefixed } from "./leveldb-scan.js";
 
 type Done = (error: Error | undefined) => void;
 
-const OPEN_OPTIONS = { cacheSize: 64 << 20, writeBufferSize: 32 << 20, maxFileSize: 16 << 20 };
+const FILE_BYTES_MAX = 16 << 20;
+const WRITE_BUFFER_BYTES_MAX = 64 << 20;
 const GET_FLAGS = FILL_CACHE | KEY_AS_BUFFER | VALUE_AS_BUFFER;
 /**
  * Outside every key space: what a synced batch without operations writes, so that it syncs the batches before
@@ -84,12 +86,17 @@ export class LevelEngine implements Engine {
   }
 
   /** Opens or creates; `dataDirectoryInUse` when another process has it open. */
-  static async open(directory: string): Promise<LevelEngine> {
+  static async open(directory: string, memory: EngineMemory = DEFAULT_ENGINE_MEMORY): Promise<LevelEngine> {
     const binding = loadLevelBinding();
     const db = binding.db_init();
     try {
       await mkdir(directory, { recursive: true });
-      await binding.db_open(db, directory, OPEN_OPTIONS);
+      await binding.db_open(db, directory, {
+        cacheSize: memory.blockCacheBytes,
+        // It has two memtables, over all key spaces.
+        writeBufferSize: Math.min(WRITE_BUFFER_BYTES_MAX, memory.memtableBytes >> 3),
+        maxFileSize: FILE_BYTES_MAX,
+      });
     } catch (error) {
       const isLocked = (error as { readonly code?: unknown }).code === "LEVEL_LOCKED";
       throw openFailed("LevelDB", directory, isLocked, error);

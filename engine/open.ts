@@ -6,6 +6,7 @@
 import { mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Engine, type Logger, RaftwerkError } from "../base/index.js";
+import type { EngineMemory } from "./memory-plan.js";
 import { probeRocks } from "./probe.js";
 import {
   abandonStamp,
@@ -30,6 +31,8 @@ export interface OpenEngineOptions {
   readonly kind: "auto" | EngineKind;
   readonly role: DirectoryRole;
   readonly log: Logger;
+  /** Default: DEFAULT_ENGINE_MEMORY. */
+  readonly memory?: EngineMemory;
 }
 
 export interface OpenedEngine {
@@ -63,7 +66,7 @@ async function openStamped(options: OpenEngineOptions, stamp: Stamp): Promise<Op
       "restore it, or give an empty --data-dir";
     throw new RaftwerkError("dataDirectoryNotEmpty", text, { retry: "never" });
   }
-  const engine = await open(stamp.engine, directory);
+  const engine = await open(stamp.engine, directory, options.memory);
   return { engine, kind: stamp.engine, reason: "the data directory was written by it" };
 }
 
@@ -79,7 +82,7 @@ async function openNew(options: OpenEngineOptions): Promise<OpenedEngine> {
   beginStamp(directory, { format: STAMP_FORMAT, engine: choice.kind, role });
   let engine: Engine;
   try {
-    engine = await open(choice.kind, directory);
+    engine = await open(choice.kind, directory, options.memory);
   } catch (error) {
     const isInUse = error instanceof RaftwerkError && error.code === "dataDirectoryInUse";
     if (!isInUse && !hasDatabase(join(directory, DATABASE))) abandonStamp(directory);
@@ -125,11 +128,11 @@ function refuseForeignFiles(directory: string, isPending: boolean): void {
   throw new RaftwerkError("dataDirectoryNotEmpty", text, { retry: "never" });
 }
 
-async function open(kind: EngineKind, directory: string): Promise<Engine> {
+async function open(kind: EngineKind, directory: string, memory: EngineMemory | undefined): Promise<Engine> {
   const path = join(directory, DATABASE);
   try {
-    if (kind === "rocksdb") return await (await import("./rocksdb.js")).RocksEngine.open(path);
-    return await (await import("./leveldb.js")).LevelEngine.open(path);
+    if (kind === "rocksdb") return await (await import("./rocksdb.js")).RocksEngine.open(path, memory);
+    return await (await import("./leveldb.js")).LevelEngine.open(path, memory);
   } catch (error) {
     if (error instanceof RaftwerkError && error.code !== "dataDirectoryInUse") throw error;
     if (error instanceof RaftwerkError) {

@@ -16,6 +16,7 @@ import {
   type ScanOptions,
   type ScanResult,
 } from "../base/index.js";
+import { DEFAULT_ENGINE_MEMORY, type EngineMemory, memoryOfSpaces } from "./memory-plan.js";
 import { engineClosed, engineFailed, openFailed } from "./failures.js";
 import {
   loadRocksBinding,
@@ -27,29 +28,6 @@ import {
 } from "./rocksdb-binding.js";
 import { openRocksSnapshot } from "./rocksdb-snapshot.js";
 import { rocksScan } from "./rocksdb-scan.js";
-
-/** Block cache of each key space: data gets the most, `snap` is read once. */
-const CACHE_BYTES: Readonly<Record<KeySpace, number>> = {
-  default: 64 << 20,
-  lock: 4 << 20,
-  write: 16 << 20,
-  raft: 8 << 20,
-  snap: 1 << 20,
-};
-
-/**
- * Memtables of each key space: four buffers of a quarter each, two more while they are being flushed, two flushed
- * together. With RocksDB's own default of two buffers a burst fills both while the first is on its way to the disk, and
- * the write that comes then holds up its thread until it is there: 0.8 to 1 s in a run of 400 MiB, 0.17 s with these.
- * Smaller buffers are also faster to insert into. (docs/performance.md)
- */
-const MEMTABLE_BYTES: Readonly<Record<KeySpace, number>> = {
-  default: 128 << 20,
-  lock: 16 << 20,
-  write: 32 << 20,
-  raft: 64 << 20,
-  snap: 32 << 20,
-};
 
 /** Held by another process ("While lock file") or by this one ("lock hold by current process"). */
 const isLockError = (error: Error): boolean => /lock (file|hold)/.test(error.message);
@@ -100,17 +78,17 @@ export class RocksEngine implements Engine {
   }
 
   /** Opens or creates; `dataDirectoryInUse` when another process has it open. */
-  static open(directory: string): Promise<RocksEngine> {
+  static open(directory: string, memory: EngineMemory = DEFAULT_ENGINE_MEMORY): Promise<RocksEngine> {
     const binding = loadRocksBinding();
     const db = binding.db_init(directory);
     const columns: Record<string, unknown> = {};
+    const spaces = memoryOfSpaces(memory);
     for (const space of KEY_SPACES) {
-      columns[space] = {
-        cacheSize: CACHE_BYTES[space],
-        compaction: "level",
-        memtableMemoryBudget: MEMTABLE_BYTES[space],
-        compression: space !== "raft" && space !== "snap",
-      };
+      const { cacheBytes, memtableBytes } = spaces[space];
+      const compression = space !== "raft" && space !== "snap";
+      // The binding minds the size of memtables only together with a kind of compaction.
+      const memtables = { compaction: "level", memtableMemoryBudget: memtableBytes };
+      columns[space] = { cacheSize: cacheBytes, compression, ...memtables };
     }
     const options = { createIfMissing: true, walCompression: false, parallelism: 2, columns };
     return new Promise((resolve, reject) => {
