@@ -550,6 +550,17 @@ export class RawNode {
     for (const member of this.#raft.tracker.members) member.inflights.releaseBuffers();
   }
 
+  /**
+   * The leader is known to be gone: as follower, campaign after this many ticks of its silence, never less than an
+   * election timeout, instead of the random number. Until the next change of role.
+   */
+  electAfter(ticks: number): void {
+    const raft = this.#raft;
+    if (raft.state !== "StateFollower") return;
+    const least = Math.max(raft.config.minElectionTicks, ticks);
+    raft.randomizedElectionTimeout = Math.min(raft.randomizedElectionTimeout, least);
+  }
+
   /** Tests only: the timeout until the next change of role. */
   setRandomizedElectionTimeout(ticks: number): void {
     this.#raft.randomizedElectionTimeout = ticks;

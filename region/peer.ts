@@ -473,6 +473,11 @@ export class Peer {
     this.#host.wake(this);
   }
 
+  /** As follower of a leader whose store died: campaign after so many ticks of silence. */
+  electAfter(ticks: number): void {
+    this.#node.electAfter(ticks);
+  }
+
   /** As leader: heartbeats to all, which also make peers that do not exist yet. */
   ping(): void {
     this.#node.ping();

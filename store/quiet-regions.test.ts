@@ -99,6 +99,27 @@ describe("a quiet region", () => {
     expect(stores.get("k", next)).toBe("v");
   });
 
+  test("elects another within 1.4 s of the last word of a store that died, whatever was drawn", () => {
+    const heardMs = stores.env.clock.monotonicMs();
+    // Drawn timeouts are as long as they can be: only their shortening helps.
+    for (const id of [2, 3]) stores.peer(id).node.setRandomizedElectionTimeout(19);
+    stores.crash(1);
+    stores.members.splice(0, 1);
+    while (stores.env.clock.monotonicMs() - heardMs < 1_400) stores.pass(100);
+    expect([2, 3].filter((id) => stores.peer(id).isLeader)).toHaveLength(1);
+  });
+
+  test("elects another when whoever is first in line cannot be reached", () => {
+    // The line begins at region id modulo voters alive: of peers on stores 2 and 3 the first is on store 2.
+    for (const id of [2, 3]) stores.peer(id).node.setRandomizedElectionTimeout(19);
+    stores.crash(1);
+    stores.members.splice(0, 1);
+    stores.peer(2).node.setRandomizedElectionTimeout(10_000);
+    stores.peer(2).electAfter = () => {};
+    stores.pass(1_900);
+    expect(stores.peer(3).isLeader).toBe(true);
+  });
+
   test("elects another leader when the leader's process stands still, and the old one serves nothing stale (6)", () => {
     stores.member(1).pause.pause();
     stores.pass(4_000);

@@ -41,6 +41,8 @@ const Type = raft_serverpb.ExtraMessageType;
 /** A sign of life: whether the sender hears the receiver:1, how often it took it for dead:8. */
 const SIGN_BYTES = 9;
 const HEARS = 1;
+/** Between an election timeout and the first who stands for a leader whose store died; the next twice as much later. */
+const SUCCESSION_TICKS = 2;
 /** Stores that share regions are looked for this often. */
 const NOTE_TICKS = 10;
 
@@ -224,6 +226,25 @@ export class QuietRegions {
     for (const peer of [...this.#quiet.keys()]) {
       if (peer.isLeader ? !this.#hasQuorum(peer) : peer.leader?.storeId === storeId) this.wake(peer);
     }
+    for (const peer of this.#active) {
+      if (!peer.isLeader && peer.leader?.storeId === storeId) this.#succeed(peer);
+    }
+  }
+
+  /**
+   * The voters alive stand for election one after the other instead of at random times: of a thousand regions some
+   * would draw long waits on all replicas. Who is first differs from region to region. Two ticks more than an election
+   * timeout: whoever is asked has to have missed the leader for a whole one, by ticks of its own that began later.
+   */
+  #succeed(peer: Peer): void {
+    const { region, peerId } = peer;
+    const voters = region.peers.filter(
+      (meta) => isVoter(meta) && (meta.id === peerId || this.liveness.isAlive(meta.storeId)),
+    );
+    const at = voters.findIndex(({ id }) => id === peerId);
+    if (at < 0) return;
+    const rank = (at + region.id) % voters.length;
+    peer.electAfter(this.#host.config.raftElectionTicks + SUCCESSION_TICKS * (1 + 2 * rank));
   }
 
   /** Its replicas may lack something, or wait for their leader. */
