@@ -561,6 +561,16 @@ export class RawNode {
     raft.randomizedElectionTimeout = Math.min(raft.randomizedElectionTimeout, least);
   }
 
+  /**
+   * As pre-candidate, ask again after this many ticks: those asked may have been within the lease of a leader that is
+   * gone. This node itself heard none for an election timeout, or it would not have asked. A question changes no term.
+   */
+  askAgainAfter(ticks: number): void {
+    const raft = this.#raft;
+    if (raft.state !== "StatePreCandidate") return;
+    raft.randomizedElectionTimeout = Math.min(raft.randomizedElectionTimeout, ticks);
+  }
+
   /** Tests only: the timeout until the next change of role. */
   setRandomizedElectionTimeout(ticks: number): void {
     this.#raft.randomizedElectionTimeout = ticks;

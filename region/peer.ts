@@ -473,9 +473,10 @@ export class Peer {
     this.#host.wake(this);
   }
 
-  /** As follower of a leader whose store died: campaign after so many ticks of silence. */
-  electAfter(ticks: number): void {
-    this.#node.electAfter(ticks);
+  /** As replica of a leader whose store died: see RawNode. */
+  succeed(electAfterTicks: number, askAgainTicks: number): void {
+    this.#node.electAfter(electAfterTicks);
+    this.#node.askAgainAfter(askAgainTicks);
   }
 
   /** As leader: heartbeats to all, which also make peers that do not exist yet. */

@@ -115,9 +115,21 @@ describe("a quiet region", () => {
     stores.crash(1);
     stores.members.splice(0, 1);
     stores.peer(2).node.setRandomizedElectionTimeout(10_000);
-    stores.peer(2).electAfter = () => {};
-    stores.pass(1_900);
+    stores.peer(2).succeed = () => {};
+    stores.pass(1_750);
     expect(stores.peer(3).isLeader).toBe(true);
+  });
+
+  test("asks again soon when the one that is asked has not missed the leader for an election timeout", () => {
+    stores.crash(1);
+    stores.members.splice(0, 1);
+    while (quiet(3)) stores.pass(100);
+    // First in line is the replica on store 2; the other counts as if it had heard the leader half a timeout ago.
+    const voter = stores.peer(3);
+    voter.node.restartTicks();
+    for (let i = 0; i < 5; i++) voter.node.tick();
+    stores.pass(900);
+    expect([2, 3].filter((id) => stores.peer(id).isLeader)).toEqual([2]);
   });
 
   test("elects another leader when the leader's process stands still, and the old one serves nothing stale (6)", () => {

@@ -41,8 +41,6 @@ const Type = raft_serverpb.ExtraMessageType;
 /** A sign of life: whether the sender hears the receiver:1, how often it took it for dead:8. */
 const SIGN_BYTES = 9;
 const HEARS = 1;
-/** Between an election timeout and the first who stands for a leader whose store died; the next twice as much later. */
-const SUCCESSION_TICKS = 2;
 /** Stores that share regions are looked for this often. */
 const NOTE_TICKS = 10;
 
@@ -53,6 +51,8 @@ export class QuietRegions {
   /** Quiet peers, and the tick in which each last heard its leader. */
   readonly #quiet = new Map<Peer, number>();
   readonly #offers = new Map<Peer, Offer>();
+  /** Followers of leaders whose stores died, and their places in the line of who stands for election. */
+  readonly #successors = new Map<Peer, number>();
   #ticks = 0;
   wakeUps = 0;
 
@@ -87,12 +87,14 @@ export class QuietRegions {
     this.#active.delete(peer);
     this.#quiet.delete(peer);
     this.#offers.delete(peer);
+    this.#successors.delete(peer);
   }
 
   /** One tick of the store: liveness, the peers that are awake, and who may fall quiet. */
   tick(nowMs: number): void {
     if (this.#ticks++ % NOTE_TICKS === 0) this.#noteStores();
     this.liveness.tick();
+    for (const [peer, rank] of this.#successors) this.#succeed(peer, rank);
     for (const peer of this.#active) {
       peer.tick(nowMs);
       this.#consider(peer);
@@ -227,24 +229,30 @@ export class QuietRegions {
       if (peer.isLeader ? !this.#hasQuorum(peer) : peer.leader?.storeId === storeId) this.wake(peer);
     }
     for (const peer of this.#active) {
-      if (!peer.isLeader && peer.leader?.storeId === storeId) this.#succeed(peer);
+      if (!peer.isLeader && peer.leader?.storeId === storeId) this.#lineUp(peer);
     }
   }
 
   /**
    * The voters alive stand for election one after the other instead of at random times: of a thousand regions some
-   * would draw long waits on all replicas. Who is first differs from region to region. Two ticks more than an election
-   * timeout: whoever is asked has to have missed the leader for a whole one, by ticks of its own that began later.
+   * would draw long waits on all replicas. Who is first differs from region to region.
    */
-  #succeed(peer: Peer): void {
+  #lineUp(peer: Peer): void {
     const { region, peerId } = peer;
     const voters = region.peers.filter(
       (meta) => isVoter(meta) && (meta.id === peerId || this.liveness.isAlive(meta.storeId)),
     );
     const at = voters.findIndex(({ id }) => id === peerId);
-    if (at < 0) return;
-    const rank = (at + region.id) % voters.length;
-    peer.electAfter(this.#host.config.raftElectionTicks + SUCCESSION_TICKS * (1 + 2 * rank));
+    if (at >= 0) this.#successors.set(peer, (at + region.id) % voters.length);
+  }
+
+  /** Two ticks more than an election timeout: who is asked has to have missed the leader for a whole one as well. */
+  #succeed(peer: Peer, rank: number): void {
+    const { leader } = peer;
+    const isOver =
+      peer.isRemoved || peer.isLeader || (leader !== undefined && this.liveness.isAlive(leader.storeId));
+    if (isOver) this.#successors.delete(peer);
+    else peer.succeed(this.#host.config.raftElectionTicks + 2 + 4 * rank, 2 + 2 * rank);
   }
 
   /** Its replicas may lack something, or wait for their leader. */
