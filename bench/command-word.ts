@@ -16,7 +16,8 @@ export interface Outcome {
   readonly all: unknown;
 }
 
-export type Numbers = (name: string) => number;
+/** A flag as a number from 1, or from the minimum that is given. */
+export type Numbers = (name: string, minimum?: number) => number;
 export type Lists = (name: string) => number[];
 
 export function word(
@@ -34,7 +35,7 @@ export function word(
     const flagOf = (of: string): string =>
       `--${of.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
     const outcome = await run(
-      (of) => wholeNumber(flagOf(of), String(flags[of]), 1),
+      (of, minimum = 1) => wholeNumber(flagOf(of), String(flags[of]), minimum),
       (of) => (flags[of] === "none" ? [] : wholeNumbers(flagOf(of), String(flags[of]), 1)),
     );
     progressEnd();

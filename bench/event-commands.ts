@@ -235,18 +235,30 @@ function registerChanges(bench: Command): void {
       all: figures,
     };
   });
-  word(bench, "move", "move of a region to another store under load", options("96", "3"), async (number) => {
-    const figures = await withCluster({ stores: 4, storeConfig: NO_SPLITS, pdConfig: NO_MOVES }, (cluster) =>
-      moveUnderLoad(cluster, changeOptions(number)),
-    );
-    return {
-      head: [...DISTURBED_HEAD, "raw copy ms"],
-      rows: figures.map((each) => [...disturbedRow(each), count(each.rawCopyMs)]),
-      figures: {
-        moveMs: spread(figures.map((each) => each.ms)).median,
-        rawCopyMs: spread(figures.map((each) => each.rawCopyMs)).median,
-      },
-      all: figures,
-    };
-  });
+  const paced = [
+    "--mib-per-second <n>",
+    "what a store sends of snapshots; 0: as much as connections take",
+    "0",
+  ] as const;
+  word(
+    bench,
+    "move",
+    "move of a region to another store under load",
+    [...options("96", "3"), paced],
+    async (number) => {
+      const mibPerSecond = number("mibPerSecond", 0);
+      const storeConfig = `${NO_SPLITS}[server]\nsnap-io-max-bytes-per-sec = "${mibPerSecond}MiB"\n`;
+      const figures = await withCluster({ stores: 4, storeConfig, pdConfig: NO_MOVES }, (cluster) =>
+        moveUnderLoad(cluster, changeOptions(number)),
+      );
+      const ms = spread(figures.map((each) => each.ms)).median;
+      const rawCopyMs = spread(figures.map((each) => each.rawCopyMs)).median;
+      return {
+        head: [...DISTURBED_HEAD, "raw copy ms"],
+        rows: figures.map((each) => [...disturbedRow(each), count(each.rawCopyMs)]),
+        figures: { mibPerSecond, moveMs: ms, rawCopyMs },
+        all: figures,
+      };
+    },
+  );
 }

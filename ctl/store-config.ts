@@ -39,6 +39,7 @@ const ITEMS: readonly (readonly [section: string, key: string, ours: NumberKey, 
   ["coprocessor", "region-max-size", "regionMaxBytes", "size"],
   ["coprocessor", "region-split-keys", "regionSplitKeys", "count"],
   ["coprocessor", "region-max-keys", "regionMaxKeys", "count"],
+  ["server", "snap-io-max-bytes-per-sec", "snapshotBytesPerSecondMax", "size"],
   ["server", "concurrent-send-snap-limit", "snapshotSendsMax", "count"],
   ["server", "concurrent-recv-snap-limit", "snapshotReceivesMax", "count"],
 ];

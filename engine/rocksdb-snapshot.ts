@@ -19,7 +19,7 @@ import type { RocksBinding, RocksColumns, RocksHandle, RocksIterator } from "./r
 
 /** Rows and bytes of one native call; bounds the memory of a scan that stops early. */
 const CHUNK_ROWS = 256;
-const CHUNK_BYTES = 1 << 20;
+const CHUNK_BYTES = 256 << 10;
 
 type Iterators = Readonly<Record<KeySpace, RocksIterator>>;
 
@@ -128,6 +128,8 @@ class RocksSnapshot implements EngineSnapshot {
         bytes += key.length + value.length;
       }
       if (finished) return { rows, finished: true };
+      // Enough: what a further call would bring is not wanted.
+      if (bytes >= bytesMax) return { rows, finished: false };
     }
   }
 }

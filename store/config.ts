@@ -37,6 +37,8 @@ export interface StoreConfig extends RegionConfig {
   /** Disk kept free: min of this and a twentieth of the capacity. 0: no rule. (see DiskGuard) */
   readonly reserveSpaceBytes: number;
   readonly snapshotChunkBytesMax: number;
+  /** What a store sends of snapshots at most, all together. 0: as much as connections take. */
+  readonly snapshotBytesPerSecondMax: number;
   readonly snapshotSendsMax: number;
   readonly snapshotReceivesMax: number;
   readonly snapshotTimeoutMs: number;
@@ -74,7 +76,8 @@ export const DEFAULT_STORE_CONFIG: StoreConfig = Object.freeze({
   scansUnderWayBytesMax: 256 << 20,
   answersPendingBytesMax: 256 << 20,
   reserveSpaceBytes: 5 * 2 ** 30,
-  snapshotChunkBytesMax: 1 << 20,
+  snapshotChunkBytesMax: 256 << 10,
+  snapshotBytesPerSecondMax: 100 << 20,
   snapshotSendsMax: 8,
   snapshotReceivesMax: 8,
   snapshotTimeoutMs: 600_000,

@@ -9,7 +9,7 @@ import { dataEndKey, dataKey, regionStateKey, snapshotChunkKey, snapshotRange } 
 import { encodeRegionState } from "../region/local-state.js";
 import { isInitialized, type Region } from "../region/region.js";
 import { toldByEngine } from "./guarded-engine.js";
-import { isChunkIntact, loadChunk } from "./snapshot-codec.js";
+import { isChunkIntact, loadChunk, SYNC_BYTES } from "./snapshot-codec.js";
 
 export interface SnapshotLoad {
   readonly region: Region;
@@ -28,16 +28,23 @@ export function loadSnapshot(env: Env, engine: Engine, task: SnapshotLoad): void
   const [chunkStart, chunkEnd] = snapshotRange(task.region.id, task.term, task.index);
   let sequence = 0;
   let bytes = 0;
+  let unsynced = 0;
   const step = (): void => {
     if (task.isCancelled()) return;
     const key = snapshotChunkKey(task.region.id, task.term, task.index, sequence++);
     const chunk = engine.get("snap", key);
     assert(chunk !== undefined, () => `region ${task.region.id}: its snapshot's chunks are missing on disk`);
     if (chunk.length === 0) return finish();
-    assert(isChunkIntact(chunk), () => `region ${task.region.id}: a snapshot chunk is damaged on disk`);
+    assert(
+      isChunkIntact(chunk, env.crc32),
+      () => `region ${task.region.id}: a snapshot chunk is damaged on disk`,
+    );
     const batch = engine.batch();
     bytes += loadChunk(chunk, batch);
-    engine.write(batch, { sync: false }, (failed) => {
+    unsynced += chunk.length;
+    const sync = unsynced >= SYNC_BYTES;
+    if (sync) unsynced = 0;
+    engine.write(batch, { sync }, (failed) => {
       // The engine has told the store, which stops.
       if (failed !== undefined) return;
       if (misbehaves(env, "a snapshot loads slowly")) env.timers.set(20, step);

@@ -9,7 +9,7 @@ import { RPC_CODE, type RpcHandler, type RpcStatus, type ServerCall } from "../p
 import { snapshotChunkKey, snapshotRange, snapshotRegionRange } from "../region/keys.js";
 import type { StoreConfig } from "./config.js";
 import { toldByEngine } from "./guarded-engine.js";
-import { isChunkIntact } from "./snapshot-codec.js";
+import { isChunkIntact, SYNC_BYTES } from "./snapshot-codec.js";
 
 export interface SnapshotReceiverHost {
   readonly env: Env;
@@ -125,6 +125,7 @@ class ReceiveSession {
   readonly #term: number;
   readonly #index: number;
   #chunks = 0;
+  #unsynced = 0;
   #isOpen = true;
 
   constructor(
@@ -148,14 +149,17 @@ class ReceiveSession {
 
   /** Parks a chunk; a sentence when it is damaged. */
   add(data: Uint8Array): string | undefined {
-    if (!isChunkIntact(data)) return "a snapshot chunk arrived damaged";
+    if (!isChunkIntact(data, this.#host.env.crc32)) return "a snapshot chunk arrived damaged";
     const batch = this.#host.engine.batch();
     batch.put(
       "snap",
       snapshotChunkKey(this.#message.regionId, this.#term, this.#index, this.#chunks++),
       data,
     );
-    this.#host.engine.write(batch, { sync: false }, toldByEngine);
+    this.#unsynced += data.length;
+    const sync = this.#unsynced >= SYNC_BYTES;
+    if (sync) this.#unsynced = 0;
+    this.#host.engine.write(batch, { sync }, toldByEngine);
     return undefined;
   }
 

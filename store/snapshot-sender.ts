@@ -1,6 +1,7 @@
 /**
  * Sends a region's data to another store: an engine snapshot taken in the turn in which Raft hands out the
- * message, then the rows in chunks, as fast as the connection takes them and never more than a few chunks in memory.
+ * message, then the rows in chunks, as fast as the connection and the store's pace take them, and never more than a few
+ * chunks in memory.
  */
 import { DATA_KEY_SPACES, type Engine, type EngineSnapshot, type Env, misbehaves } from "../base/index.js";
 import { type raft_serverpb, TikvService } from "../proto/index.js";
@@ -23,11 +24,39 @@ export interface SnapshotSend {
 const PENDING_BYTES_MAX = 8 << 20;
 const ROWS_PER_SCAN = 4_096;
 
+/** Ahead of its pace by no more than this, so that a chunk need not wait for a timer each time. */
+const AHEAD_MS = 20;
+
+/** Bytes in time, over all streams of a store. */
+class Pace {
+  readonly #env: Env;
+  readonly #bytesPerSecond: number;
+  /** What was sent so far is due at this time. */
+  #dueMs = 0;
+
+  constructor(env: Env, bytesPerSecond: number) {
+    this.#env = env;
+    this.#bytesPerSecond = bytesPerSecond;
+  }
+
+  /** How long the next chunk has to wait. */
+  get waitMs(): number {
+    return Math.max(0, this.#dueMs - AHEAD_MS - this.#env.clock.monotonicMs());
+  }
+
+  took(bytes: number): void {
+    if (this.#bytesPerSecond === 0) return;
+    const fromMs = Math.max(this.#dueMs, this.#env.clock.monotonicMs());
+    this.#dueMs = fromMs + (bytes * 1000) / this.#bytesPerSecond;
+  }
+}
+
 export class SnapshotSender {
   readonly #env: Env;
   readonly #network: RpcNetwork;
   readonly #config: StoreConfig;
   readonly #metadata: () => RpcMetadata;
+  readonly #pace: Pace;
   sending = 0;
 
   constructor(env: Env, network: RpcNetwork, config: StoreConfig, metadata: () => RpcMetadata) {
@@ -35,6 +64,7 @@ export class SnapshotSender {
     this.#network = network;
     this.#config = config;
     this.#metadata = metadata;
+    this.#pace = new Pace(env, config.snapshotBytesPerSecondMax);
   }
 
   get hasRoom(): boolean {
@@ -48,7 +78,7 @@ export class SnapshotSender {
 
   send(task: SnapshotSend): void {
     this.sending++;
-    const stream = new SnapshotStream(this.#env, this.#config, task, () => {
+    const stream = new SnapshotStream(this.#env, this.#config, this.#pace, task, () => {
       this.sending--;
     });
     stream.start(this.#network, this.#metadata());
@@ -58,6 +88,7 @@ export class SnapshotSender {
 class SnapshotStream {
   readonly #env: Env;
   readonly #config: StoreConfig;
+  readonly #pace: Pace;
   readonly #task: SnapshotSend;
   readonly #release: () => void;
   #call: ClientCall<raft_serverpb.ISnapshotChunk> | undefined;
@@ -66,9 +97,10 @@ class SnapshotStream {
   readonly #end: Uint8Array;
   #ended = false;
 
-  constructor(env: Env, config: StoreConfig, task: SnapshotSend, release: () => void) {
+  constructor(env: Env, config: StoreConfig, pace: Pace, task: SnapshotSend, release: () => void) {
     this.#env = env;
     this.#config = config;
+    this.#pace = pace;
     this.#task = task;
     this.#release = release;
     this.#next = dataKey(task.region.startKey);
@@ -95,6 +127,11 @@ class SnapshotStream {
       this.#env.timers.set(5, () => this.#pump());
       return;
     }
+    const { waitMs } = this.#pace;
+    if (waitMs > 0) {
+      this.#env.timers.set(waitMs, () => this.#pump());
+      return;
+    }
     if (misbehaves(this.#env, "a snapshot's stream breaks off", 3)) this.#call.cancel();
     const space = DATA_KEY_SPACES[this.#space];
     if (space === undefined) {
@@ -114,7 +151,9 @@ class SnapshotStream {
         }
         const last = result.rows[result.rows.length - 1];
         if (last !== undefined) {
-          this.#call?.send({ data: encodeChunk(this.#space, result.rows) });
+          const data = encodeChunk(this.#space, result.rows, this.#env.crc32);
+          this.#call?.send({ data });
+          this.#pace.took(data.length);
           const next = new Uint8Array(last.key.length + 1);
           next.set(last.key);
           this.#next = next;

@@ -5,14 +5,15 @@ import { DATA_KEY_SPACES, type Engine, type KeySpace, type Row, utf8 } from "../
 import { ManualEnv } from "../base/test/manual-env.js";
 import { MemoryEngine } from "../engine/memory.js";
 import { raft_serverpb, type RpcStatus } from "../proto/index.js";
-import type { ServerCallListener } from "../proto/rpc.js";
+import type { RpcNetwork, ServerCallListener } from "../proto/rpc.js";
 import { dataKey, snapshotChunkKey, snapshotRegionRange } from "../region/keys.js";
 import { readRegionState } from "../region/local-state.js";
 import { dump, regionOf } from "../region/test/fixtures.js";
 import { DEFAULT_STORE_CONFIG } from "./config.js";
-import { crc32, encodeChunk, isChunkIntact, loadChunk } from "./snapshot-codec.js";
+import { crc32, encodeChunk, isChunkIntact, loadChunk, SYNC_BYTES } from "./snapshot-codec.js";
 import { loadSnapshot } from "./snapshot-loader.js";
 import { SnapshotReceiver } from "./snapshot-receiver.js";
+import { SnapshotSender } from "./snapshot-sender.js";
 
 const rowsOf = (...keys: string[]): Row[] =>
   keys.map((key) => ({ key: dataKey(utf8(key)), value: utf8(`=${key}`) }));
@@ -47,7 +48,7 @@ describe("a chunk", () => {
   });
 
   test("has the checksum that everybody calls CRC-32", () => {
-    expect(crc32(utf8("123456789"), 0)).toBe(0xcbf43926);
+    expect(crc32(utf8("123456789"))).toBe(0xcbf43926);
   });
 });
 
@@ -127,6 +128,21 @@ describe("the receiver", () => {
     expect([session.answered, session.ended?.code, fixture.receiver.receiving]).toEqual([true, 0, 0]);
   });
 
+  test("syncs what it parks every few MiB, so that the end has little to sync", () => {
+    const fixture = new Fixture();
+    const synced: boolean[] = [];
+    const write = fixture.engine.write.bind(fixture.engine);
+    fixture.engine.write = (batch, options, callback) => {
+      synced.push(options.sync);
+      write(batch, options, callback);
+    };
+    const session = fixture.begin();
+    const large = encodeChunk(0, [{ key: utf8("k"), value: new Uint8Array(SYNC_BYTES / 2) }]);
+    for (let i = 0; i < 4; i++) session.listener.onMessage(data(large));
+    session.listener.onHalfClose();
+    expect(synced).toEqual([false, true, false, true, true]);
+  });
+
   test("ends a stream with a damaged chunk and keeps nothing of it [test_retry_corrupted_snapshot]", () => {
     const fixture = new Fixture();
     const session = fixture.begin();
@@ -202,6 +218,57 @@ describe("the receiver", () => {
     fixture.refusal = "the region is loading a snapshot";
     expect(fixture.begin().ended?.message).toContain("loading");
     expect(snapRows(fixture.engine)).toBe(1);
+  });
+});
+
+describe("the sender", () => {
+  function sent(bytesPerSecond: number, ms: number): { readonly bytes: number; readonly isDone: boolean } {
+    const env = new ManualEnv();
+    const engine = new MemoryEngine();
+    const batch = engine.batch();
+    for (let i = 0; i < 100; i++) batch.put("default", dataKey(utf8(`k${i}`)), new Uint8Array(10_000));
+    engine.write(batch, { sync: false }, () => {});
+    let bytes = 0;
+    let isDone = false;
+    const call = {
+      pendingBytes: 0,
+      send: (chunk: { readonly data?: Uint8Array | null }) => {
+        bytes += chunk.data?.length ?? 0;
+      },
+      halfClose: () => {
+        isDone = true;
+      },
+      cancel() {},
+    };
+    const network = { channel: () => ({ open: () => call }) } as unknown as RpcNetwork;
+    const config = {
+      ...DEFAULT_STORE_CONFIG,
+      snapshotChunkBytesMax: 20_000,
+      snapshotBytesPerSecondMax: bytesPerSecond,
+    };
+    const sender = new SnapshotSender(env, network, config, () => ({}));
+    const task = {
+      region: regionOf(2, 3),
+      address: "a",
+      message: {},
+      snapshot: engine.snapshot(),
+      done() {},
+    };
+    sender.send(task);
+    env.advance(ms);
+    return { bytes, isDone };
+  }
+
+  test("keeps to its pace", () => {
+    const half = sent(1_000_000, 500);
+    expect(half.isDone).toBe(false);
+    expect(half.bytes).toBeGreaterThan(450_000);
+    expect(half.bytes).toBeLessThan(560_000);
+    expect(sent(1_000_000, 1_100)).toMatchObject({ isDone: true });
+  });
+
+  test("sends as fast as the connection takes it where there is no pace", () => {
+    expect(sent(0, 0).isDone).toBe(true);
   });
 });
 
