@@ -49,6 +49,9 @@ async function fill(cluster: BenchCluster, { mib, restMs, say }: EventOptions) {
   return { target, records };
 }
 
+/** Records between those that fill the region: written over, these would shrink it to what the writers write. */
+const beside = (records: number) => (): Uint8Array => recordKey(records + Math.floor(Math.random() * 10_000));
+
 /** One region of so many MiB, cut in the middle under writers all over it; each round cuts one half again. */
 export async function splitUnderLoad(cluster: BenchCluster, options: EventOptions): Promise<Disturbance[]> {
   const { target, records } = await fill(cluster, options);
@@ -56,7 +59,7 @@ export async function splitUnderLoad(cluster: BenchCluster, options: EventOption
   const all: Disturbance[] = [];
   for (let round = 0; round < options.rounds; round++) {
     options.say(`split ${round + 1} of ${options.rounds}`);
-    const key = (): Uint8Array => recordKey(Math.floor(Math.random() * records));
+    const key = beside(records);
     const foreground = new Foreground(target, options.inFlight, key, 100);
     const cut = cuts[2 ** (9 - round) - 1] as Uint8Array;
     const what = `split of ${Math.round(options.mib / 2 ** round)} MiB`;
@@ -83,7 +86,7 @@ export async function moveUnderLoad(cluster: BenchCluster, options: EventOptions
     const holders = region.peers.map((peer) => peer.store_id);
     const to = ids.find((id) => !holders.includes(id)) as number;
     const from = holders.find((id) => id !== region.leader.store_id) as number;
-    const key = (): Uint8Array => recordKey(Math.floor(Math.random() * records));
+    const key = beside(records);
     const foreground = new Foreground(target, options.inFlight, key, 100);
     const figure = await disturbed(
       `move of ${options.mib} MiB`,

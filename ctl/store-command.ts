@@ -7,7 +7,7 @@ import { PortServer } from "../adapters/port-server.js";
 import { StatusServer } from "../adapters/status-server.js";
 import { StoreMetrics } from "../adapters/store-metrics.js";
 import { RaftwerkError } from "../base/index.js";
-import { openEngine, stampIdentity } from "../engine/open.js";
+import { openEngine, type OpenEngineOptions, stampIdentity } from "../engine/open.js";
 import { PdClient } from "../pd-client/index.js";
 import { Store, type StoreConfig } from "../store/index.js";
 import { diskFigures } from "./disk.js";
@@ -206,6 +206,14 @@ async function untilPdAnswers(log: LeveledLogger, step: Step): Promise<void> {
   }
 }
 
+const engineOptions = (options: Settings, log: LeveledLogger): OpenEngineOptions => ({
+  directory: options.dataDir,
+  kind: options.engine,
+  role: "store",
+  log,
+  memory: engineMemory(options.memoryBytes),
+});
+
 async function serve(
   options: Settings,
   config: StoreConfig,
@@ -215,10 +223,7 @@ async function serve(
 ): Promise<void> {
   const env = nodeEnv(log);
   const network = new GrpcNetwork();
-  const opened = await openEngine({
-    ...{ directory: options.dataDir, kind: options.engine, role: "store", log },
-    memory: engineMemory(options.memoryBytes),
-  });
+  const opened = await openEngine(engineOptions(options, log));
   log.info(`engine ${opened.kind}: ${opened.reason}`, { directory: options.dataDir });
   const pd = new PdClient(env, network, { endpoints: options.endpoints });
   const metrics = new StoreMetrics();

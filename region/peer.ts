@@ -473,12 +473,6 @@ export class Peer {
     this.#host.wake(this);
   }
 
-  /** As replica of a leader whose store died: see RawNode. */
-  succeed(electAfterTicks: number, askAgainTicks: number): void {
-    this.#node.electAfter(electAfterTicks);
-    this.#node.askAgainAfter(askAgainTicks);
-  }
-
   /** As leader: heartbeats to all, which also make peers that do not exist yet. */
   ping(): void {
     this.#node.ping();

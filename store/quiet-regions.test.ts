@@ -115,7 +115,7 @@ describe("a quiet region", () => {
     stores.crash(1);
     stores.members.splice(0, 1);
     stores.peer(2).node.setRandomizedElectionTimeout(10_000);
-    stores.peer(2).succeed = () => {};
+    stores.peer(2).node.electAfter = () => {};
     stores.pass(1_750);
     expect(stores.peer(3).isLeader).toBe(true);
   });

@@ -248,11 +248,14 @@ export class QuietRegions {
 
   /** Two ticks more than an election timeout: who is asked has to have missed the leader for a whole one as well. */
   #succeed(peer: Peer, rank: number): void {
-    const { leader } = peer;
-    const isOver =
-      peer.isRemoved || peer.isLeader || (leader !== undefined && this.liveness.isAlive(leader.storeId));
-    if (isOver) this.#successors.delete(peer);
-    else peer.succeed(this.#host.config.raftElectionTicks + 2 + 4 * rank, 2 + 2 * rank);
+    const { leader, node } = peer;
+    const isLed = leader !== undefined && this.liveness.isAlive(leader.storeId);
+    if (peer.isRemoved || peer.isLeader || isLed) {
+      this.#successors.delete(peer);
+      return;
+    }
+    node.electAfter(this.#host.config.raftElectionTicks + 2 + 4 * rank);
+    node.askAgainAfter(2 + 2 * rank);
   }
 
   /** Its replicas may lack something, or wait for their leader. */
