@@ -125,6 +125,8 @@ export function settingsOf(config: Config): Settings {
 /** The first thing wrong with a configuration, as a sentence; undefined when it is sound. */
 function problem(config: Config): string | undefined {
   if (!Number.isSafeInteger(config.id) || config.id <= 0) return "id must be a safe integer >= 1";
+  if (typeof config.storage?.initialState !== "function") return "storage must be given";
+  if (typeof config.random?.u32 !== "function") return "random must be given";
   if (!isCount(config.applied)) return "applied must be a log index";
   if (!isCount(config.heartbeatTicks) || config.heartbeatTicks === 0) return "heartbeatTicks must be >= 1";
   if (!isCount(config.electionTicks) || config.electionTicks <= config.heartbeatTicks) {

@@ -4,23 +4,11 @@
  */
 import type { LogIndex, Term } from "../base/ids.js";
 import { restoreConfig } from "./confchange/restore.js";
-import { draftMessage } from "./message.js";
+import { draftMessage, equalConfState } from "./message.js";
 import { switchToConfig } from "./membership.js";
 import type { Raft } from "./raft.js";
 import { becomeFollower } from "./roles.js";
-import type { Entry, Message, Snapshot } from "./types.js";
-
-/** Entries must follow `message.index` without a hole, in terms that never fall and do not exceed the leader's. */
-function wellFormed(message: Message): boolean {
-  let index: number = message.index;
-  let term: number = message.logTerm;
-  for (let i = 0; i < message.entries.length; i++) {
-    const entry = message.entries[i] as Entry;
-    if (entry.index !== ++index || !(entry.term >= term)) return false;
-    term = entry.term;
-  }
-  return message.term === 0 || term <= message.term;
-}
+import type { Message, Snapshot } from "./types.js";
 
 function respondAppend(raft: Raft, message: Message, index: number): void {
   const draft = draftMessage("MsgAppResp", message.from);
@@ -37,14 +25,6 @@ export function handleAppend(raft: Raft, message: Message): void {
   const log = raft.log;
   if (message.index < log.committed) {
     respondAppend(raft, message, log.committed);
-    return;
-  }
-  if (!wellFormed(message)) {
-    raft.logger.error("dropped a malformed append", {
-      id: raft.id,
-      from: message.from,
-      index: message.index,
-    });
     return;
   }
   if (log.matchTerm(message.index, message.logTerm)) {
@@ -139,6 +119,10 @@ function restore(raft: Raft, snapshot: Snapshot): boolean {
   const result = restoreConfig(raft.tracker, index, confState);
   if (result.kind === "invalid") {
     raft.logger.error("refused a snapshot", { id: raft.id, index, reason: result.reason });
+    return false;
+  }
+  if (!equalConfState(result.config, confState)) {
+    raft.logger.error("refused a snapshot of a configuration that cannot be", { id: raft.id, index });
     return false;
   }
   log.restore(snapshot);

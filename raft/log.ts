@@ -238,5 +238,15 @@ export class RaftLog {
   }
 }
 
-const READY_CONTEXT: EntriesContext = Object.freeze({ reason: "ready", to: 0, term: 0 as Term });
-const SCAN_CONTEXT: EntriesContext = Object.freeze({ reason: "campaign", to: 0, term: 0 as Term });
+const READY_CONTEXT: EntriesContext = Object.freeze({
+  reason: "ready",
+  to: 0,
+  term: 0 as Term,
+  aggressively: false,
+});
+const SCAN_CONTEXT: EntriesContext = Object.freeze({
+  reason: "campaign",
+  to: 0,
+  term: 0 as Term,
+  aggressively: false,
+});

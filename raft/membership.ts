@@ -4,9 +4,10 @@
  */
 import { assert } from "../base/assert.js";
 import { confChangeMode, encodeConfChange, makeConfChange } from "./confchange-codec.js";
+import { isCount } from "./config.js";
 import type { ChangeResult } from "./confchange/changer.js";
 import { enterJoint, leaveJoint, simpleChange } from "./confchange/changer.js";
-import { makeEntry } from "./message.js";
+import { equalConfState, makeEntry } from "./message.js";
 import { propose } from "./proposals.js";
 import type { Raft } from "./raft.js";
 import { confirmReads } from "./reads.js";
@@ -23,6 +24,8 @@ export type ApplyConfChangeResult =
   | { readonly kind: "invalid"; readonly reason: string };
 
 function change(raft: Raft, confChange: ConfChangeV2): ChangeResult {
+  const stranger = confChange.changes.find(({ nodeId }) => !isCount(nodeId));
+  if (stranger !== undefined) return { kind: "invalid", reason: `${stranger.nodeId} is no node id` };
   const mode = confChangeMode(confChange);
   const last = raft.log.lastIndex();
   switch (mode.kind) {
@@ -86,9 +89,9 @@ export function appliedSnapshot(raft: Raft, index: number): void {
   if (index > raft.log.applied) appliedTo(raft, index, 0);
 }
 
-/** The configuration at start. */
-export function assertSameMembers(raft: Raft, confState: ConfState): void {
-  const config = raft.tracker.config;
-  const same = config.voters.length === new Set(confState.voters).size;
-  assert(same, "the restored configuration differs from the stored one");
+/** The configuration at start is the stored one: a ConfState that cannot have come about would become another. */
+export function assertSameConfiguration(raft: Raft, confState: ConfState): void {
+  assert(equalConfState(raft.tracker.config, confState), () => {
+    return `the stored configuration cannot have come about: ${JSON.stringify(confState)}`;
+  });
 }

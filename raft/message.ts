@@ -181,12 +181,11 @@ export function equalHardState(left: HardState, right: HardState): boolean {
 }
 
 function sameMembers(left: readonly NodeId[], right: readonly NodeId[]): boolean {
-  if (left.length !== right.length) return false;
   const members = new Set(left);
   return right.every((id) => members.has(id)) && members.size === new Set(right).size;
 }
 
-/** Equal up to the order of ids. */
+/** Equal as sets of ids. */
 export function equalConfState(left: ConfState, right: ConfState): boolean {
   return (
     sameMembers(left.voters, right.voters) &&

@@ -15,7 +15,7 @@ import { isCount, validateConfig } from "./config.js";
 import { hup } from "./election.js";
 import { sendRequestSnapshot } from "./follower.js";
 import type { ApplyConfChangeResult } from "./membership.js";
-import { appliedTo, applyConfChange, assertSameMembers, switchToConfig } from "./membership.js";
+import { appliedTo, applyConfChange, assertSameConfiguration, switchToConfig } from "./membership.js";
 import {
   draftMessage,
   EMPTY_HARD_STATE,
@@ -27,10 +27,11 @@ import {
   NO_MESSAGES,
   NO_READ_STATES,
 } from "./message.js";
+import { malformation } from "./malformed.js";
 import { propose } from "./proposals.js";
-import { pushed, Raft, TERM_MAX } from "./raft.js";
+import { pushed, Raft } from "./raft.js";
 import { broadcastHeartbeat } from "./heartbeat.js";
-import { maybeCommit, maybeSendAppend, reduceUncommitted } from "./replication.js";
+import { maybeCommit, maybeSendAppend, reduceUncommitted, sendAllowed } from "./replication.js";
 import { becomeFollower } from "./roles.js";
 import type { BasicStatus, ProgressVisitor, Status } from "./status.js";
 import { basicStatusOf, statusOf } from "./status.js";
@@ -101,7 +102,7 @@ export class RawNode {
     if (hardState.term !== 0 || hardState.vote !== NONE || hardState.commit !== 0) this.#load(hardState);
     traceState(raft, "InitState");
     switchToConfig(raft, restored.config, restored.members);
-    assertSameMembers(raft, confState);
+    assertSameConfiguration(raft, confState);
     if (config.applied > 0) raft.log.restoreApplied(config.applied);
     becomeFollower(raft, raft.term, NONE);
     this.#toldHardState = raft.hardState();
@@ -231,12 +232,18 @@ export class RawNode {
   /** Takes a message of a peer. Never throws for what it says. */
   step(message: Message): StepResult {
     if (isLocalMessage(message.type)) return LOCAL;
-    const reason = malformation(message);
-    if (reason !== undefined) return { kind: "malformed", reason };
+    const reason = malformation(this.#raft.id, message);
+    if (reason !== undefined) return this.#refuse(message, reason);
     if (isResponseMessage(message.type) && this.#raft.tracker.progress(message.from) === undefined) {
       return PEER_NOT_FOUND;
     }
     return stepped(step(this.#raft, message));
+  }
+
+  #refuse(message: Message, reason: string): StepResult {
+    const { type, from } = message;
+    this.#raft.logger.error("refused a malformed message", { id: this.#raft.id, from, type, reason });
+    return { kind: "malformed", reason };
   }
 
   /** The transport could not deliver a message to this peer. */
@@ -542,7 +549,9 @@ export class RawNode {
     const raft = this.#raft;
     if (context.reason !== "send" || raft.state !== "StateLeader" || context.term !== raft.term) return;
     const member = raft.tracker.progress(context.to);
-    if (member !== undefined) maybeSendAppend(raft, member, false);
+    if (member === undefined) return;
+    if (context.aggressively) sendAllowed(raft, member);
+    else maybeSendAppend(raft, member, true);
   }
 
   /** Gives back buffers of windows with nothing in flight; for groups that go idle. */
@@ -580,33 +589,4 @@ export class RawNode {
   isVoter(): boolean {
     return this.#raft.tracker.isVoter(this.#raft.id);
   }
-}
-
-const TERMLESS = ["MsgProp", "MsgReadIndex", "MsgTransferLeader"];
-
-function malformation(message: Message): string | undefined {
-  if (!Number.isSafeInteger(message.from) || message.from <= 0) return `from ${message.from}`;
-  if (!isCount(message.term) || message.term > TERM_MAX) return `term ${message.term}`;
-  if (message.term === 0 && !TERMLESS.includes(message.type)) return `${message.type} without a term`;
-  const counts =
-    isCount(message.index) &&
-    isCount(message.logTerm) &&
-    isCount(message.commit) &&
-    isCount(message.rejectHint);
-  if (!counts || !isCount(message.commitTerm) || !isCount(message.requestSnapshot))
-    return "not a safe integer";
-  if (message.logTerm > message.term && message.type === "MsgApp") return `log term ${message.logTerm}`;
-  if (message.type === "MsgProp" && message.entries.length === 0) return "MsgProp without entries";
-  return message.type === "MsgSnap" ? malformedSnapshot(message) : undefined;
-}
-
-function malformedSnapshot(message: Message): string | undefined {
-  if (message.snapshot === undefined) return "MsgSnap without a snapshot";
-  const { index, term, confState } = message.snapshot.metadata;
-  if (!isCount(index) || !isCount(term) || term > message.term) return `snapshot at ${term}/${index}`;
-  const { voters, votersOutgoing, learners, learnersNext } = confState;
-  for (const ids of [voters, votersOutgoing, learners, learnersNext]) {
-    if (!ids.every((id) => isCount(id) && id > 0)) return `snapshot of nodes ${ids.join(", ")}`;
-  }
-  return undefined;
 }

@@ -80,6 +80,13 @@ export function broadcastCommit(raft: Raft): void {
   }
 }
 
+/** Sends as many messages of entries as the peer lacks and its window takes. */
+export function sendAllowed(raft: Raft, progress: Progress): void {
+  while (maybeSendAppend(raft, progress, false)) {
+    // Each call sends one message.
+  }
+}
+
 /** Sends what the peer lacks. Without entries to send only if `evenEmpty`. True if a message was queued. */
 export function maybeSendAppend(raft: Raft, progress: Progress, evenEmpty: boolean): boolean {
   if (progress.isPaused()) return false;
@@ -92,7 +99,12 @@ export function maybeSendAppend(raft: Raft, progress: Progress, evenEmpty: boole
   if (progress.state !== "StateReplicate" || !progress.inflights.full()) {
     const last = log.lastIndex();
     if (progress.next <= last) {
-      const context: EntriesContext = { reason: "send", to: progress.id, term: raft.term as Term };
+      const context: EntriesContext = {
+        reason: "send",
+        to: progress.id,
+        term: raft.term as Term,
+        aggressively: !evenEmpty,
+      };
       const read = log.entries(progress.next, raft.config.maxSizePerMessageBytes, context);
       if (read === "logTemporarilyUnavailable") return false;
       if (typeof read === "string") return maybeSendSnapshot(raft, progress);
@@ -117,7 +129,7 @@ export function maybeSendAppend(raft: Raft, progress: Progress, evenEmpty: boole
 function mergeIntoQueued(raft: Raft, to: NodeId, entries: readonly Entry[]): boolean {
   for (let i = 0; i < raft.messages.length; i++) {
     const message = raft.messages[i] as Message;
-    if (message.type !== "MsgApp" || message.to !== to) continue;
+    if (message.type !== "MsgApp" || message.to !== to || message.term !== raft.term) continue;
     const end = message.index + message.entries.length;
     const first = entries[0];
     if (first !== undefined && first.index !== end + 1) return false;
@@ -153,6 +165,11 @@ export function sendTimeoutNow(raft: Raft, to: NodeId): void {
   raft.send(draftMessage("MsgTimeoutNow", to));
 }
 
+/** A leader has all that is committed, so that a commit index beyond its log is none. */
+function noteCommitted(raft: Raft, progress: Progress, commit: number): void {
+  if (commit > progress.committed && commit <= raft.log.lastIndex()) progress.committed = commit;
+}
+
 /** An acknowledgement or rejection of an append. */
 export function handleAppendResponse(raft: Raft, progress: Progress, message: Message): void {
   if (message.index > raft.log.lastIndex()) {
@@ -160,7 +177,7 @@ export function handleAppendResponse(raft: Raft, progress: Progress, message: Me
     return;
   }
   progress.recentActive = true;
-  if (message.commit > progress.committed) progress.committed = message.commit;
+  noteCommitted(raft, progress, message.commit);
   if (message.reject) handleRejection(raft, progress, message);
   else handleAcceptance(raft, progress, message);
 }
@@ -212,9 +229,7 @@ function handleAcceptance(raft: Raft, progress: Progress, message: Message): voi
   }
   if (isSelf) return;
   // The window may have opened for several messages.
-  while (maybeSendAppend(raft, progress, false)) {
-    // Each call sends one message.
-  }
+  sendAllowed(raft, progress);
   if (message.from === raft.leadTransferee && progress.match === raft.log.lastIndex()) {
     sendTimeoutNow(raft, message.from);
   }
@@ -226,13 +241,14 @@ export function handleHeartbeatResponse(raft: Raft, progress: Progress, message:
   // Who waits for a snapshot answers heartbeats by asking for it again: what was asked for is not wanted any more. A
   // late request would otherwise keep entries from a peer for an index that can only commit with its help.
   progress.requestedSnapshot = 0;
-  if (message.commit > progress.committed) progress.committed = message.commit;
+  noteCommitted(raft, progress, message.commit);
   // In StateProbe even a peer that has everything needs one append to leave it.
   if (progress.match < raft.log.lastIndex() || progress.state === "StateProbe") {
     maybeSendAppend(raft, progress, true);
   }
   const position = readPosition(message.context);
-  if (position > progress.readAck) {
+  // Nobody can confirm reads that have not been asked for.
+  if (position > progress.readAck && position <= (raft.readOnly?.position() ?? 0)) {
     progress.readAck = position;
     confirmReads(raft);
   }

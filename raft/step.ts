@@ -70,7 +70,7 @@ function acceptHigherTerm(raft: Raft, message: Message): boolean {
       break;
     case "MsgPreVoteResp":
       // A granted pre-vote carries the term asked for; the term moves when the election is won.
-      if (!message.reject) return true;
+      if (!message.reject) return message.term === raft.term + 1;
       break;
     case "MsgApp":
     case "MsgHeartbeat":

@@ -72,12 +72,11 @@ const MESSAGE = record({
   vote: id,
   reject: bool,
   rejectHint: number,
-  match: optional(number),
-  next: optional(number),
 });
 const CHANGE = record({ nid: id, action: oneOf("AddNewServer", "RemoveServer", "AddLearner") });
 const CONF_CHANGE: Check = (value) =>
-  record({ changes: list(CHANGE) })(value) || record({ newconf: list(id) })(value);
+  (record({ changes: list(CHANGE) })(value) && (value as { changes: unknown[] }).changes.length > 0) ||
+  record({ newconf: list(id) })(value);
 const LINE = record({
   tag: oneOf("trace"),
   event: record({
@@ -88,7 +87,10 @@ const LINE = record({
     log: number,
     conf: (value) => Array.isArray(value) && value.length === 2 && value.every(list(id)),
     msg: optional(MESSAGE),
-    prop: optional(record({ cc: CONF_CHANGE })),
+    prop: (value) =>
+      value === undefined ||
+      record({ cc: CONF_CHANGE })(value) ||
+      record({ match: number, next: number })(value),
   }),
 });
 
@@ -144,11 +146,13 @@ describe("the trace hook", () => {
     expect(events.indexOf(first("SendRequestVoteRequest"))).toBeLessThan(
       events.indexOf(first("ReceiveRequestVoteRequest")),
     );
-    expect(first("ChangeConf").prop?.cc).toEqual({
-      changes: [
-        { nid: "4", action: "AddNewServer" },
-        { nid: "2", action: "RemoveServer" },
-      ],
+    expect(first("ChangeConf").prop).toEqual({
+      cc: {
+        changes: [
+          { nid: "4", action: "AddNewServer" },
+          { nid: "2", action: "RemoveServer" },
+        ],
+      },
     });
     const joint = events.filter((event) => event.conf[1].length > 0);
     expect(joint[0]?.conf).toEqual([
@@ -165,6 +169,27 @@ describe("the trace hook", () => {
       expect(msg).toMatchObject({ logTerm: 0, index: 0 });
       expect(msg?.entries).toBeGreaterThanOrEqual(2);
     }
+  });
+
+  it("tells with every append what its sender knows of the receiver, as properties of the event", () => {
+    const events = tracedRun();
+    const appends = events.filter((event) => event.msg?.type === "MsgApp");
+    for (const { name, prop } of appends) {
+      if (name === "ReceiveAppendEntriesRequest") expect(prop).toBeUndefined();
+      else expect(Object.keys(prop ?? {})).toEqual(["match", "next"]);
+    }
+    expect(appends.length).toBeGreaterThan(3);
+    const sent = events.find(
+      ({ name, msg }) => name === "SendAppendEntriesRequest" && msg?.type === "MsgApp",
+    );
+    expect(sent?.prop).toEqual({ match: 0, next: 1 });
+  });
+
+  it("has one change of the configuration for a joint change: leaving it changes nobody", () => {
+    const names = tracedRun().filter(({ nid }) => nid === "1");
+    expect(names.filter(({ name }) => name === "ChangeConf").length).toBe(1);
+    // At start, when the joint configuration is entered, and when it is left.
+    expect(names.filter(({ name }) => name === "ApplyConfChange").length).toBe(3);
   });
 
   it("traces neither pre-votes nor reads nor transfers nor proposals", () => {

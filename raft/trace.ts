@@ -42,9 +42,6 @@ export interface TraceMessage {
   readonly vote: string;
   readonly reject: boolean;
   readonly rejectHint: number;
-  /** Of MsgApp at the sender: the receiver's progress. */
-  readonly match?: number;
-  readonly next?: number;
 }
 
 export type TraceConfChange =
@@ -59,7 +56,8 @@ export interface TraceEvent {
   readonly log: number;
   readonly conf: readonly [readonly string[], readonly string[]];
   readonly msg?: TraceMessage;
-  readonly prop?: { readonly cc: TraceConfChange };
+  /** Of a change of the configuration, or of an MsgApp that is sent: what the sender knows of the receiver. */
+  readonly prop?: { readonly cc: TraceConfChange } | { readonly match: number; readonly next: number };
 }
 
 export type TraceHook = (event: TraceEvent) => void;
@@ -115,8 +113,8 @@ export function traceMessage(raft: Raft, message: Message, sending: boolean): vo
       vote: String(message.vote),
       reject: message.reject,
       rejectHint: message.rejectHint,
-      ...(progress === undefined ? {} : { match: progress.match, next: progress.next }),
     },
+    ...(progress === undefined ? {} : { prop: { match: progress.match, next: progress.next } }),
   });
 }
 
@@ -137,6 +135,8 @@ export function traceConfChange(raft: Raft, change: ConfChangeV2): void {
   const changes = change.changes
     .map((one) => ({ nid: String(one.nodeId), action: ACTIONS[one.type] }))
     .filter((one) => one.action !== "");
+  // Leaving a joint configuration changes nobody: the specification has no such step.
+  if (changes.length === 0) return;
   raft.traceHook({ ...event(raft, "ChangeConf"), prop: { cc: { changes } } });
 }
 

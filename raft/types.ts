@@ -209,6 +209,8 @@ export interface EntriesContext {
   readonly reason: "send" | "ready" | "campaign" | "transferLeader" | "other";
   readonly to: NodeId;
   readonly term: Term;
+  /** The leader was sending as much as the window of the peer takes, and goes on so once the entries are at hand. */
+  readonly aggressively: boolean;
 }
 
 /**

@@ -22,7 +22,7 @@ export function parseChanges(text: string): ConfChangeSingle[] | string {
     const type = TYPES[token[0] as string];
     if (type === undefined) return `unknown input: ${token}`;
     const digits = token.slice(1);
-    if (!/^\d+$/.test(digits)) return `strconv.ParseUint: parsing "${digits}": invalid syntax`;
+    if (!/^\d+$/.test(digits)) return `strconv.ParseUint: parsing ${JSON.stringify(digits)}: invalid syntax`;
     if (BigInt(digits) >= 1n << 64n) return `strconv.ParseUint: parsing "${digits}": value out of range`;
     changes.push({ type, nodeId: Number(digits) });
   }

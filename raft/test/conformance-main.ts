@@ -6,7 +6,7 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { ScriptKind } from "./conformance.js";
-import { kindOf, regenerate, runScript } from "./conformance.js";
+import { kindOf, regenerate, runScript, SCRIPT_KINDS } from "./conformance.js";
 import { ScriptError } from "./datadriven.js";
 
 function scripts(folder: string): string[] {
@@ -41,7 +41,10 @@ function main(args: readonly string[]): number {
   let failed = 0;
   for (const file of scripts(resolve(folder))) {
     const kind = kindOf(file);
-    if (kind === undefined) continue;
+    if (kind === undefined) {
+      process.stderr.write(`skipped ${file}: not below a folder named ${SCRIPT_KINDS.join(", ")}\n`);
+      continue;
+    }
     const unusable = rewrite ? rewriteFile(kind, file) : undefined;
     const result = runScript(kind, file, readFileSync(file, "utf8"));
     passed += result.passed;

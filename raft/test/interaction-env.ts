@@ -6,7 +6,7 @@ import { SeededRandom } from "../../base/random.js";
 import { decodeConfChange } from "../confchange-codec.js";
 import type { ConfigInit } from "../config.js";
 import { describeEntries, describeMessage, describeReady, quote } from "../describe.js";
-import { makeMessage } from "../message.js";
+import { isResponseMessage, makeMessage } from "../message.js";
 import { RawNode, type StepResult } from "../rawnode.js";
 import type { MemStorage } from "../storage.js";
 import type {
@@ -290,12 +290,20 @@ export class InteractionEnv {
     for (const message of mine) {
       this.write(`${drop ? "dropped: " : ""}${describeMessage(message)}\n`);
       if (drop) continue;
-      const { raw } = this.node(message.to);
-      const result = isLocal(message) ? raw.stepDetached(message) : raw.step(message);
-      const error = STEP_ERRORS[result.kind];
+      const error = STEP_ERRORS[this.#step(this.node(message.to).raw, message).kind];
       if (error !== undefined) this.write(`${error}\n`);
     }
     return mine.length;
+  }
+
+  /** By order of the script also a node that has seen no term sends a snapshot, in a term that no peer may have. */
+  #step(raw: RawNode, message: Message): StepResult {
+    if (isLocal(message)) return raw.stepDetached(message);
+    if (message.term !== 0) return raw.step(message);
+    const { voters, votersOutgoing, learners } = raw.config;
+    const isMember = [voters, votersOutgoing, learners].some((ids) => ids.includes(message.from));
+    if (isResponseMessage(message.type) && !isMember) return { kind: "peerNotFound" };
+    return raw.stepDetached(message);
   }
 
   #addressedTo(to: NodeId, drop: boolean, type: MessageType | undefined): Message[] {

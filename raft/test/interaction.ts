@@ -7,7 +7,7 @@ import { LOCAL_MESSAGE_TYPES, WIRE_MESSAGE_TYPES } from "../types.js";
 import { parseChanges } from "./confchange-script.js";
 import type { Handler } from "./conformance.js";
 import type { Directive } from "./datadriven.js";
-import { ScriptError } from "./datadriven.js";
+import { parseLine, ScriptError } from "./datadriven.js";
 import {
   allowKeys,
   argument,
@@ -96,12 +96,22 @@ const TRANSITIONS: Readonly<Record<string, ConfChangeTransition>> = {
   explicit: "ConfChangeTransitionJointExplicit",
 };
 
+/** The only truth value whose error is part of the output. */
+function isFirstVersion(directive: Directive): boolean {
+  try {
+    return flagOf(directive, "v1") ?? false;
+  } catch {
+    const text = JSON.stringify(valueOf(directive, "v1") ?? "");
+    throw new CommandError(`strconv.ParseBool: parsing ${text}: invalid syntax`);
+  }
+}
+
 function proposeConfChange(env: InteractionEnv, directive: Directive): void {
   const unknown = directive.args.find(
     ({ key, values }) => values.length > 0 && key !== "v1" && key !== "transition",
   );
   if (unknown !== undefined) throw new CommandError(`unknown command ${unknown.key}`);
-  const isV1 = flagOf(directive, "v1") ?? false;
+  const isV1 = isFirstVersion(directive);
   const named = valueOf(directive, "transition") ?? "auto";
   const transition = TRANSITIONS[named];
   if (transition === undefined) throw new CommandError(`unknown transition ${named}`);
@@ -174,18 +184,37 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   },
 };
 
+/** Runs one command; the text of its error. */
+function run(env: InteractionEnv, directive: Directive): string | undefined {
+  try {
+    const command = COMMANDS[directive.command] ?? EXTRA_COMMANDS[directive.command];
+    if (command === undefined) throw new CommandError("unknown command");
+    command(env, directive);
+    return undefined;
+  } catch (error) {
+    if (error instanceof CommandError) return error.message;
+    throw error;
+  }
+}
+
+/** Lines of input are further commands, but of changes of the configuration, which need theirs. */
+function commandsOf(directive: Directive): Directive[] {
+  const { command, input } = directive;
+  if (command === "propose-conf-change" || input === "") return [directive];
+  const more = input.split("\n").filter((line) => line.trim() !== "");
+  return [directive, ...more.map((line) => ({ ...directive, ...parseLine(line), input: "" }))];
+}
+
 export function interactionHandler(): Handler {
   const env = new InteractionEnv();
   return (directive) => {
     env.output = "";
-    try {
-      const command = COMMANDS[directive.command] ?? EXTRA_COMMANDS[directive.command];
-      if (command === undefined) throw new CommandError("unknown command");
-      command(env, directive);
-    } catch (error) {
-      if (!(error instanceof CommandError)) throw error;
-      if (env.isQuiet) return error.message;
-      env.output += error.message;
+    for (const [at, each] of commandsOf(directive).entries()) {
+      const error = run(env, each);
+      if (error === undefined) continue;
+      if (env.isQuiet) return error;
+      env.output += error;
+      if (at === 0) break;
     }
     return env.output === "" ? "ok" : env.output;
   };

@@ -5,7 +5,7 @@ import { makeConfChange } from "../../confchange-codec.js";
 import { makeEntry, makeMessage, makeSnapshot } from "../../message.js";
 import { MemStorage } from "../../storage.js";
 import type { Append, EntriesContext, Entry, NodeId } from "../../types.js";
-import { drain, makeMember, type Member, Network } from "../network.js";
+import { drain, makeMember, type Member, Network, type Settings } from "../network.js";
 import {
   commitOf,
   elect,
@@ -403,7 +403,7 @@ describe("entries fetched later", () => {
       return super.entries(low, high, bytesMax);
     }
   }
-  function slow(voters: number[]): [Member, Slow] {
+  function slow(voters: number[], settings: Settings = {}): [Member, Slow] {
     const storage = new Slow();
     storage.applySnapshot({
       metadata: {
@@ -414,7 +414,7 @@ describe("entries fetched later", () => {
       data: new Uint8Array(),
     });
     storage.append(Array.from({ length: 10 }, (_, at) => makeEntry(1, at + 2)));
-    const member = makeMember(1, voters, { storage, applied: 1 });
+    const member = makeMember(1, voters, { ...settings, storage, applied: 1 });
     return [member, storage];
   }
   const refusal = (term: number): never =>
@@ -427,11 +427,27 @@ describe("entries fetched later", () => {
     expect(ofType(say(member, refusal(term)), "MsgApp").filter(({ entries }) => entries.length > 0)).toEqual(
       [],
     );
-    expect(storage.asked).toEqual([{ reason: "send", to: 2, term }]);
+    expect(storage.asked).toEqual([{ reason: "send", to: 2, term, aggressively: false }]);
     storage.isSlow = false;
     member.raw.onEntriesFetched(storage.asked[0] as EntriesContext);
     const sent = ofType(drain(member), "MsgApp");
     expect(sent.flatMap(({ to, entries }) => entries.map(({ index }) => [to, index]))[0]).toEqual([2, 2]);
+  });
+
+  it("asked for as many as a window takes are sent as many", () => {
+    const [member, storage] = slow([1, 2, 3], { maxSizePerMessageBytes: 0, maxInflightMessages: 4 });
+    elect(member, 3);
+    const term = termOf(member);
+    storage.isSlow = false;
+    say(member, refusal(term));
+    storage.isSlow = true;
+    storage.asked.length = 0;
+    expect(ofType(say(member, { type: "MsgAppResp", from: 2, term, index: 2 }), "MsgApp")).toEqual([]);
+    expect(storage.asked).toContainEqual({ reason: "send", to: 2, term, aggressively: true });
+    storage.isSlow = false;
+    member.raw.onEntriesFetched(storage.asked.at(-1) as EntriesContext);
+    const sent = ofType(drain(member), "MsgApp").flatMap(({ entries }) => entries);
+    expect(sent.map(({ index }) => index)).toEqual([3, 4, 5, 6]);
   });
 
   it("for a member that was removed meanwhile are dropped", () => {

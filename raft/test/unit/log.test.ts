@@ -8,7 +8,7 @@ import type { EntriesContext, Entry } from "../../types.js";
 import { storageAt } from "../network.js";
 
 const ALL = Number.POSITIVE_INFINITY;
-const CONTEXT: EntriesContext = { reason: "other", to: 0, term: 0 as never };
+const CONTEXT: EntriesContext = { reason: "other", to: 0, term: 0 as never, aggressively: false };
 /** Entries of consecutive indexes from `first`, one for each term. */
 const entriesFrom = (first: number, ...terms: number[]): Entry[] =>
   terms.map((term, at) => makeEntry(term, first + at));
