@@ -47,6 +47,18 @@ export class Invariants {
     if (votesForItself) this.votes(id, term, id);
   }
 
+  /** 1. Whoever leads was voted for by a majority of each half of its configuration. */
+  isElected(id: NodeId, term: number, config: ConfState): void {
+    const votes = (voter: NodeId): boolean => voter === id || this.#votes.get(keyOf(term, voter)) === id;
+    for (const voters of [config.voters, config.votersOutgoing]) {
+      if (voters.length > 0 && voters.filter(votes).length * 2 <= voters.length) {
+        fail(
+          `election safety: ${id} leads term ${term} without the votes of a majority of ${voters.join(", ")}`,
+        );
+      }
+    }
+  }
+
   /** 2. One vote a term, over crashes too. Told when the vote leaves. */
   votes(id: NodeId, term: number, candidate: NodeId): void {
     const key = keyOf(term, id);
@@ -190,12 +202,18 @@ export class Invariants {
       sameIds(raft.voters, application.voters) &&
       sameIds(raft.votersOutgoing, application.votersOutgoing) &&
       sameIds(raft.learners, application.learners) &&
-      sameIds(raft.learnersNext, application.learnersNext);
+      sameIds(raft.learnersNext, application.learnersNext) &&
+      raft.autoLeave === application.autoLeave;
     if (!same) {
       fail(
         `changes take effect when applied: ${id} is in ${JSON.stringify(raft)}, it applied ${JSON.stringify(application)}`,
       );
     }
+  }
+
+  /** A read is answered where it was asked. */
+  answers(id: NodeId, askedAt: NodeId): void {
+    if (id !== askedAt) fail(`reads: ${id} is answered what ${askedAt} asked`);
   }
 
   /** Linearizable reads: at least what was committed when the read was asked for. */
@@ -224,11 +242,39 @@ export class Invariants {
       fail(`check-quorum: ${id} leads term ${term} and no quorum was heard for two election timeouts`);
   }
 
-  /** What the library takes for durable is. */
-  trusts(id: NodeId, persisted: number, diskLastIndex: number): void {
+  /** What the library takes for durable is. `underWay`: index of the first entry whose write it was not told of. */
+  trusts(id: NodeId, persisted: number, diskLastIndex: number, underWay: number): void {
     if (persisted > diskLastIndex)
       fail(`durable entries: ${id} takes ${persisted} for durable, its disk ends at ${diskLastIndex}`);
+    if (persisted >= underWay)
+      fail(`durable entries: ${id} takes ${persisted} for durable, ${underWay} is on its way to the disk`);
   }
+
+  /** 6. Entries are handed out to be applied once each, in order, committed, and durable here but for `ahead`. */
+  handsOut(id: NodeId, entries: { first: number; last: number }, bounds: HandOutBounds): void {
+    const text = `${id} is to apply ${entries.first} to ${entries.last}`;
+    if (entries.first !== bounds.before + 1) fail(`state machine safety: ${text} after ${bounds.before}`);
+    if (entries.last > bounds.commit) fail(`state machine safety: ${text}, ${bounds.commit} is committed`);
+    if (entries.last > bounds.durable)
+      fail(`durable entries: ${text}, only ${bounds.durable} may be applied by what is durable`);
+  }
+
+  /** A rule of a single step, by its words. */
+  rule(id: NodeId, broken: string | undefined): void {
+    if (broken !== undefined) fail(`rules of a step: ${id}: ${broken}`);
+  }
+
+  /** A transfer: who is told to campaign has everything. */
+  tellsToCampaign(id: NodeId, to: NodeId, match: number, lastIndex: number): void {
+    if (match !== lastIndex)
+      fail(`transfer: ${id} tells ${to} to campaign, which has ${match} of ${lastIndex}`);
+  }
+}
+
+export interface HandOutBounds {
+  readonly before: number;
+  readonly commit: number;
+  readonly durable: number;
 }
 
 export interface Moved {

@@ -1,19 +1,32 @@
-/** The network of a fuzzed group: it loses, repeats, reorders, delays and cuts. A lost snapshot is reported. */
+/**
+ * The network of a fuzzed group: it loses, repeats, reorders, delays and cuts. A cut loses what arrives, or only what is
+ * sent from then on (what is under way arrives late), or holds it all until it is mended, as a connection does that
+ * stalls. A lost snapshot is reported.
+ */
 import type { SeededRandom } from "../../base/random.js";
 import type { Message } from "../types.js";
 import type { FuzzOptions } from "./fuzz-options.js";
 
 const MESSAGES_MAX = 400;
 const IDS = 16;
+const DELAY_STEPS = 300;
+const SNAPSHOT_DELAY_STEPS = 900;
+
+export type CutKind = "loses" | "losesNew" | "holds";
+export const CUT_KINDS: readonly CutKind[] = ["loses", "losesNew", "holds"];
 
 export class FuzzNetwork {
   readonly #random: SeededRandom;
   readonly #options: FuzzOptions;
   #queue: Message[] = [];
   #delayed: { readonly due: number; readonly message: Message }[] = [];
+  #held: Message[] = [];
   #now = 0;
   /** Pairs that cannot talk, as `from * IDS + to`. */
   readonly #cut = new Set<number>();
+  #cutKind: CutKind = "loses";
+  /** For now nothing is lost, repeated, delayed or reordered. */
+  isCalm = false;
   /** Told of every message that does not arrive. */
   readonly #lose: (message: Message) => void;
 
@@ -32,12 +45,20 @@ export class FuzzNetwork {
   }
 
   #chance(percent: number): boolean {
-    return percent > 0 && this.#random.u32() % 100 < percent;
+    return percent > 0 && !this.isCalm && this.#random.u32() % 100 < percent;
+  }
+
+  #isCut(message: Message): boolean {
+    return this.#cut.size > 0 && this.#cut.has(message.from * IDS + message.to);
   }
 
   send(message: Message): void {
-    if (this.#chance(this.#options.delayPercent)) {
-      this.#delayed.push({ due: this.#now + 1 + (this.#random.u32() % 300), message });
+    if (this.#cutKind === "losesNew" && this.#isCut(message)) return this.#lose(message);
+    const isSnapshot = message.type === "MsgSnap";
+    const { delayPercent } = this.#options;
+    if (this.#chance(isSnapshot ? delayPercent * 2 : delayPercent)) {
+      const steps = 1 + (this.#random.u32() % (isSnapshot ? SNAPSHOT_DELAY_STEPS : DELAY_STEPS));
+      this.#delayed.push({ due: this.#now + steps, message });
     } else {
       this.#queue.push(message);
     }
@@ -47,8 +68,12 @@ export class FuzzNetwork {
   pass(): void {
     this.#now++;
     if (this.#delayed.length > 0 && this.#now % 8 === 0) this.#release(this.#now);
-    if (this.#queue.length <= MESSAGES_MAX) return;
-    for (const message of this.#queue.splice(0, MESSAGES_MAX / 2)) this.#lose(message);
+    if (this.#queue.length > MESSAGES_MAX) {
+      for (const message of this.#queue.splice(0, MESSAGES_MAX / 2)) this.#lose(message);
+    }
+    if (this.#held.length > MESSAGES_MAX) {
+      for (const message of this.#held.splice(0, MESSAGES_MAX / 2)) this.#lose(message);
+    }
   }
 
   #release(now: number): void {
@@ -68,27 +93,37 @@ export class FuzzNetwork {
     const message = this.#queue[at] as Message;
     if (at === 0) this.#queue.shift();
     else this.#queue.splice(at, 1);
-    if (this.#chance(repeatPercent)) this.send(message);
-    if (!this.#chance(lossPercent) && !this.#cut.has(message.from * IDS + message.to)) return message;
+    const isCut = this.#cutKind !== "losesNew" && this.#isCut(message);
+    if (isCut && this.#cutKind === "holds") {
+      this.#held.push(message);
+      return undefined;
+    }
+    if (this.#chance(message.type === "MsgSnap" ? repeatPercent * 2 : repeatPercent)) this.send(message);
+    if (!isCut && !this.#chance(lossPercent)) return message;
     this.#lose(message);
     return undefined;
   }
 
-  /** Splits the nodes in two, now and then only in one direction. */
-  partition(ids: readonly number[]): void {
-    this.#cut.clear();
-    const side = this.#random.u32();
-    const isOneWay = this.#random.u32() % 3 === 0;
-    const isLeft = (id: number): boolean => ((side >> id) & 1) === 0;
-    for (const from of ids) {
-      for (const to of ids) {
-        if (isLeft(from) !== isLeft(to) && (!isOneWay || isLeft(from))) this.#cut.add(from * IDS + to);
+  /** Nothing gets from the ones to the others any more, nor back unless `isOneWay`. */
+  cut(ones: readonly number[], others: readonly number[], kind: CutKind, isOneWay: boolean): void {
+    this.join();
+    this.#cutKind = kind;
+    for (const from of ones) {
+      for (const to of others) {
+        this.#cut.add(from * IDS + to);
+        if (!isOneWay) this.#cut.add(to * IDS + from);
       }
     }
   }
 
+  /** What was held comes before or behind what waits. */
   join(): void {
     this.#cut.clear();
+    this.#cutKind = "loses";
+    if (this.#held.length === 0) return;
+    const isFirst = this.#random.u32() % 2 === 0;
+    this.#queue = isFirst ? this.#held.concat(this.#queue) : this.#queue.concat(this.#held);
+    this.#held = [];
   }
 
   /** No faults: all that waits, in order. */

@@ -13,6 +13,7 @@ import type { BasicStatus } from "../status.js";
 import type { Append, Apply, ConfState, Entry, Message, NodeId, Ready } from "../types.js";
 import { entryHash, FuzzDisk, HASH_START, mix, stateOf } from "./fuzz-disk.js";
 import type { Committed, Invariants } from "./fuzz-invariants.js";
+import { brokenByAppend, brokenByMessage, changed, type Situation } from "./fuzz-rules.js";
 import type { FuzzOptions } from "./fuzz-options.js";
 
 /** What nodes share. */
@@ -20,11 +21,17 @@ export interface Surroundings {
   readonly options: FuzzOptions;
   readonly invariants: Invariants;
   readonly random: SeededRandom;
-  /** Commit index that was known when a read was asked for, by its number; absent where nothing is promised. */
-  readonly readsAsked: Map<number, number>;
+  /** Reads by their number. */
+  readonly readsAsked: Map<number, ReadAsked>;
   send(message: Message): void;
   note(event: string): void;
   node(id: NodeId): FuzzNode | undefined;
+}
+
+export interface ReadAsked {
+  readonly node: NodeId;
+  /** Commit index that was known; undefined where nothing is promised. */
+  readonly committed: number | undefined;
 }
 
 /** An append that is written and not acknowledged, and what the disk was after it. */
@@ -43,6 +50,10 @@ export class FuzzNode {
   applied = 0;
   /** Steps until it goes on; it takes nothing in meanwhile. */
   pausedFor = 0;
+  /** Its disk takes nothing; the rest goes on. */
+  diskStandsFor = 0;
+  /** Its clock stands still, others' go on. */
+  clockStands = false;
   /** The term in which it told another to campaign. */
   timeoutNowTerm = 0;
   readonly #world: Surroundings;
@@ -53,9 +64,18 @@ export class FuzzNode {
   /** Synchronous mode: the one under way. */
   #ready: Ready | undefined = undefined;
   #state = HASH_START;
-  #term = 0;
-  #commit = 0;
-  #role: BasicStatus["state"] = "StateFollower";
+  #before: Situation = {
+    term: 0,
+    vote: 0,
+    commit: 0,
+    lastIndex: 0,
+    state: "StateFollower",
+    hasPendingSnapshot: false,
+  };
+  /** What the last write that was handed out says of term and vote. */
+  #told = { term: 0, vote: 0 };
+  /** Up to here entries were handed out to be applied. */
+  #handedOut = 0;
   /** Leader: what it must have, as soon as its disk says whether it has. */
   #owed: Committed | undefined = undefined;
   #ticks = 0;
@@ -63,6 +83,8 @@ export class FuzzNode {
   #leaderHeard = 0;
   /** Leader: when each member was last heard, in ticks. */
   readonly #heard = new Map<NodeId, number>();
+  /** Leader: up to where each member was known to have the log, since the term began or members changed. */
+  readonly #matches = new Map<NodeId, number>();
   /** Leader: when members last changed, or a transfer was under way: both get an election timeout of their own. */
   #grace = 0;
   /** It asked its leader for a snapshot, perhaps of the very index that it has, and takes none of its own meanwhile. */
@@ -91,14 +113,21 @@ export class FuzzNode {
       applied: index,
       priority: options.priorities ? this.id : 0,
     });
-    const { term, commit } = this.raw.basicStatus();
-    this.#term = term;
-    this.#commit = commit;
-    this.#role = "StateFollower";
+    this.#before = this.#situation(this.raw);
+    const { term, vote, commit } = this.#before;
+    this.#told = { term, vote };
+    this.#handedOut = index;
     this.#awaitsSnapshot = false;
     this.timeoutNowTerm = 0;
+    this.diskStandsFor = 0;
+    this.clockStands = false;
     this.#leaderHeard = 1_000;
     this.#world.note(`start ${this.id} in term ${term}, applied ${index}, commit ${commit}`);
+  }
+
+  #situation(raw: RawNode): Situation {
+    const { term, vote, commit, lastIndex, state } = raw.basicStatus();
+    return { term, vote, commit, lastIndex, state, hasPendingSnapshot: raw.hasPendingSnapshot };
   }
 
   crash(): void {
@@ -120,7 +149,7 @@ export class FuzzNode {
     return this.raw !== undefined && this.pausedFor === 0;
   }
   get isLeader(): boolean {
-    return this.#role === "StateLeader";
+    return this.#before.state === "StateLeader";
   }
   get canReady(): boolean {
     if (this.raw === undefined || !this.raw.hasReady()) return false;
@@ -133,16 +162,18 @@ export class FuzzNode {
     );
   }
   get canWrite(): boolean {
-    return this.#appends.length > 0;
+    return this.#appends.length > 0 && this.diskStandsFor === 0;
   }
   get canAcknowledge(): boolean {
+    if (this.diskStandsFor > 0 && this.diskStandsFor % 2 === 0) return false;
     if (this.#world.options.config.asyncStorageWrites)
       return this.#written.length > 0 || this.#appliedNotTold.length > 0;
     return this.#ready !== undefined && this.#appends.length === 0 && this.#applies.length === 0;
   }
   get canApply(): boolean {
     // In synchronous mode entries are applied after the write of their Ready.
-    return this.#applies.length > 0 && (this.#world.options.config.asyncStorageWrites || !this.canWrite);
+    const isWritten = this.#world.options.config.asyncStorageWrites || this.#appends.length === 0;
+    return this.#applies.length > 0 && isWritten;
   }
 
   tick(): void {
@@ -160,15 +191,20 @@ export class FuzzNode {
     const { raw } = this;
     if (raw === undefined) return;
     const isVoteRequest = message.type === "MsgVote" || message.type === "MsgPreVote";
-    const before = this.#term;
+    const before = this.#before;
     const holds = isVoteRequest && message.context.length === 0 && this.#hearsLeader(raw);
-    raw.step(message);
-    if (holds) this.#world.invariants.keepsLease(this.id, before, raw.term);
+    const { invariants, options } = this.#world;
+    const { kind } = raw.step(message);
+    if (kind === "malformed" || kind === "localMessage")
+      invariants.rule(message.from, `sends a message that is ${kind}`);
+    if (holds) invariants.keepsLease(this.id, before.term, raw.term);
+    const commitsByVote = options.config.commitByVote === true;
+    invariants.rule(this.id, brokenByMessage(message, before, this.#situation(raw), commitsByVote));
     this.check();
     if (this.isLeader) this.#heard.set(message.from, this.#ticks);
     const isOfLeader =
       message.type === "MsgApp" || message.type === "MsgHeartbeat" || message.type === "MsgSnap";
-    if (isOfLeader && message.term === this.#term) this.#leaderHeard = 0;
+    if (isOfLeader && message.term === this.#before.term) this.#leaderHeard = 0;
   }
 
   /** Within the lease of a leader that it follows. */
@@ -190,7 +226,7 @@ export class FuzzNode {
     const isHeard = (voters: readonly NodeId[]): boolean =>
       voters.length === 0 || voters.filter(hears).length * 2 > voters.length;
     const both = [isHeard(config.voters), isHeard(config.votersOutgoing)];
-    this.#world.invariants.hears(this.id, this.#term, !both.includes(false));
+    this.#world.invariants.hears(this.id, this.#before.term, !both.includes(false));
   }
 
   // Ready.
@@ -201,11 +237,8 @@ export class FuzzNode {
     const ready = raw.ready();
     const { append, apply } = ready;
     if (append !== undefined) this.#checkAppended(raw, append);
-    for (const { index, requestContext } of ready.readStates) {
-      const number = (requestContext[0] as number) * 65_536 + (requestContext[1] as number) * 256;
-      const asked = this.#world.readsAsked.get(number + (requestContext[2] as number));
-      if (asked !== undefined) this.#world.invariants.reads(this.id, index, asked);
-    }
+    if (apply !== undefined) this.#checkHandedOut(raw, apply);
+    for (const { index, requestContext } of ready.readStates) this.#checkRead(index, requestContext);
     for (const message of ready.messages) this.#leave(message);
     if (append !== undefined) this.#appends.push(append);
     if (apply !== undefined) this.#applies.push(apply);
@@ -217,7 +250,28 @@ export class FuzzNode {
     }
   }
 
+  #checkRead(index: number, context: Uint8Array): void {
+    const [high, middle, low] = context as unknown as [number, number, number];
+    const asked = this.#world.readsAsked.get(high * 65_536 + middle * 256 + low);
+    if (asked === undefined) throw new Error("a read that nobody asked for is answered");
+    this.#world.invariants.answers(this.id, asked.node);
+    if (asked.committed !== undefined) this.#world.invariants.reads(this.id, index, asked.committed);
+  }
+
+  #checkHandedOut(raw: RawNode, apply: Apply): void {
+    const { asyncStorageWrites, maxApplyUnpersistedEntries } = this.#world.options.config;
+    const { commit, persisted, state } = raw.basicStatus();
+    const ahead = state === "StateLeader" ? (maxApplyUnpersistedEntries ?? 0) : 0;
+    const first = apply.entries[0]?.index ?? 0;
+    const last = apply.entries.at(-1)?.index ?? 0;
+    const durable = asyncStorageWrites ? persisted + ahead : Number.POSITIVE_INFINITY;
+    this.#world.invariants.handsOut(this.id, { first, last }, { before: this.#handedOut, commit, durable });
+    this.#handedOut = last;
+  }
+
   #checkAppended(raw: RawNode, append: Append): void {
+    this.#world.invariants.rule(this.id, brokenByAppend(append, this.#told));
+    if (append.hardState !== undefined) this.#told = append.hardState;
     if (!this.isLeader) return;
     for (const change of append.entries) {
       if (change.type === "EntryNormal" || change.term !== raw.term) continue;
@@ -254,6 +308,7 @@ export class FuzzNode {
     if (snapshot !== undefined) {
       this.#awaitsSnapshot = false;
       this.applied = snapshot.metadata.index;
+      this.#handedOut = Math.max(this.#handedOut, this.applied);
       this.confState = snapshot.metadata.confState;
       this.#state = stateOf(snapshot);
       this.#world.invariants.applies(this.id, this.applied, this.#state);
@@ -330,6 +385,9 @@ export class FuzzNode {
     const result = raw.applyConfChange(change);
     if (result.kind === "applied") {
       this.#world.invariants.changes(this.id, this.confState, result.confState);
+      const expected = changed(this.confState, change);
+      if (expected !== undefined) this.#world.invariants.configured(this.id, result.confState, expected);
+      this.#matches.clear();
       this.confState = result.confState;
       this.#grace = this.#ticks;
     }
@@ -341,7 +399,7 @@ export class FuzzNode {
       throw new Error(`sent to itself: ${describeMessage(message)}`);
     const { invariants } = this.#world;
     const { type, term } = message;
-    if (type === "MsgTimeoutNow") this.timeoutNowTerm = term;
+    if (type === "MsgTimeoutNow") this.#checkTransfer(message);
     if (type === "MsgVoteResp" && !message.reject) {
       invariants.votes(this.id, term, message.to);
       invariants.speaks(this.id, term, written?.term ?? 0);
@@ -351,6 +409,23 @@ export class FuzzNode {
       invariants.acknowledges(this.id, message.index, term, disk);
     }
     this.#world.send(message);
+  }
+
+  #checkTransfer(message: Message): void {
+    const { raw } = this;
+    this.timeoutNowTerm = message.term;
+    if (raw === undefined || raw.term !== message.term || raw.leadTransferee !== message.to) return;
+    raw.withProgress((id, { match }) => {
+      if (id === message.to) this.#world.invariants.tellsToCampaign(this.id, id, match, raw.lastIndex);
+    });
+  }
+
+  /** Index of the first entry that was handed out to be written and of whose write the library does not know. */
+  #firstUnderWay(): number {
+    let first = Number.POSITIVE_INFINITY;
+    for (const { entries } of this.#appends) first = Math.min(first, entries[0]?.index ?? first);
+    for (const { append } of this.#written) first = Math.min(first, append.entries[0]?.index ?? first);
+    return first;
   }
 
   capture(): void {
@@ -369,18 +444,21 @@ export class FuzzNode {
     if (raw === undefined) return;
     const { invariants } = this.#world;
     const status = raw.basicStatus();
-    const { term, commit, state } = status;
-    invariants.moves(this.id, { term: this.#term, commit: this.#commit }, status);
-    if (!raw.hasPendingSnapshot) invariants.trusts(this.id, status.persisted, this.disk.lastIndex());
-    const isNews = state !== this.#role || term !== this.#term;
-    const hasCommitted = commit > this.#commit;
-    this.#term = term;
-    this.#commit = commit;
-    this.#role = state;
+    const { term, vote, commit, lastIndex, state } = status;
+    const before = this.#before;
+    const { hasPendingSnapshot } = raw;
+    invariants.moves(this.id, before, status);
+    if (!hasPendingSnapshot) {
+      invariants.trusts(this.id, status.persisted, this.disk.lastIndex(), this.#firstUnderWay());
+    }
+    const isNews = state !== before.state || term !== before.term;
+    const hasCommitted = commit > before.commit;
+    this.#before = { term, vote, commit, lastIndex, state, hasPendingSnapshot };
     if (isNews) this.#awaitsSnapshot = false;
     if (state !== "StateLeader") this.#owed = undefined;
     if (state === "StateFollower") return;
     if (state !== "StateLeader") {
+      if (isNews) this.#checkMayCampaign(raw, term, before);
       if (isNews || hasCommitted) invariants.campaigns(this.id, this.#changeWithin(commit + 1));
       return;
     }
@@ -392,15 +470,27 @@ export class FuzzNode {
     if (this.timeoutNowTerm === term) invariants.endsLease(this.id, raw.inLease());
   }
 
+  #checkMayCampaign(raw: RawNode, term: number, before: Situation): void {
+    const { invariants } = this.#world;
+    if (raw.hasPendingSnapshot) invariants.rule(this.id, "campaigns with a snapshot that is not in place");
+    const { voters, votersOutgoing } = raw.config;
+    const isVoter = voters.includes(this.id) || votersOutgoing.includes(this.id);
+    if (!isVoter) invariants.rule(this.id, "campaigns without being a voter");
+    const asks = raw.basicStatus().state === "StatePreCandidate";
+    if (asks && term !== before.term) invariants.rule(this.id, "asks before the election in a new term");
+  }
+
   #checkElected(term: number): void {
     const { hardState } = this.disk.initialState();
     this.#heard.clear();
+    this.#matches.clear();
     this.#grace = this.#ticks;
     const { invariants } = this.#world;
+    if (this.raw !== undefined) invariants.isElected(this.id, term, this.raw.config);
     invariants.leads(this.id, term, hardState.term === term && hardState.vote === this.id);
     this.#owed = invariants.committedBefore(term);
     this.#checkComplete(term);
-    invariants.campaigns(this.id, this.#changeWithin(this.#commit + 1));
+    invariants.campaigns(this.id, this.#changeWithin(this.#before.commit + 1));
   }
 
   /** What the disk has not got yet is looked at when it has. */
@@ -436,6 +526,9 @@ export class FuzzNode {
     const crossing = Math.max(maxSizePerMessageBytes ?? 0, 64);
     raw.withProgress((id, progress) => {
       const { match, next, inflights } = progress;
+      if (match < (this.#matches.get(id) ?? 0))
+        invariants.rule(this.id, `forgets what ${id} has acknowledged`);
+      this.#matches.set(id, match);
       const believed = {
         match,
         next,

@@ -23,6 +23,12 @@ export interface FuzzOptions {
   readonly confChanges: boolean;
   readonly compactions: boolean;
   readonly snapshotRequests: boolean;
+  /** Faults that are aimed at leaders. */
+  readonly strikes: boolean;
+  /** Calm and storm take turns. */
+  readonly weather: boolean;
+  /** Changes that replace many at once, and stay joint for long. */
+  readonly replacements: boolean;
   /** Entries to send are not at hand at first; snapshots not always. */
   readonly slowReads: boolean;
   /** Weights of the kinds of steps. */
@@ -39,14 +45,17 @@ export interface FuzzOptions {
   };
 }
 
+/** Small groups and odd ones are most common. */
+const SIZES = [1, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 7];
+
 export function drawOptions(random: SeededRandom): FuzzOptions {
   const below = (bound: number): number => random.u32() % bound;
   const chance = (percent: number): boolean => below(100) < percent;
   const percent = (when: number, most: number): number => (chance(when) ? 1 + below(most) : 0);
-  const nodes = 1 + below(7);
+  const nodes = SIZES[below(SIZES.length)] as number;
   return {
     nodes,
-    voters: 1 + below(nodes),
+    voters: chance(60) ? nodes : 1 + below(nodes),
     config: drawConfig(below, chance),
     priorities: chance(15),
     lossPercent: percent(60, 25),
@@ -59,6 +68,9 @@ export function drawOptions(random: SeededRandom): FuzzOptions {
     confChanges: chance(60),
     compactions: chance(70),
     snapshotRequests: chance(20),
+    strikes: chance(60),
+    weather: chance(60),
+    replacements: chance(40),
     slowReads: chance(20),
     weights: {
       deliver: 30 + below(30),
@@ -69,7 +81,7 @@ export function drawOptions(random: SeededRandom): FuzzOptions {
       apply: chance(30) ? 2 : 6 + below(8),
       tick: chance(20) ? 2 : 4 + below(12),
       propose: 2 + below(6),
-      read: below(6),
+      read: chance(30) ? 6 + below(6) : below(6),
       fault: chance(30) ? 1 : 2 + below(8),
     },
   };
@@ -91,7 +103,7 @@ function drawConfig(
     asyncStorageWrites,
     preVote: chance(60),
     checkQuorum,
-    readOnlyOption: checkQuorum && chance(25) ? "leaseBased" : "safe",
+    readOnlyOption: checkQuorum && chance(35) ? "leaseBased" : "safe",
     maxSizePerMessageBytes,
     maxCommittedSizePerReadyBytes: chance(25) ? 1 + below(80) : 0,
     maxUncommittedEntriesBytes: chance(20) ? 1 + below(100) : 0,

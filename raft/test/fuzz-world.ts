@@ -8,12 +8,20 @@ import type { LogIndex } from "../../base/ids.js";
 import { makeConfChange } from "../confchange-codec.js";
 import { describeMessage } from "../describe.js";
 import { makeMessage } from "../message.js";
-import type { ConfChangeTransition, ConfChangeType, Message, MessageType, NodeId } from "../types.js";
+import type {
+  ConfChangeSingle,
+  ConfChangeTransition,
+  ConfChangeType,
+  Message,
+  MessageType,
+  NodeId,
+} from "../types.js";
 import { HASH_START, mix } from "./fuzz-disk.js";
 import { Invariants } from "./fuzz-invariants.js";
 import { FuzzNetwork } from "./fuzz-network.js";
-import { FuzzNode, type Surroundings } from "./fuzz-node.js";
+import { FuzzNode, type ReadAsked, type Surroundings } from "./fuzz-node.js";
 import { drawOptions, type FuzzOptions } from "./fuzz-options.js";
+import { Strikes } from "./fuzz-strikes.js";
 
 const EVENTS_KEPT = 80;
 const DRAWS_MAX = 8;
@@ -28,15 +36,21 @@ const TRANSITIONS: readonly ConfChangeTransition[] = [
   "ConfChangeTransitionJointImplicit",
   "ConfChangeTransitionJointExplicit",
 ];
+type Weather = "calm" | "usual" | "storm";
+const WEATHERS: readonly Weather[] = ["calm", "calm", "usual", "usual", "usual", "storm"];
+
 const LOCAL_TYPES: readonly MessageType[] = ["MsgHup", "MsgBeat", "MsgCheckQuorum", "MsgStorageAppendResp"];
 
 export class FuzzWorld implements Surroundings {
   readonly options: FuzzOptions;
   readonly invariants = new Invariants();
   readonly random: SeededRandom;
-  readonly readsAsked = new Map<number, number>();
+  readonly readsAsked = new Map<number, ReadAsked>();
   readonly nodes: FuzzNode[] = [];
   readonly #network: FuzzNetwork;
+  readonly #strikes: Strikes;
+  #weather: Weather = "usual";
+  #weatherLeft = 0;
   readonly #events: (string | Message)[] = [];
   readonly #steps: readonly { readonly below: number; readonly run: () => boolean }[];
   readonly #weight: number;
@@ -51,6 +65,13 @@ export class FuzzWorld implements Surroundings {
     const founders = Array.from({ length: this.options.voters }, (_, i) => i + 1);
     for (let id = 1; id <= this.options.nodes; id++) this.nodes.push(new FuzzNode(this, id, founders));
     for (const node of this.nodes) node.start();
+    this.#strikes = new Strikes({
+      options: this.options,
+      nodes: this.nodes,
+      network: this.#network,
+      below: (bound) => this.#below(bound),
+      note: (event) => this.note(event),
+    });
     const steps: { below: number; run: () => boolean }[] = [];
     let below = 0;
     for (const [kind, run] of Object.entries(this.#kinds())) {
@@ -88,11 +109,11 @@ export class FuzzWorld implements Surroundings {
         (node) => node.apply(),
       ),
       tick: act(
-        () => true,
+        (node) => !node.clockStands,
         (node) => node.tick(),
       ),
       propose: () => this.#propose(this.#toLeader()),
-      read: () => this.#readIndex(this.#below(2) === 0 ? this.#toLeader() : this.#anyNode()),
+      read: () => this.#readSome(),
       fault: () => this.#fault(),
     };
   }
@@ -103,7 +124,20 @@ export class FuzzWorld implements Surroundings {
       // Drawn again.
     }
     this.#network.pass();
-    for (const node of this.nodes) if (node.pausedFor > 0) this.#wake(node);
+    this.#strikes.pass();
+    if (this.options.weather && --this.#weatherLeft < 0) this.#turn();
+    for (const node of this.nodes) {
+      if (node.pausedFor > 0) this.#wake(node);
+      if (node.diskStandsFor > 0) node.diskStandsFor--;
+    }
+  }
+
+  /** In a calm nothing fails, and a group gets somewhere; in a storm faults come in numbers. */
+  #turn(): void {
+    this.#weather = WEATHERS[this.#below(WEATHERS.length)] as Weather;
+    this.#weatherLeft = 100 + this.#below(300);
+    this.#network.isCalm = this.#weather === "calm";
+    this.note(`weather: ${this.#weather}`);
   }
 
   #draw(): boolean {
@@ -125,6 +159,9 @@ export class FuzzWorld implements Surroundings {
 
   send(message: Message): void {
     this.#network.send(message);
+    if (message.type !== "MsgTimeoutNow" || !this.options.strikes || this.#weather === "calm") return;
+    const sender = this.node(message.from);
+    if (sender !== undefined) this.#strikes.afterTimeoutNow(sender);
   }
 
   node(id: NodeId): FuzzNode | undefined {
@@ -183,6 +220,8 @@ export class FuzzWorld implements Surroundings {
 
   /** Mostly one that leads, if only by its own belief. */
   #toLeader(): FuzzNode {
+    const { deposed } = this.#strikes;
+    if (deposed !== undefined && this.#below(3) === 0) return deposed;
     return (this.#below(4) > 0 ? this.#one((node) => node.isLeader) : undefined) ?? this.#anyNode();
   }
 
@@ -234,6 +273,14 @@ export class FuzzWorld implements Surroundings {
     return result.kind === "proposed";
   }
 
+  #readSome(): boolean {
+    const node = this.#below(2) === 0 ? this.#toLeader() : this.#anyNode();
+    let isAsked = this.#readIndex(node);
+    // Several may be under way, each with a commit index of its own.
+    for (let more = this.#below(8) - 4; more > 0 && isAsked; more--) isAsked = this.#readIndex(node);
+    return isAsked;
+  }
+
   #readIndex(node: FuzzNode): boolean {
     if (!node.isUp || node.raw === undefined) return false;
     const number = this.#nextRead++;
@@ -241,9 +288,9 @@ export class FuzzWorld implements Surroundings {
     // A lease by ticks promises little where every clock has its own pace; it promises nothing after a transfer, and
     // the leader asks a quorum again.
     const isLease = this.options.config.readOnlyOption === "leaseBased";
-    if (!isLease || (node.isLeader && node.timeoutNowTerm === node.raw.term)) {
-      this.readsAsked.set(number, this.invariants.committedIndex);
-    }
+    const isPromised = !isLease || (node.isLeader && node.timeoutNowTerm === node.raw.term);
+    const committed = isPromised ? this.invariants.committedIndex : undefined;
+    this.readsAsked.set(number, { node: node.id, committed });
     const { kind } = node.raw.readIndex(context);
     this.note(`read ${number} at ${node.id}`);
     return kind === "ok";
@@ -251,6 +298,8 @@ export class FuzzWorld implements Surroundings {
 
   #fault(): boolean {
     const { options } = this;
+    if (this.#weather === "calm" && this.#below(3) > 0) return this.#order(this.#below(34));
+    if (options.strikes && this.#below(this.#weather === "storm" ? 4 : 8) === 0) return this.#strike();
     const node = this.#anyNode();
     const at = this.#below(100);
     if (at < 10) return options.crashes && this.#crash(node);
@@ -258,10 +307,30 @@ export class FuzzWorld implements Surroundings {
     if (at < 32) return options.partitions && this.#partition();
     if (at < 36) return this.#join();
     if (at < 42) return options.pauses && node.isUp && this.#pause(node);
-    if (at < 54) return options.confChanges && this.#changeConfiguration(this.#toLeader());
-    if (at < 66) return options.compactions && this.#compact(node);
-    if (at < 72) return this.#transfer(this.#toLeader());
+    if (at < 66) return this.#order(at - 42);
+    if (at < 72) return this.#order(24 + this.#below(10));
     return this.#request(node, at - 72);
+  }
+
+  /** What is no fault, but asked for as rarely. */
+  #order(at: number): boolean {
+    const { options } = this;
+    if (at < 12) return options.confChanges && this.#changeConfiguration(this.#toLeader());
+    if (at < 24) return options.compactions && this.#compact(this.#anyNode());
+    return this.#transfer(this.#toLeader());
+  }
+
+  #strike(): boolean {
+    const leader = this.#one((node) => node.isLeader);
+    const at = this.#below(8);
+    if (leader !== undefined && at < 3) return this.#strikes.depose(leader);
+    if (leader !== undefined && at < 4) return this.#crash(leader);
+    if (leader !== undefined && at < 5) return this.options.pauses && this.#pause(leader);
+    if (at < 6) return this.options.partitions && this.#partition();
+    const node = this.#anyNode();
+    node.diskStandsFor = 30 + this.#below(200);
+    this.note(`the disk of ${node.id} stands still`);
+    return true;
   }
 
   #crash(node: FuzzNode): boolean {
@@ -270,6 +339,7 @@ export class FuzzWorld implements Surroundings {
   }
 
   #join(): boolean {
+    this.#strikes.end();
     this.#network.join();
     return true;
   }
@@ -285,8 +355,8 @@ export class FuzzWorld implements Surroundings {
   }
 
   #partition(): boolean {
-    this.#network.partition(this.nodes.map(({ id }) => id));
-    this.note(`partition of ${this.#network.cuts} ways`);
+    this.#strikes.end();
+    this.#strikes.partition();
     return true;
   }
 
@@ -323,7 +393,7 @@ export class FuzzWorld implements Surroundings {
     const id = 1 + this.#below(this.options.nodes);
     if (at < 9) raw.campaign();
     else if (at < 12) raw.reportUnreachable(id);
-    else if (at < 14) raw.forgetLeader();
+    else if (at < 14) this.#forgetLeader(node);
     else if (at < 16) raw.ping();
     else if (at < 19) {
       if (this.options.snapshotRequests) node.requestSnapshot();
@@ -332,6 +402,15 @@ export class FuzzWorld implements Surroundings {
     else this.#intrude(node);
     node.check();
     return true;
+  }
+
+  #forgetLeader(node: FuzzNode): void {
+    const before = node.raw?.basicStatus().lead ?? 0;
+    node.raw?.forgetLeader();
+    const isForgotten = before !== 0 && node.raw?.basicStatus().lead === 0;
+    if (isForgotten && (node.isLeader || this.options.config.readOnlyOption === "leaseBased")) {
+      throw new Error(`${node.id} forgot its leader, whose lease may be trusted`);
+    }
   }
 
   #fetch(node: FuzzNode): void {
@@ -360,17 +439,38 @@ export class FuzzWorld implements Surroundings {
     const isReady = node.isLeader && raw.basicStatus().applied === raw.lastIndex;
     const isJoint = node.confState.votersOutgoing.length > 0;
     if (this.options.config.disableConfChangeValidation === true && !isReady) return false;
-    const leaves = isJoint ? this.#below(4) > 0 : this.#below(12) === 0;
+    const { replacements } = this.options;
+    const leaves = isJoint ? this.#below(4) > (replacements ? 2 : 0) : this.#below(12) === 0;
     if (this.options.config.disableConfChangeValidation === true && leaves !== isJoint) return false;
-    const changes = Array.from({ length: leaves ? 0 : 1 + this.#below(3) }, () => ({
-      type: CHANGE_TYPES[this.#below(CHANGE_TYPES.length)] as ConfChangeType,
-      nodeId: 1 + this.#below(this.options.nodes),
-    }));
+    const changes = leaves
+      ? []
+      : replacements && this.#below(2) === 0
+        ? this.#replacement()
+        : this.#changes();
     const transition = leaves ? "ConfChangeTransitionAuto" : TRANSITIONS[this.#below(3)];
-    const result = raw.proposeConfChange(makeConfChange(changes, transition));
+    // The older form of a change can hold only one.
+    const isOld = changes.length === 1 && transition === "ConfChangeTransitionAuto" && this.#below(2) === 0;
+    const type = isOld ? "EntryConfChange" : "EntryConfChangeV2";
+    const result = raw.proposeConfChange(makeConfChange(changes, transition), type);
     this.note(`change ${JSON.stringify(changes)} ${transition} at ${node.id}: ${result.kind}`);
     node.check();
     return result.kind === "proposed";
+  }
+
+  #changes(): ConfChangeSingle[] {
+    return Array.from({ length: 1 + this.#below(3) }, () => ({
+      type: CHANGE_TYPES[this.#below(CHANGE_TYPES.length)] as ConfChangeType,
+      nodeId: 1 + this.#below(this.options.nodes),
+    }));
+  }
+
+  /** Everybody gets a new part: halves of a joint configuration that have little in common. */
+  #replacement(): ConfChangeSingle[] {
+    const kept = 1 + this.#below(this.options.nodes);
+    return this.nodes.map(({ id }) => {
+      const type = CHANGE_TYPES[this.#below(CHANGE_TYPES.length)] as ConfChangeType;
+      return { type: id === kept ? "ConfChangeAddNode" : type, nodeId: id };
+    });
   }
 
   // Healing.
@@ -378,16 +478,22 @@ export class FuzzWorld implements Surroundings {
   /** No faults from now on, all nodes up: the group must elect a leader, commit something new, and not stay joint. */
   heal(rounds: number): void {
     this.note("healing");
+    this.#strikes.end();
     this.#network.join();
+    this.#network.isCalm = true;
+    this.#weather = "calm";
     for (const node of this.nodes) {
       node.disk.slow = false;
       node.pausedFor = 0;
+      node.diskStandsFor = 0;
       if (node.raw === undefined) node.start();
       node.raw?.setPriority(0);
     }
     const target = this.invariants.committedIndex + 1;
+    const halfway = new Map<NodeId, number>();
     for (let round = 0; round < rounds; round++) {
       for (const node of this.nodes) {
+        if (round === rounds / 2) halfway.set(node.id, node.applied);
         if (this.#leadsFromOutside(node)) node.crash();
         if (node.raw === undefined) node.start();
         if (round % 2 === 0) node.tick();
@@ -399,12 +505,33 @@ export class FuzzWorld implements Surroundings {
       // Who asked for a snapshot takes no entries until it has one, and it cannot have one of an entry that commits
       // only with its help: a change of the term ends the request.
       if (round % 300 === 299 && this.options.snapshotRequests) this.#anyNode().raw?.campaign();
-      if (round > 30 && this.#isLive(target)) return;
+      if (round > 30 && this.#isLive(target) && this.#lagging() === undefined) return;
     }
+    const leader = this.#leader();
     // A voter that was removed keeps its longer log and may not campaign; those who have not heard that its removal is
     // committed need its vote. Only a commit index in the refusal helps them (raft-rs' commit by vote).
-    if (this.options.confChanges && this.options.config.commitByVote !== true) return;
-    throw new Error(`liveness: nothing new was committed in ${rounds} rounds without faults`);
+    if (leader === undefined && this.options.confChanges && this.options.config.commitByVote !== true) return;
+    if (!this.#isLive(target)) {
+      throw new Error(`liveness: nothing new was committed in ${rounds} rounds without faults`);
+    }
+    // A window of one entry lets a peer catch up slowly, but it does.
+    const lagging = this.#lagging();
+    if (lagging !== undefined && this.node(lagging)?.applied === halfway.get(lagging)) {
+      throw new Error(`liveness: ${lagging} gets nothing new in ${rounds / 2} rounds without faults`);
+    }
+  }
+
+  #leader(): FuzzNode | undefined {
+    const terms = this.nodes.map((node) => node.raw?.term ?? 0);
+    return this.nodes.find((node) => node.isLeader && node.raw?.term === Math.max(...terms));
+  }
+
+  /** A member that has not applied what its leader has. */
+  #lagging(): NodeId | undefined {
+    const leader = this.#leader();
+    if (leader === undefined) return undefined;
+    const { voters, learners } = leader.confState;
+    return [...voters, ...learners].find((id) => (this.node(id)?.applied ?? 0) < leader.applied);
   }
 
   #help(): void {
