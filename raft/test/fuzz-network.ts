@@ -1,6 +1,6 @@
 /**
- * The network of a fuzzed group: it loses, repeats, reorders, delays and cuts. A cut loses what arrives, or only what is
- * sent from then on (what is under way arrives late), or holds it all until it is mended, as a connection does that
+ * The network of a fuzzed group: it loses, repeats, reorders, delays and cuts. A cut loses what arrives, or only what
+ * is sent from then on (what is under way arrives late), or holds it all until it is mended, as a connection does that
  * stalls. A lost snapshot is reported.
  */
 import type { SeededRandom } from "../../base/random.js";

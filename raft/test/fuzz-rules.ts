@@ -1,6 +1,6 @@
 /**
- * What a single step of a node may do, told from what the node was before it and is after it: rules of the protocol that
- * hold whatever the rest of the group does. A broken one shows at once, long before it does harm, if it ever does.
+ * What a single step of a node may do, told from what the node was before it and is after it: rules of the protocol
+ * that hold whatever the rest of the group does. A broken one shows at once, long before it does harm, if it ever does.
  */
 import { confChangeMode } from "../confchange-codec.js";
 import type { BasicStatus } from "../status.js";

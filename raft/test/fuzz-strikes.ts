@@ -1,7 +1,6 @@
 /**
- * Blows at the place where it hurts: not any fault at any time, but one that is aimed at who leads, or at the halves of a
- * joint configuration. Random faults alone rarely leave a leader that was deposed and does not know it for long enough
- * to be asked.
+ * Blows where it hurts: not any fault at any time, but one that is aimed at who leads, or at the halves of a joint
+ * configuration. Random faults alone rarely leave a leader deposed, and ignorant of it, for long enough to be asked.
  */
 import { CUT_KINDS, type CutKind, type FuzzNetwork } from "./fuzz-network.js";
 import type { FuzzNode } from "./fuzz-node.js";
@@ -11,8 +10,8 @@ export interface Battlefield {
   readonly options: FuzzOptions;
   readonly nodes: readonly FuzzNode[];
   readonly network: FuzzNetwork;
-  below(bound: number): number;
-  note(event: string): void;
+  readonly below: (bound: number) => number;
+  readonly note: (event: string) => void;
 }
 
 export class Strikes {

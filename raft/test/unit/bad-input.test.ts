@@ -10,7 +10,16 @@ import { makeEntry, makeMessage, makeSnapshot } from "../../message.js";
 import { TERM_MAX } from "../../raft.js";
 import { RawNode } from "../../rawnode.js";
 import { MemStorage } from "../../storage.js";
-import type { ConfState, Entry, EntryType, Message, MessageType, Snapshot } from "../../types.js";
+import type {
+  Append,
+  Apply,
+  ConfState,
+  Entry,
+  EntryType,
+  Message,
+  MessageType,
+  Snapshot,
+} from "../../types.js";
 import { drain, type Member, makeMember, type Settings } from "../network.js";
 import { elect, memberWith, ofType, progressOf, propose, say, stateOf, termOf, tick } from "./helpers.js";
 
@@ -159,6 +168,67 @@ describe("a follower's answer that claims too much", () => {
     expect([stateOf(member), termOf(member)]).toEqual(["StatePreCandidate", 1]);
     say(member, { type: "MsgPreVoteResp", from: 2, term: 2 });
     expect([stateOf(member), termOf(member)]).toEqual(["StateCandidate", 2]);
+  });
+});
+
+describe("what comes late", () => {
+  it("a snapshot older than the commit index is not taken, nor one without this node: both are answered", () => {
+    const member = memberWith(1, [1, 2, 3], { log: [1, 1, 2], term: 2, commit: 2 });
+    drain(member);
+    member.storage.createSnapshot(2 as never, undefined, utf8("s"));
+    member.storage.compact(2 as never);
+    for (const [index, confState] of [
+      [1, { voters: [1, 2, 3] }],
+      [9, { voters: [2, 3] }],
+    ] as const) {
+      const answers = say(member, {
+        type: "MsgSnap",
+        from: 2,
+        term: 2,
+        snapshot: makeSnapshot(index, 1, confState),
+      });
+      expect(answers).toMatchObject([{ type: "MsgAppResp", index: 2, reject: false }]);
+    }
+    expect([member.raw.commitIndex, member.raw.lastIndex]).toEqual([2, 3]);
+  });
+
+  it("of an earlier term is ignored, and with check-quorum its leader is told of the later one", () => {
+    for (const checkQuorum of [false, true]) {
+      const member = memberWith(1, [1, 2], { log: [1, 3], term: 3 }, { checkQuorum });
+      const late = {
+        type: "MsgApp",
+        from: 2,
+        term: 2,
+        index: 1,
+        logTerm: 1,
+        entries: [makeEntry(2, 2)],
+      } as const;
+      expect(say(member, late)).toMatchObject(checkQuorum ? [{ type: "MsgAppResp", term: 3, index: 0 }] : []);
+      expect(say(member, { type: "MsgVoteResp", from: 2, term: 2 })).toEqual([]);
+      expect([member.raw.lastIndex, member.storage.term(2 as never), termOf(member)]).toEqual([2, 3, 3]);
+    }
+  });
+
+  it("an acknowledgement of the embedder out of order, or twice, is an error of its own", () => {
+    const { raw, storage } = memberWith(1, [1], { log: [1], term: 1 }, { asyncStorageWrites: true });
+    const written = (): Append => {
+      const append = raw.ready().append as Append;
+      storage.write(append);
+      return append;
+    };
+    raw.campaign();
+    const first = written();
+    raw.ackAppend(first);
+    expect(() => raw.ackAppend(first)).toThrow(/keep the order/);
+    const second = written();
+    raw.propose(utf8("a"));
+    const third = written();
+    expect(() => raw.ackAppend(third)).toThrow(/append 3 acknowledged, but append 2 is next/);
+    raw.ackAppend(second);
+    raw.ackAppend(third);
+    const apply = raw.ready().apply as Apply;
+    raw.ackApply(apply);
+    expect(() => raw.ackApply(apply)).toThrow(/keep the order/);
   });
 });
 
