@@ -85,6 +85,9 @@ test("shows, changes, inspects, and recovers a group that lost its majority", as
     stateMachine: new TestMachine(),
   });
   expect(await fourth.read(() => (fourth.stateMachine as TestMachine).registers.size)).toBe(12);
+  const nobody = await raftwerk("status", `127.0.0.1:${await freePort()}`, "--timeout", "1");
+  expect(nobody).toMatchObject({ code: 1 });
+  expect(nobody.output).toMatch(/does not answer .*: is the member up\?/);
   expect((await raftwerk("promote", address, "--id", "4")).output).toBe("voter now: member 4\n");
   expect((await raftwerk("demote", address, "--id", "4")).output).toBe("observer now: member 4\n");
   expect((await raftwerk("snapshot", listen)).output).toMatch(/^snapshot at index \d+\n$/);
@@ -100,6 +103,9 @@ test("shows, changes, inspects, and recovers a group that lost its majority", as
   expect(kept[0]).toBe("0000000000000002.jsonl");
   expect(readFileSync(join(directory("kept"), kept[0] as string), "utf8")).toMatch(/^\{"index":2,/);
 
+  expect((await raftwerk("inspect", directory("nowhere"))).output).toMatch(
+    /is not the directory of a member/,
+  );
   const shown = await raftwerk("inspect", directory("m1"));
   expect(shown.output).toMatch(/snapshot: index \d+, term \d+, \d+ bytes/);
   expect(shown.output).toMatch(/commands\tplain \{"kind":"put","key":"last","value":"words"\}/);

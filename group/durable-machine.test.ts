@@ -111,8 +111,11 @@ test("without persist it is refused, and a promise from apply stops the member",
     stateMachine: new Half({ applied: 0, total: 0, applies: 0 }),
   });
   await expect(half).rejects.toMatchObject({ code: "invalidConfig" });
+  const said: string[] = [];
+  const note = (message: string): void => void said.push(message);
   const node = await GroupNode.start<number, unknown>({
     ...options,
+    log: { debug() {}, info: note, warn: note, error: note },
     storage: new MemoryGroupStorage(),
     transport: inProcessNetwork().transport("a"),
     stateMachine: {
@@ -123,6 +126,7 @@ test("without persist it is refused, and a promise from apply stops the member",
   });
   await expect(node.propose(1)).rejects.toMatchObject({ retry: "unknown" });
   expect(node.error?.message).toMatch(/apply returned a promise/);
+  expect(said).toContain("this member stops");
 });
 
 test("a leader's validate refuses with its own words, a signal with what it means", async () => {
