@@ -14,8 +14,9 @@ import {
   type RpcStatus,
   type ServerCallListener,
 } from "../proto/index.js";
-import type { SimNetwork } from "./network.js";
+import type { FrameVerdict, SimNetwork } from "./network.js";
 import type { SimNode } from "./node.js";
+import { MS } from "./violation.js";
 
 interface Direction {
   /** No frame arrives before the one that was sent before it. */
@@ -93,9 +94,7 @@ export class SimCall implements ClientCall<unknown> {
     }
     const bytes = this.#method.request.encode(message);
     const server = this.#server;
-    const sent = { path: this.#method.path, from: this.#client, to: server, bytes, isRaft: this.#isRaft };
-    this.#network.observer?.(sent);
-    const verdict = this.#network.filter?.(sent);
+    const verdict = this.#shown(message, bytes, server);
     if (verdict === "drop") return;
     if (verdict === "hold") this.#up.isStopped = true;
     const frame = verdict instanceof Uint8Array ? verdict : bytes;
@@ -103,13 +102,31 @@ export class SimCall implements ClientCall<unknown> {
     const { raftDropPerMillion, raftRepeatPerMillion, raftReorderPerMillion } = this.#network.knobs;
     if (this.#network.chance(raftDropPerMillion)) return;
     if (this.#network.chance(raftReorderPerMillion)) {
-      const delayUs = this.#network.below(50_000);
+      // Most come a little late, some so late that the group is another by then.
+      const delayUs = this.#network.below(this.#network.below(10) === 0 ? 5_000 * MS : 50 * MS);
       const late = server.after(delayUs, "late", () => this.#arriveUp(frame));
       if (this.#network.isBlocked(this.#client, server)) late.run = undefined;
       return;
     }
     this.#frameUp(frame);
     if (this.#network.chance(raftRepeatPerMillion)) this.#frameUp(frame);
+  }
+
+  /** To who watches frames, and to a script that may do something with them. */
+  #shown(message: unknown, bytes: Uint8Array, server: SimNode): FrameVerdict {
+    const { observer, filter, watchers } = this.#network;
+    if (observer === undefined && filter === undefined && watchers.size === 0) return "pass";
+    const frame = {
+      path: this.#method.path,
+      from: this.#client,
+      to: server,
+      message,
+      bytes,
+      isRaft: this.#isRaft,
+    };
+    observer?.(frame);
+    for (const watcher of watchers) watcher(frame);
+    return filter?.(frame) ?? "pass";
   }
 
   #frameUp(bytes: Uint8Array): void {

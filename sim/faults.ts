@@ -4,8 +4,10 @@
  */
 import { RaftwerkError } from "../base/index.js";
 import { administer } from "./administration.js";
+import { ambush } from "./ambush.js";
 import type { SimCluster, SimProcess } from "./cluster.js";
 import { DISK_BYTES } from "./engine.js";
+import { snapshotComesLate } from "./late-snapshot.js";
 import { drain, join, loseDisk } from "./membership.js";
 import type { Action, FaultClass } from "./nemesis.js";
 import { type SimNode, TURN_US } from "./node.js";
@@ -187,6 +189,24 @@ export const FAULTS = {
     ),
   ),
 
+  "a store goes deaf at the worst moment": fault(
+    "network",
+    2_500,
+    ambush((cluster, { node }) =>
+      cut(
+        cluster,
+        storeNodes(cluster).map((other) => [other, node] as const),
+        true,
+      ),
+    ),
+  ),
+  "a store is cut off at the worst moment": fault(
+    "network",
+    2_500,
+    ambush((cluster, { node }) => cut(cluster, across([node], storeNodes(cluster)))),
+  ),
+  "a snapshot arrives a second time": fault("network", 4_000, snapshotComesLate),
+
   "kill a store": fault("process", 8_000, (cluster, { target }) =>
     down(cluster, storeAt(cluster, target), false),
   ),
@@ -217,12 +237,23 @@ export const FAULTS = {
     return undefined;
   }),
 
+  "a store is killed at the worst moment": fault(
+    "process",
+    2_500,
+    ambush((cluster, store) => down(cluster, store, false)),
+  ),
+
   "stop a store": fault("pause", 6_000, (cluster, { target }) => paused(storeAt(cluster, target).node)),
   "stop a store for as long as a lease": fault("pause", 1_600, (cluster, { target }) =>
     paused(storeAt(cluster, target).node),
   ),
   "stop PD": fault("pause", 5_000, (cluster) => paused(cluster.pd.node)),
   "stop a client": fault("pause", 3_000, (cluster, { target }) => paused(at(cluster.clients, target).node)),
+  "a store stops at the worst moment": fault(
+    "pause",
+    4_000,
+    ambush((_, { node }) => paused(node)),
+  ),
   "slow turns": fault("pause", 4_000, (cluster, { target, detail }) =>
     changed(processAt(cluster, target).node, { turnUs: (1 + (detail % 200)) * MS }, { turnUs: TURN_US }),
   ),
@@ -251,6 +282,11 @@ export const FAULTS = {
   "power fails everywhere": fault("disk", 3_000, (cluster) => downAll(cluster, cluster.processes, true)),
   "power flickers at a store": fault("disk", 60, (cluster, { target }) =>
     down(cluster, storeAt(cluster, target), true),
+  ),
+  "power fails at the worst moment": fault(
+    "disk",
+    2_500,
+    ambush((cluster, store) => down(cluster, store, true)),
   ),
   "a slow disk": fault("disk", 8_000, (cluster, { target, detail }) =>
     changed(processAt(cluster, target).disk.knobs, { syncUs: (5 + (detail % 300)) * MS }, cluster.shape.disk),

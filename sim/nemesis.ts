@@ -52,12 +52,20 @@ export function drawActions(
       kind,
       target: random.u32(),
       detail: random.u32(),
-      // Short ones are as likely as long ones: an election takes about a second.
-      durationMs:
-        5 + randomBelow(random, randomBelow(random, 2) === 0 ? Math.min(durationMsMax, 700) : durationMsMax),
+      durationMs: drawDuration(random, durationMsMax),
     });
   }
   return actions;
+}
+
+/** Of an election take about a second: shorter ones, such as end around it, and long ones are as likely. */
+function drawDuration(random: Random, maxMs: number): number {
+  const [fromMs, spreadMs] = [
+    [5, 700],
+    [800, 1_700],
+    [5, maxMs],
+  ][randomBelow(random, 3)] as [number, number];
+  return Math.min(fromMs + randomBelow(random, spreadMs), maxMs + 5);
 }
 
 /** Sets the actions to happen; each ends by itself, and those that last beyond the span are ended by `heal`. */
@@ -80,6 +88,7 @@ const CALM_NETWORK = {
 
 /** All faults end: links, processes, pauses, disks. Clocks keep their rate, which is within what is promised. */
 export function heal(cluster: SimCluster): void {
+  cluster.network.watchers.clear();
   cluster.network.healAll();
   Object.assign(cluster.network.knobs, CALM_NETWORK);
   for (const victim of cluster.processes) {

@@ -53,6 +53,8 @@ export interface Frame {
   readonly path: string;
   readonly from: SimNode;
   readonly to: SimNode;
+  /** What `bytes` carry. To be read only. */
+  readonly message: unknown;
   readonly bytes: Uint8Array;
   readonly isRaft: boolean;
 }
@@ -76,6 +78,8 @@ export class SimNetwork {
   filter: ((frame: Frame) => FrameVerdict) | undefined;
   /** Sees each frame that leaves a client's side, whatever becomes of it. */
   observer: ((frame: Frame) => void) | undefined;
+  /** Of faults that wait for a frame. */
+  readonly watchers = new Set<(frame: Frame) => void>();
   readonly #listeners = new Map<string, Listener>();
   readonly #blocked = new Set<string>();
   readonly #slowed = new Map<string, number>();

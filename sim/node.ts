@@ -41,6 +41,8 @@ export class SimNode {
   incarnation = 0;
   isUp = false;
   isPaused = false;
+  /** What the process that was started last sees of the world. */
+  env: Env | undefined;
   /** How long it has stood still, in all. */
   pausedUs = 0;
   #pausedAtUs = 0;
@@ -72,7 +74,7 @@ export class SimNode {
       throw failure;
     };
     const { world } = this;
-    return {
+    this.env = {
       clock: {
         monotonicMs: () => {
           alive();
@@ -102,6 +104,7 @@ export class SimNode {
       mischief: (site, oneIn) => world.misbehaves(site, oneIn, this),
       log: this.#logger(),
     };
+    return this.env;
   }
 
   /** The process ends without a word. */
@@ -123,6 +126,7 @@ export class SimNode {
     this.pausedUs += this.world.nowUs - this.#pausedAtUs;
     const held = this.#held;
     this.#held = [];
+    this.world.onResume(this);
     for (const event of held) {
       if (event.run === undefined) continue;
       this.world.schedule(this.world.nowUs, event.kind, event.node, event.incarnation, () => {

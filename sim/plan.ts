@@ -104,6 +104,8 @@ function drawStoreConfig(random: SeededRandom, chance: Chance): Partial<StoreCon
     raftInflightMessagesMax: chance(20) ? 1 + randomBelow(random, 3) : 256,
     entryCacheBytesMax: chance(20) ? 0 : 16 << 20,
     snapshotChunkBytesMax: chance(30) ? 64 + randomBelow(random, 400) : 1 << 20,
+    // Without a lease all reads ask a quorum.
+    leaseMs: chance(15) ? 1 : 800,
     scanBytesMax: chance(30) ? 200 : 16 << 20,
     pdHeartbeatTickMs: 1_000 + randomBelow(random, 4_000),
     pdStoreHeartbeatTickMs: 1_000,

@@ -28,6 +28,8 @@ export class World {
   readonly lines: LogLine[] = [];
   /** Code of a node threw: a bug, unless the caller knows better. */
   onThrow: (node: SimNode, error: Error) => void = (_node, error) => this.fail(error);
+  /** A process that stood still goes on, and has not done anything yet. */
+  onResume: (node: SimNode) => void = () => {};
   /** Called after each event. What they throw ends the run. */
   readonly observers: EventObserver[] = [];
   /** Rare states that were seen, and how often. */

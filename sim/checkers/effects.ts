@@ -36,7 +36,8 @@ class Named {
   }
 }
 
-const latin1 = (bytes: Uint8Array): string => String.fromCharCode(...bytes);
+const latin1 = (bytes: Uint8Array): string =>
+  String.fromCharCode.apply(undefined, bytes as unknown as number[]);
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16)).join(",");
 
 /** Adds what the step's entries may write; false when they are not all known. */
@@ -71,7 +72,6 @@ export function checkEffects(
   steps: readonly AppliedStep[],
   operations: readonly DiskOperation[],
 ): void {
-  if (steps.length === 0 || !operations.some(({ space }) => space === "default")) return;
   const named = new Named();
   for (const step of steps) if (!collect(step, named)) return;
   for (const { space, key } of operations) {

@@ -77,9 +77,13 @@ export class StoreLedger {
   /** A batch is durable. The log first, since the other records of the batch speak of it. */
   observe(operations: readonly DiskOperation[]): void {
     const records: DiskOperation[] = [];
+    let hasData = false;
     for (const operation of operations) {
       const { space, key, value } = operation;
-      if (space !== "raft") continue;
+      if (space !== "raft") {
+        hasData ||= space === "default";
+        continue;
+      }
       if (key.length === 2 && key[1] === 1 && value !== undefined) {
         this.storeId = raft_serverpb.StoreIdent.decode(value).storeId;
       }
@@ -96,10 +100,12 @@ export class StoreLedger {
         }
       } else records.push(operation);
     }
-    const steps = records.flatMap((each) => this.#step(each));
+    const steps = hasData ? records.flatMap((each) => this.#step(each)) : [];
     for (const each of records) if (each.key[1] === 3) this.#regionState(each);
-    const after = steps.map((step) => ({ ...step, versionAfter: this.#version(step.region) }));
-    checkEffects(this.name, after, operations);
+    if (steps.length > 0) {
+      const after = steps.map((step) => ({ ...step, versionAfter: this.#version(step.region) }));
+      checkEffects(this.name, after, operations);
+    }
     for (const each of records) if (each.key[1] === 2) this.#raftRecord(each);
   }
 

@@ -4,7 +4,7 @@
  * found in its log. Every other store must apply the same; the entry must have been durable on a quorum by then;
  * and what a store acknowledges or votes must be on its disk before the message leaves.
  */
-import { type raft_serverpb, tikvpb } from "../../proto/index.js";
+import type { raft_serverpb, tikvpb } from "../../proto/index.js";
 import type { Region } from "../../region/region.js";
 import type { SimCluster, SimStore } from "../cluster.js";
 import type { Frame } from "../network.js";
@@ -133,11 +133,11 @@ export class Logs {
   }
 
   /** What leaves a store must be on its disk. (invariant 8) */
-  #sent({ world }: SimCluster, { from, bytes, path }: Frame): void {
-    if (!path.endsWith("/BatchRaft")) return;
+  #sent({ world }: SimCluster, { from, isRaft, message: batch }: Frame): void {
+    if (!isRaft) return;
     const ledger = this.#ledgers.get(from.name);
     if (ledger === undefined) return;
-    for (const message of tikvpb.BatchRaftMessage.decode(bytes).msgs ?? []) {
+    for (const message of (batch as tikvpb.IBatchRaftMessage).msgs ?? []) {
       const failure = violatesDurability(ledger, message);
       if (failure !== undefined) world.fail(new Violation("8 no acknowledgement before durable", failure));
     }

@@ -1,7 +1,7 @@
 /**
  * The walk over peers as their processes show them: after each event those that changed, now and then all. 3 is
  * judged here (terms and commits of a process never fall); the others have files of their own: 1, 5, 9, 10, 12,
- * 13, 14, 28.
+ * 13, 14, 27, 28.
  *
  *   forall peer p of one incarnation: term(p) and commit(p) never fall
  */
@@ -18,6 +18,7 @@ import { Epochs } from "./epoch.js";
 import type { LeaderCompleteness } from "./leader-completeness.js";
 import { checkLeases, type LeaseHolder } from "./lease-exclusion.js";
 import { checkOperators } from "./operators.js";
+import { PdPicture } from "./pd-picture.js";
 import { checkProgress } from "./progress.js";
 
 /** What a peer showed last. Of one incarnation. */
@@ -36,6 +37,7 @@ export class Peers {
   readonly #cluster: SimCluster;
   readonly #elections = new ElectionSafety();
   readonly #epochs = new Epochs();
+  readonly #picture = new PdPicture();
   readonly #completeness: LeaderCompleteness | undefined;
   readonly #inflightMax: number;
   readonly #seen = new Map<Peer, Seen>();
@@ -57,6 +59,8 @@ export class Peers {
     this.#world = cluster.world;
     this.#cluster = cluster;
     cluster.world.observers.push((event) => this.#look(event));
+    // The first thing that it does may be a read, whatever else has arrived meanwhile.
+    cluster.world.onResume = () => this.#sweep();
   }
 
   #look({ node: index }: SimEvent): void {
@@ -160,7 +164,7 @@ export class Peers {
     for (const { node, store } of this.#cluster.stores) {
       if (!node.isUp || node.isPaused || store === undefined) continue;
       for (const peer of store.peers.all()) {
-        this.#peer(node, peer);
+        if (isLook) this.#peer(node, peer);
         if (!peer.isLeader) continue;
         const other = led.get(peer.regionId);
         if (other !== undefined) this.#world.probe("two leaders of one region at one time");
@@ -173,6 +177,8 @@ export class Peers {
       }
     }
     checkLeases(holders);
-    if (isLook) checkOperators(this.#cluster);
+    if (!isLook) return;
+    checkOperators(this.#cluster);
+    this.#picture.look(this.#cluster);
   }
 }

@@ -21,8 +21,8 @@ export interface SeedSummary {
   readonly probes: readonly (readonly [string, number])[];
 }
 
-/** All promises that can go on have gone on when the loop comes to its next phase. */
-export const drain = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** Node comes to what was put off to its next tick when no promise is left that can go on. */
+export const drain = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
 
 function summarize(result: SeedResult, seconds: number): SeedSummary {
   const { plan, failure, trace, events, virtualMs, probes } = result;

@@ -33,7 +33,12 @@ export class Followers implements Workload {
 
   start(): void {
     this.#stage.cluster.clients.forEach((client, index) => {
-      loop(this.#stage, client, 100, () => this.#write(client, this.#rising[index] as Rising));
+      const own = this.#rising[index] as Rising;
+      loop(this.#stage, client, 100, async () => {
+        await this.#write(client, own);
+        // Who wrote reads at once, from wherever.
+        if (randomBelow(this.#stage.random, 3) === 0) await this.#read(client, own);
+      });
       loop(this.#stage, client, 40, () => this.#read(client, pick(this.#stage.random, this.#rising)));
     });
   }

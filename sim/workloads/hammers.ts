@@ -28,8 +28,8 @@ export class Hammers implements Workload {
         if (error !== undefined) this.#stage.failed++;
       });
       this.#streams.set(client, { pd, tso: undefined });
-      loop(this.#stage, client, 100, () => this.#id(client));
-      loop(this.#stage, client, 30, () => this.#timestamp(client));
+      loop(this.#stage, client, 250, () => this.#id(client));
+      loop(this.#stage, client, 120, () => this.#timestamp(client));
     }
   }
 

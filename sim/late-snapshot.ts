@@ -1,0 +1,60 @@
+/**
+ * A snapshot that arrives a second time, much later: the sender's first attempt was believed lost, and was not. What
+ * was streamed to a store is kept and sent to it again, as its sender would.
+ */
+import { raft_serverpb, TikvService } from "../proto/index.js";
+import { clusterMetadata } from "../store/raft-streams.js";
+import type { SimCluster } from "./cluster.js";
+import type { Action } from "./nemesis.js";
+import type { Frame } from "./network.js";
+import type { SimNode } from "./node.js";
+import { MS } from "./world.js";
+
+/** Records until the stream of one snapshot is followed by another, or this much time has passed. */
+const RECORD_US = 500 * MS;
+
+export function snapshotComesLate(cluster: SimCluster, { detail, durationMs }: Action): undefined {
+  const { network, world } = cluster;
+  let passes = detail % 3;
+  let route: { readonly from: SimNode; readonly to: SimNode } | undefined;
+  const chunks: Uint8Array[] = [];
+  const watcher = ({ path, from, to, message, bytes }: Frame): void => {
+    if (!path.endsWith("/Snapshot")) return;
+    const isFirst = (message as raft_serverpb.ISnapshotChunk).message != null;
+    if (route === undefined) {
+      if (!isFirst || passes-- > 0) return;
+      route = { from, to };
+      world.at(RECORD_US, "snapshot recorded", () => network.watchers.delete(watcher));
+      world.at(RECORD_US + durationMs * MS, "snapshot again", () => {
+        sendAgain(cluster, from, to, chunks);
+      });
+    } else if (isFirst && from === route.from && to === route.to) {
+      network.watchers.delete(watcher);
+      return;
+    }
+    if (from === route.from && to === route.to) chunks.push(bytes.slice());
+  };
+  network.watchers.add(watcher);
+  return undefined;
+}
+
+function sendAgain(cluster: SimCluster, from: SimNode, to: SimNode, chunks: readonly Uint8Array[]): void {
+  const { network, world, stores, pd } = cluster;
+  const target = stores.find(({ node }) => node === to);
+  const clusterId = pd.pd?.cluster.meta.id;
+  const { env } = from;
+  const isPossible = from.isUp && !from.isPaused && to.isUp && !network.isBlocked(from, to);
+  if (target === undefined || clusterId === undefined || env === undefined || !isPossible) return;
+  world.probe("a snapshot arrived a second time");
+  world.note(`a snapshot from ${from.name} arrives a second time at ${to.name}`);
+  const call = network
+    .door(from, env)
+    .channel(target.address)
+    .open(
+      TikvService.Snapshot,
+      { onMessage() {}, onEnd() {} },
+      { metadata: clusterMetadata(BigInt(clusterId)) },
+    );
+  for (const bytes of chunks) call.send(raft_serverpb.SnapshotChunk.decode(bytes));
+  call.halfClose();
+}
