@@ -173,7 +173,8 @@ export class Peers {
         led.set(peer.regionId, peer.term);
         if (peer.mayReadLocally(node.monotonicMs())) holders.push({ peer, name: node.name });
         else if (peer.node.isLeading) this.#world.probe("a leader without a lease");
-        if (isLook) checkProgress(peer, this.#inflightMax, node.name);
+        // Its word lags behind its Raft node, which may follow by now and have cut its log.
+        if (isLook && peer.node.isLeading) checkProgress(peer, this.#inflightMax, node.name);
       }
     }
     checkLeases(holders);
