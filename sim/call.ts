@@ -59,6 +59,11 @@ export class SimCall implements ClientCall<unknown> {
     this.#isRaft = method.path.endsWith("/BatchRaft") || method.path.endsWith("/Raft");
   }
 
+  /** Who calls whom, and for what. */
+  get route(): string {
+    return `${this.#client.name} ${this.#server?.name ?? "nobody"} ${this.#method.path}`;
+  }
+
   get pendingBytes(): number {
     return this.#up.pendingBytes;
   }

@@ -76,6 +76,8 @@ export class SimDisk {
   /** The next write fails with this. */
   failure: RaftwerkError | undefined;
   hasFailed = false;
+  /** Of the process that was started last. */
+  engine: SimEngine | undefined;
   memory = new MemoryEngine();
   /** Not durable yet, in order. */
   readonly writes: DiskWrite[] = [];
@@ -93,7 +95,8 @@ export class SimDisk {
 
   /** What a new process finds. */
   open(): SimEngine {
-    return new SimEngine(this);
+    this.engine = new SimEngine(this);
+    return this.engine;
   }
 
   get heldWrites(): number {
@@ -168,6 +171,7 @@ export class SimDisk {
 
 export class SimEngine implements Engine {
   readonly kind = "simulated";
+  openSnapshots = 0;
   readonly #disk: SimDisk;
   #underWay = 0;
   #isClosed = false;
@@ -200,11 +204,17 @@ export class SimEngine implements Engine {
 
   snapshot(): EngineSnapshot {
     const inner = this.#memory().snapshot();
+    let isOpen = true;
+    this.openSnapshots++;
     return {
       get: (space, key) => inner.get(space, key),
       scan: (space, options, callback) =>
         inner.scan(space, options, (error, result) => this.#answer(() => callback(error, result))),
-      close: () => inner.close(),
+      close: () => {
+        if (isOpen) this.openSnapshots--;
+        isOpen = false;
+        inner.close();
+      },
     };
   }
 

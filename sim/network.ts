@@ -151,6 +151,13 @@ export class SimNetwork {
     return perMillion > 0 && this.world.random.u32() % 1_000_000 < perMillion;
   }
 
+  /** Of calls that are open, by client, server and method. */
+  openCalls(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const { route } of this.#calls) counts.set(route, (counts.get(route) ?? 0) + 1);
+    return counts;
+  }
+
   get blockedLinks(): number {
     return this.#blocked.size;
   }

@@ -5,6 +5,7 @@
  */
 import { SeededRandom } from "../base/index.js";
 import type { RegisterOperation } from "./checkers/linearizability.js";
+import { leftOpen } from "./checkers/leaks.js";
 import { Logs } from "./checkers/logs.js";
 import { Peers } from "./checkers/peers.js";
 import { disksDiffer, unrest } from "./checkers/quiescence.js";
@@ -102,6 +103,8 @@ async function phases(plan: Plan, stage: WorkloadStage): Promise<void> {
   await comeToRest(stage);
   const differ = disksDiffer(cluster);
   if (differ !== undefined) throw new Violation("15 16 32 disks", differ);
+  const leak = leftOpen(cluster);
+  if (leak !== undefined) throw new Violation("32 leak", leak);
   if (plan.seed % RECOVER_EVERY === 0) await recoverTwice(stage);
   await judge(stage, workloads);
 }

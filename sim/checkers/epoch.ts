@@ -3,6 +3,7 @@
  *
  *   (region, version, conf_ver) -> (range, peers) is a function
  *   peer id -> (region, store) is a function
+ *   of one peer, version and conf_ver never fall
  */
 import { toHex } from "../../base/index.js";
 import type { Region } from "../../region/region.js";
@@ -11,10 +12,34 @@ import { Violation } from "../world.js";
 export class Epochs {
   readonly #epochs = new Map<string, string>();
   readonly #owners = new Map<number, string>();
+  /** The greatest versions that any peer has shown. */
+  readonly #greatest = new Map<number, { version: number; confVer: number }>();
+
+  /** A peer's region changed. */
+  grows(before: Region, now: Region, where: string): void {
+    const [old, next] = [before.epoch, now.epoch];
+    if (next.version >= old.version && next.confVer >= old.confVer) return;
+    throw new Violation(
+      "12 epoch",
+      `${where}: region ${now.id} went from ${old.version}/${old.confVer} back to ${next.version}/${next.confVer}`,
+    );
+  }
+
+  /** The greatest epoch of a region that was real. */
+  greatest(region: number): { readonly version: number; readonly confVer: number } | undefined {
+    return this.#greatest.get(region);
+  }
 
   /** Of a region as a peer that has data shows it. */
   shows(region: Region, where: string): void {
-    const key = `${region.id} ${region.epoch.version} ${region.epoch.confVer}`;
+    const { version, confVer } = region.epoch;
+    const key = `${region.id} ${version} ${confVer}`;
+    const greatest = this.#greatest.get(region.id);
+    if (greatest === undefined) this.#greatest.set(region.id, { version, confVer });
+    else {
+      greatest.version = Math.max(greatest.version, version);
+      greatest.confVer = Math.max(greatest.confVer, confVer);
+    }
     const members = region.peers.map(({ id, storeId, role }) => `${id}@${storeId} ${role}`).sort();
     const content = `${toHex(region.startKey)} ${toHex(region.endKey)} ${members.join()}`;
     const known = this.#epochs.get(key);

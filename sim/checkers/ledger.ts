@@ -32,7 +32,17 @@ export interface RegionLedger {
 /** Region `region` of this store has applied everything up to `to`, and had up to `from`. */
 export type AppliedListener = (ledger: StoreLedger, region: number, from: number, to: number) => void;
 export type RegionListener = (ledger: StoreLedger, region: Region, isTombstone: boolean) => void;
+/** An entry is on the disk: fingerprints of it, and of the one before if that is there. */
+export type EntryListener = (
+  ledger: StoreLedger,
+  region: number,
+  index: number,
+  term: number,
+  print: number,
+  previous: number | undefined,
+) => void;
 
+const termOf = (entry: Uint8Array): number => decodeEntry(entry).term;
 const NO_ENTRIES: ReadonlyMap<number, Uint8Array> = new Map();
 const SUFFIX_LOG = 1;
 const SUFFIX_RAFT_STATE = 2;
@@ -46,6 +56,7 @@ export class StoreLedger {
   readonly regions = new Map<number, RegionLedger>();
   onApplied: AppliedListener = () => {};
   onRegion: RegionListener = () => {};
+  onEntry: EntryListener = () => {};
 
   constructor(name: string) {
     this.name = name;
@@ -54,7 +65,7 @@ export class StoreLedger {
   /** Of an entry that is being applied. */
   termOf(region: number, index: number): number | undefined {
     const bytes = this.regions.get(region)?.unapplied.get(index);
-    return bytes === undefined ? undefined : decodeEntry(bytes).term;
+    return bytes === undefined ? undefined : termOf(bytes);
   }
 
   region(id: number): RegionLedger {
@@ -95,7 +106,9 @@ export class StoreLedger {
           entries.delete(index);
           unapplied.delete(index);
         } else {
-          entries.set(index, fingerprint(value));
+          const print = fingerprint(value);
+          this.onEntry(this, readU64(key, 2), index, termOf(value), print, entries.get(index - 1));
+          entries.set(index, print);
           if (index > applied) unapplied.set(index, value);
         }
       } else records.push(operation);

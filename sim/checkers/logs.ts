@@ -1,5 +1,5 @@
 /**
- * Raft as the disks show it (invariants 4 to 8). `committed(region, index)` is what the first store that applied
+ * Raft as the disks show it (invariants 6 to 8; 4 is in `log-matching.ts`, 5 in `leader-completeness.ts`). `committed(region, index)` is what the first store that applied
  * the index
  * found in its log. Every other store must apply the same; the entry must have been durable on a quorum by then;
  * and what a store acknowledges or votes must be on its disk before the message leaves.
@@ -11,6 +11,7 @@ import type { Frame } from "../network.js";
 import { Violation, type World } from "../world.js";
 import { LeaderCompleteness } from "./leader-completeness.js";
 import { StoreLedger } from "./ledger.js";
+import { LogMatching } from "./log-matching.js";
 
 const MSG_APPEND_RESPONSE = 4;
 const MSG_VOTE_RESPONSE = 6;
@@ -25,6 +26,7 @@ interface Voters {
 export class Logs {
   readonly #world: World;
   readonly completeness = new LeaderCompleteness();
+  readonly #matching = new LogMatching();
   readonly #ledgers = new Map<string, StoreLedger>();
   /** Of disks that are lost: what was on them was durable when it was committed. */
   readonly #lost: StoreLedger[] = [];
@@ -57,6 +59,7 @@ export class Logs {
     if (before !== undefined) this.#lost.push(before);
     this.#ledgers.set(node.name, ledger);
     ledger.onApplied = (_, region, from, to) => this.#applied(ledger, region, from, to);
+    ledger.onEntry = ({ name }, ...entry) => this.#matching.durable(name, ...entry);
     ledger.onRegion = (_, region, isTombstone) => this.#region(ledger.name, region, isTombstone);
     disk.observer = (operations) => {
       try {

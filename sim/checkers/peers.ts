@@ -122,6 +122,7 @@ export class Peers {
       }
       if (seen.region !== region) {
         if (peer.isInitialized) this.#epochs.shows(region, node.name);
+        this.#epochs.grows(seen.region, region, node.name);
         checkConfChange(seen.region, region, node.name);
         this.#probeChange(seen.region, region);
       }
@@ -180,6 +181,6 @@ export class Peers {
     checkLeases(holders);
     if (!isLook) return;
     checkOperators(this.#cluster);
-    this.#picture.look(this.#cluster);
+    this.#picture.look(this.#cluster, this.#epochs);
   }
 }
