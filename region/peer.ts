@@ -529,7 +529,7 @@ export class Peer {
   written(work: StagedWork): void {
     if (this.#removed) {
       if (work.append !== undefined) this.#appendsUnderWay--;
-      if (work.run !== undefined) this.#appliesUnderWay--;
+      if (work.run !== undefined) this.#splitInTheEnd(work.run);
       return;
     }
     if (work.append !== undefined) {
@@ -649,6 +649,13 @@ export class Peer {
     this.#appliesUnderWay++;
     this.storage.applyStaged();
     return behind.length === 0 ? run : { ...run, rest };
+  }
+
+  /** A split that was being written when the peer was told to go: its parts live on, only the rest is destroyed. */
+  #splitInTheEnd(run: ApplyRun): void {
+    this.#appliesUnderWay--;
+    this.storage.applyWritten(run.state, run.region);
+    for (const effect of run.effects) if (effect.kind === "split") this.#host.applied(this, effect);
   }
 
   #runWritten(run: ApplyRun, apply: Apply | undefined): void {

@@ -5,6 +5,7 @@
 import { describe, expect, it } from "vitest";
 import { makeMessage, type Message } from "../../raft/index.js";
 import { logIndex, term } from "../../base/index.js";
+import type { Peer } from "../../region/peer.js";
 import { epochToProto, peerToProto } from "../../region/region.js";
 import { messageToProto } from "../../store/raft-message.js";
 import type { Filter } from "../scripts/filter.js";
@@ -137,6 +138,40 @@ describe("a store that has the new region without data when it applies the split
     s.crash(3, { power: true, keeps: "none" });
     await s.restart(3);
     await mustServe(s, child);
+  });
+
+  it("leaves its parts where they are when the region's own peer is told to go while the split is being written", async () => {
+    const s = await script({ stores: 3, replicas: 3 });
+    await s.put("a", "1");
+    await s.put("x", "2");
+    await s.caughtUp(3);
+    const parent = s.mustPeer(3);
+    s.holdWrites(3, regionStates(s.first));
+    s.sendSplit(["m"]);
+    await s.until("the split is being written", () => s.at(3).disk.heldWrites > 0);
+    s.inject(3, {
+      ...emptyRaft(s.first),
+      fromPeer: { id: s.leaderPeer().peerId, storeId: s.storeId(1), role: 0, isWitness: false },
+      toPeer: { id: parent.peerId, storeId: s.storeId(3), role: 0, isWitness: false },
+      regionEpoch: { confVer: 100, version: 100 },
+      isTombstone: true,
+    } as never);
+    await s.until("it has heard it", () => parent.isRemoved);
+    s.releaseWrites(3);
+    // The split leaves the new region on the left or on the right; the rest has its old id.
+    const child = (): Peer | undefined =>
+      [...(s.at(3).store?.peers.all() ?? [])].find(
+        ({ regionId, isRemoved }) => regionId !== s.first && !isRemoved,
+      );
+    await s.until("the part lives", () => child()?.isInitialized);
+    const { startKey } = (child() as Peer).region;
+    const mine = startKey.length === 0 ? (["a", "1"] as const) : (["x", "2"] as const);
+    await s.pass(100);
+    s.crash(3, { power: true, keeps: "all" });
+    await s.restart(3);
+    await s.pass(1_500);
+    expect(child()?.region.startKey).toEqual(startKey);
+    await s.mustHave(3, mine[0], mine[1]);
   });
 
   it("may hear of both in one turn [test_split_duplicated_batch]", async () => {
