@@ -1,6 +1,6 @@
 /** Reads a TOML file; an unreadable file, wrong syntax, or a key nobody knows stops the start with the place named. */
 import { readFileSync } from "node:fs";
-import { parse } from "smol-toml";
+import { parse, stringify } from "smol-toml";
 import type { z } from "zod";
 import { RaftwerkError } from "../base/index.js";
 
@@ -20,6 +20,11 @@ export function readTomlFile(path: string): unknown {
   } catch (error) {
     return refuse(`config file ${path}: ${(error as Error).message}`);
   }
+}
+
+/** For `--print-config`: what is printed may be given to `--config`. Entries without a value are left out. */
+export function toToml(config: Readonly<Record<string, unknown>>): string {
+  return `${stringify(config).trimEnd()}\n`;
 }
 
 /** Validates against a strict schema; all mistakes are told at once, with the path of each. */

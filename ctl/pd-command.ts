@@ -12,7 +12,8 @@ import { type Engine, type Env, must, RaftwerkError } from "../base/index.js";
 import { openEngine } from "../engine/open.js";
 import { EmbeddedMetaStore, PlacementDriver } from "../pd/index.js";
 import { etcdSettings } from "./etcd-settings.js";
-import { loadPdConfig, type PdFileConfig, pdSections } from "./pd-config.js";
+import { toToml } from "./config-file.js";
+import { effectiveSections, loadPdConfig, type PdFileConfig, pdSections } from "./pd-config.js";
 import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
 import { parseAddress } from "./units.js";
 import { TIKV_VERSION } from "./version.js";
@@ -102,14 +103,41 @@ async function openEmbedded(env: Env, engine: Engine): Promise<EmbeddedMetaStore
 
 type Settings = ReturnType<typeof settings>;
 
+/** With PD's names, flags and file together; a file with this content says the same. Passwords are in neither. */
+function configInEffect(flags: PdFlags, options: Settings, file: PdFileConfig): Record<string, unknown> {
+  const { name, dataDir, clientUrls, listen, engine, etcd, logLevel, logFile, logFormat, redactKeys } =
+    options;
+  const given = (key: string, value: string | undefined): object =>
+    value === undefined ? {} : { [key]: value };
+  return {
+    name,
+    "data-dir": dataDir,
+    "client-urls": `http://${listen.host.includes(":") ? `[${listen.host}]` : listen.host}:${listen.port}`,
+    "advertise-client-urls": clientUrls.join(","),
+    engine,
+    log: { level: logLevel, format: logFormat, ...(logFile === "" ? {} : { file: { filename: logFile } }) },
+    security: { "redact-info-log": redactKeys },
+    ...(etcd === undefined
+      ? {}
+      : {
+          etcd: {
+            endpoints: etcd.connection.endpoints,
+            lease: etcd.leaseSeconds,
+            ...given("cacert-path", flags.etcdCacert ?? file.etcd?.["cacert-path"]),
+            ...given("cert-path", flags.etcdCert ?? file.etcd?.["cert-path"]),
+            ...given("key-path", flags.etcdKey ?? file.etcd?.["key-path"]),
+            ...given("user", flags.etcdUser ?? file.etcd?.user),
+          },
+        }),
+    ...effectiveSections(file),
+  };
+}
+
 async function runPd(flags: PdFlags): Promise<void> {
   const file = loadPdConfig(flags.config);
   const options = settings(flags, file);
   if (flags.printConfig === true) {
-    const { etcd, ...rest } = options;
-    // Without keys and passwords.
-    const shown = etcd === undefined ? {} : { etcd: etcd.connection.endpoints, lease: etcd.leaseSeconds };
-    process.stdout.write(`${JSON.stringify({ ...rest, ...shown, ...pdSections(file) }, undefined, 2)}\n`);
+    process.stdout.write(toToml(configInEffect(flags, options, file)));
     return;
   }
   const log = createLogger({

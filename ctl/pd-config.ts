@@ -2,6 +2,8 @@
  * PD's settings from TOML with PD's names. The scheduling sections are checked by PD itself, which knows them.
  */
 import { z } from "zod";
+import { RaftwerkError } from "../base/index.js";
+import { PdConfig } from "../pd/index.js";
 import { checkConfig, readTomlFile } from "./config-file.js";
 
 const text = z.string().optional();
@@ -47,4 +49,24 @@ export function pdSections(file: PdFileConfig): Record<string, Record<string, un
     if (items !== undefined) sections[name] = items;
   }
   return sections;
+}
+
+/** The sections that PD checks, with its defaults, as TOML can say them. */
+export function effectiveSections(file: PdFileConfig): Record<string, Record<string, unknown>> {
+  const config = new PdConfig();
+  const shown: Record<string, Record<string, unknown>> = {};
+  for (const section of ["schedule", "replication", "pd-server"] as const) {
+    for (const [item, value] of Object.entries(file[section] ?? {})) {
+      const change = config.set(section, item, value);
+      if (change.kind === "ok") continue;
+      throw new RaftwerkError("invalidConfig", `${section}.${item}: ${change.reason}`, { retry: "never" });
+    }
+    shown[section] = {};
+    for (const [item, value] of Object.entries(config.section(section))) {
+      // Lists that PD keeps itself, changed by calls of their own.
+      if (item === "schedulers-v2" || item === "store-limit") continue;
+      shown[section][item] = value === "true" || value === "false" ? value === "true" : value;
+    }
+  }
+  return shown;
 }

@@ -10,12 +10,13 @@ import { RaftwerkError } from "../base/index.js";
 import { openEngine, type OpenEngineOptions, stampIdentity } from "../engine/open.js";
 import { PdClient } from "../pd-client/index.js";
 import { Store, type StoreConfig } from "../store/index.js";
+import { toToml } from "./config-file.js";
 import { diskFigures } from "./disk.js";
 import { boundedByMemory, defaultMemoryBytes, engineMemory, memoryBytes } from "./memory-budget.js";
 import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
 import { runFleet } from "./store-fleet.js";
 import { describeStoreConfig, loadStoreConfig, type StoreFileConfig } from "./store-config.js";
-import { parseAddress, parseLabels, sizeBytes } from "./units.js";
+import { parseAddress, parseLabels, sizeBytes, sizeText } from "./units.js";
 import { RAFTWERK_VERSION, TIKV_VERSION } from "./version.js";
 
 /** Half of what a clean stop may take in all. */
@@ -112,6 +113,28 @@ function settings(flags: StoreFlags, file: StoreFileConfig) {
 
 type Settings = ReturnType<typeof settings>;
 
+/** With TiKV's names, flags and file together; a file with this content says the same. */
+function configInEffect(options: Settings, described: Record<string, unknown>): Record<string, unknown> {
+  const { server, storage, raftstore, ...others } = described as Record<string, object>;
+  const { addr, advertiseAddr, statusAddr, dataDir, engine, capacityBytes, endpoints } = options;
+  const { logLevel, logFile, logFormat, redactKeys } = options;
+  return {
+    log: { level: logLevel, format: logFormat, ...(logFile === "" ? {} : { file: { filename: logFile } }) },
+    security: { "redact-info-log": redactKeys },
+    pd: endpoints.length === 0 ? {} : { endpoints },
+    server: {
+      addr,
+      "advertise-addr": advertiseAddr,
+      "status-addr": statusAddr,
+      labels: Object.fromEntries(options.labels.map(({ key, value }) => [key, value])),
+      ...server,
+    },
+    storage: { "data-dir": dataDir, engine, ...storage },
+    raftstore: { capacity: sizeText(capacityBytes), ...raftstore },
+    ...others,
+  };
+}
+
 /** The arguments that stores of one machine have in common. */
 function sharedArgs(flags: StoreFlags, options: Settings): string[] {
   const shared: [name: string, value: string | undefined][] = [
@@ -163,8 +186,7 @@ async function runStore(flags: StoreFlags, entry: string): Promise<void> {
   const options = settings(flags, file);
   const config = boundedByMemory(file.store, options.memoryBytes);
   if (flags.printConfig === true) {
-    const shown = describeStoreConfig(config, options.memoryBytes);
-    process.stdout.write(`${JSON.stringify(shown, undefined, 2)}\n`);
+    process.stdout.write(toToml(configInEffect(options, describeStoreConfig(config, options.memoryBytes))));
     return;
   }
   if (options.endpoints.length === 0) {
@@ -289,4 +311,5 @@ const statusOf = (store: Store, address: string): Record<string, unknown> => ({
   ...store.status(),
   address,
   raftwerkVersion: RAFTWERK_VERSION,
+  pid: process.pid,
 });

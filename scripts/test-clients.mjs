@@ -7,6 +7,7 @@ import { Cluster, ROOT } from "./clients/cluster.mjs";
 import { buildGo, testGo, testGoV2 } from "./clients/go.mjs";
 import { buildJava, testJava } from "./clients/java.mjs";
 import { buildPython, testPython } from "./clients/python.mjs";
+import { buildRust, testRust, testRustV2 } from "./clients/rust.mjs";
 import { finish, killChildren, result, step } from "./clients/results.mjs";
 
 /** Each builds before the cluster starts, so that no compiler competes with it, and tests if that worked. */
@@ -14,6 +15,7 @@ const SUITES = {
   go: { build: buildGo, test: testGo, testV2: testGoV2 },
   java: { build: buildJava, test: testJava },
   python: { build: buildPython, test: testPython },
+  rust: { build: buildRust, test: testRust, testV2: testRustV2, onlyNamed: true },
 };
 
 const wanted = process.argv.slice(2);
@@ -24,7 +26,9 @@ if (unknown.length > 0) {
   );
   process.exit(2);
 }
-const suites = Object.entries(SUITES).filter(([name]) => wanted.length === 0 || wanted.includes(name));
+const suites = Object.entries(SUITES).filter(([name, { onlyNamed }]) =>
+  wanted.length === 0 ? onlyNamed !== true : wanted.includes(name),
+);
 
 const directory = mkdtempSync(join(tmpdir(), "raftwerk-clients-"));
 const cluster = new Cluster(join(directory, "cluster"));
