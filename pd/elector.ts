@@ -53,6 +53,8 @@ export class Elector {
   #stopped = false;
   /** Highest revision of the key that was looked at. */
   #seenRevision = 0;
+  /** How often the meta store told of the key. */
+  #looks = 0;
   readonly #ownLeases = new Set<number>();
   #lastLeader: Uint8Array | undefined;
 
@@ -109,7 +111,10 @@ export class Elector {
         }
       },
       onCompacted: () => {
-        if (!this.#stopped) this.#startWatch();
+        if (this.#stopped) return;
+        this.#startWatch();
+        // What was forgotten may have been a change of the leader.
+        this.#read(() => {});
       },
     });
   }
@@ -117,19 +122,28 @@ export class Elector {
   #readLater(delayMs: number): void {
     if (this.#stopped) return;
     this.#timer = this.#env.timers.set(delayMs, () => {
-      this.#metaStore.get(this.#keys.leader, (error, entry) => {
-        if (this.#stopped) return;
-        if (error === undefined) this.#look(entry, entry?.modRevision ?? this.#seenRevision);
-        // Nobody can be asked: who led may no longer do so, and nobody else can.
-        else if (this.#term === undefined) this.#tellLeader(undefined);
+      const looks = this.#looks;
+      this.#read((error) => {
+        // Nobody can be asked: who led may no longer do so, and nobody else can. Unless a later question was answered.
+        const isLost = error !== undefined && looks === this.#looks;
+        if (isLost && this.#term === undefined) this.#tellLeader(undefined);
         this.#readLater(READ_INTERVAL_MS);
       });
+    });
+  }
+
+  #read(then: (error: Error | undefined) => void): void {
+    this.#metaStore.get(this.#keys.leader, (error, entry) => {
+      if (this.#stopped) return;
+      if (error === undefined) this.#look(entry, entry?.modRevision ?? this.#seenRevision);
+      then(error);
     });
   }
 
   #look(entry: MetaEntry | undefined, revision: number): void {
     if (this.#stopped || revision < this.#seenRevision) return;
     this.#seenRevision = revision;
+    this.#looks += 1;
     if (this.#term !== undefined) {
       if (entry?.leaseId !== this.#term.leaseId) this.#term.resign("the leader key is no longer mine");
       return;

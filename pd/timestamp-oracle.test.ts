@@ -32,6 +32,41 @@ describe("timestamps", () => {
     expect(harness.pd.metrics.value("pd_monitor_time_jump_back_total")).toBe(1);
   });
 
+  test("grow from one request to the next, whatever their size (TestGenerateTSO)", () => {
+    const harness = Harness.started();
+    let last = 0n;
+    for (let i = 0; i < 500; i++) {
+      const count = 1 + ((i * 37) % 900);
+      const got = take(harness, count) as bigint;
+      // All of a batch lie above what came before.
+      expect(got - BigInt(count) >= last).toBe(true);
+      last = got;
+      if (i % 50 === 0) harness.env.advance(33);
+    }
+  });
+
+  test("of many streams at once are all different and in the order of the answers (TestRequestTSOConcurrently)", () => {
+    const harness = Harness.started();
+    const streams = Array.from({ length: 20 }, () => harness.open(PdService.Tso));
+    const spans: [first: bigint, last: bigint][] = [];
+    for (let round = 0; round < 30; round++) {
+      for (const [i, stream] of streams.entries())
+        stream.send({ header: harness.header, count: 1 + ((round + i) % 7) });
+      harness.env.settle();
+      for (const stream of streams) {
+        const { timestamp, count } = stream.answers[round] as { timestamp: object; count: number };
+        const { physical = 0, logical = 0 } = timestamp as { physical?: number; logical?: number };
+        const last = composeTimestamp({ physicalMs: physical, logical });
+        spans.push([last - BigInt(count) + 1n, last]);
+      }
+      if (round % 5 === 0) harness.env.advance(20);
+    }
+    spans.sort(([left], [right]) => (left < right ? -1 : 1));
+    for (const [i, [first]] of spans.entries()) {
+      if (i > 0) expect(first > (spans[i - 1] as [bigint, bigint])[1]).toBe(true);
+    }
+  });
+
   test("follow the wall clock forward in one step, however far", () => {
     const harness = Harness.started();
     const before = take(harness) as bigint;
