@@ -103,6 +103,11 @@ const SERVER_ITEMS = {
   "flow-round-by-digit": count(3),
   "min-resolved-ts-persistence-interval": duration("1s"),
   "server-memory-limit": ratio(0),
+  // Of Go's memory: accepted and shown, without effect.
+  "server-memory-limit-gc-trigger": ratio(0.7),
+  "enable-gogc-tuner": flag(true),
+  "gc-tuner-threshold": ratio(0.6),
+  "block-safe-point-v1": flag(false),
 } satisfies Record<string, ItemSpec>;
 
 const SECTIONS = {
@@ -133,6 +138,8 @@ const refused = (reason: string): ConfigChange => ({ kind: "refused", reason });
 
 export class PdConfig {
   readonly #values = new Map<string, ItemValue>();
+  /** They win over `#values` and are not stored with them. */
+  readonly #temporary = new Map<string, ItemValue>();
   defaultStoreLimit: StoreLimitConfig = { "add-peer": 15, "remove-peer": 15 };
   readonly storeLimits: Map<number, StoreLimitConfig> = new Map();
   schedulers: SchedulerEntry[] = [...DEFAULT_SCHEDULERS];
@@ -153,15 +160,36 @@ export class PdConfig {
   }
 
   number(name: `schedule.${ItemName<"schedule">}` | `replication.${ItemName<"replication">}`): number {
-    return this.#values.get(name) as number;
+    return this.#valueOf(name) as number;
   }
 
   flag(name: `schedule.${ItemName<"schedule">}` | `replication.${ItemName<"replication">}`): boolean {
-    return this.#values.get(name) as boolean;
+    return this.#valueOf(name) as boolean;
   }
 
   text(name: `schedule.${ItemName<"schedule">}` | `replication.${ItemName<"replication">}`): string {
-    return this.#values.get(name) as string;
+    return this.#valueOf(name) as string;
+  }
+
+  #valueOf(name: string): ItemValue | undefined {
+    const temporary = this.#temporary.size === 0 ? undefined : this.#temporary.get(name);
+    return temporary ?? this.#values.get(name);
+  }
+
+  /** Until `endTemporary`; `name` with its section. */
+  setTemporary(name: string, value: unknown): ConfigChange {
+    const [section, item = ""] = name.split(".") as [ConfigSection, string?];
+    const items = SECTIONS[section] as Record<string, ItemSpec> | undefined;
+    const spec = items !== undefined && Object.hasOwn(items, item) ? items[item] : undefined;
+    if (spec === undefined) return refused(`config item ${name} not found`);
+    const parsed = parseItem(section, item, spec, value);
+    if (parsed.kind === "refused") return parsed;
+    this.#temporary.set(name, parsed.value);
+    return OK;
+  }
+
+  endTemporary(name: string): void {
+    this.#temporary.delete(name);
   }
 
   get locationLabels(): readonly string[] {
@@ -226,6 +254,8 @@ export class PdConfig {
     if (spec === undefined) return refused(`config item ${item} not found`);
     const parsed = parseItem(section, item, spec, value);
     if (parsed.kind === "refused") return parsed;
+    if (this.#temporary.has(`${section}.${item}`))
+      return refused(`need to clean up TTL first for ${section}.${item}`);
     const previous = this.#values.get(`${section}.${item}`) as ItemValue;
     const isReplica = section === "replication" && REPLICA_ITEMS.includes(item);
     if (isReplica && String(previous) === String(parsed.value)) return OK;
@@ -245,7 +275,7 @@ export class PdConfig {
   section(section: ConfigSection): Record<string, unknown> {
     const json: Record<string, unknown> = {};
     for (const [name, spec] of Object.entries<ItemSpec>(SECTIONS[section])) {
-      json[name] = itemToJson(spec, this.#values.get(`${section}.${name}`) as ItemValue);
+      json[name] = itemToJson(spec, this.#valueOf(`${section}.${name}`) as ItemValue);
     }
     if (section !== "schedule") return json;
     // Shown computed, as clients of PD expect; 0 stays 0 in what is stored. (11.26)

@@ -14,6 +14,7 @@ import type { Members } from "./members.js";
 import type { RegionSyncServer } from "./region-sync-server.js";
 import type { Scheduling } from "./scheduling.js";
 import type { StoreAdmin } from "./store-admin.js";
+import type { TemporaryConfig } from "./temporary-config.js";
 import type { TimestampOracle } from "./timestamp-oracle.js";
 
 export interface HttpRequest {
@@ -37,6 +38,7 @@ export interface HttpParts {
   readonly gc: GcState;
   readonly scheduling: Scheduling;
   readonly stores: StoreAdmin;
+  readonly temporary: TemporaryConfig;
   readonly startedWallMs: number;
   readonly config: PdConfig;
   saveConfig(callback: (error: Error | undefined) => void): void;

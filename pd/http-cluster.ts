@@ -11,6 +11,18 @@ import { PD_GIT_HASH, PD_VERSION } from "./version.js";
 
 const empty = (call: HttpCall): void => call.text(200, "");
 
+/** Calls are neither audited nor limited. */
+const MIDDLEWARE = {
+  audit: { "enable-audit": "false" },
+  "rate-limit": { "enable-rate-limit": "false", "limiter-config": {} },
+  "grpc-rate-limit": { "enable-grpc-rate-limit": "false", "grpc-limiter-config": {} },
+};
+const NO_PROMETHEUS = {
+  status: "error",
+  errorType: "proxy",
+  error: "metric query failed: ask Prometheus itself, this PD has no address of it",
+};
+
 export const CLUSTER_ROUTES: readonly Route[] = [
   route(
     "GET",
@@ -66,8 +78,32 @@ export const CLUSTER_ROUTES: readonly Route[] = [
   ),
   route("DELETE", "/admin/cache/region/{id}", dropRegion),
   route("DELETE", "/admin/storage/region/{id}", dropRegion),
+  route("DELETE", "/admin/cache/regions", (call) => {
+    const { cluster } = call.parts;
+    for (const region of [...cluster.regions.all()]) cluster.removeRegion(region.meta.id);
+    call.json("All regions are removed from server cache.");
+  }),
   ...["snapshot-recovering", "pitr-restore-mode"].map((marker) =>
     route("GET", `/admin/cluster/markers/${marker}`, (call) => call.json({ marked: false }), "leader"),
+  ),
+  route("GET", "/regions/keyspace/id/{id}", (call) => {
+    const id = call.idParam(0);
+    if (id !== undefined) call.fail(400, "[PD:keyspace:ErrKeyspaceNotFound]keyspace does not exist");
+  }),
+  route("GET", "/service-middleware/config", (call) => call.json(MIDDLEWARE), "any"),
+  ...["", "/rate-limit", "/grpc-rate-limit"].map((path) =>
+    route(
+      "POST",
+      `/service-middleware/config${path}`,
+      (call) => call.fail(400, "rate limits cannot be set in this version"),
+      "any",
+    ),
+  ),
+  // PD passes these on to Prometheus, of which this one knows nothing.
+  ...["query", "query_range"].flatMap((name) =>
+    (["GET", "POST"] as const).map((method) =>
+      route(method, `/metric/${name}`, (call) => call.json(NO_PROMETHEUS, 502), "any"),
+    ),
   ),
   { method: "GET", path: "/pd/ping", scope: "any", handle: empty },
   { method: "GET", path: "/pd/api/v2/ready", scope: "leader", handle: empty },

@@ -6,6 +6,7 @@
 import { type ConfigSection, PdConfig } from "./config.js";
 import type { HttpCall, HttpParts } from "./http-call.js";
 import { type Route, route } from "./http-route.js";
+import { TEMPORARY_SECONDS_MAX } from "./temporary-config.js";
 import { formatVersion, parseVersion } from "./version.js";
 
 /** Parts of PD's configuration that have nothing changeable here; setting one says so. */
@@ -92,11 +93,10 @@ function wholeConfig(parts: HttpParts, config: PdConfig): Record<string, unknown
 
 /** Items are applied one by one: a refused one leaves those before it changed, and they are stored. */
 function setItems(call: HttpCall): void {
-  if (call.query("ttlSecond") !== undefined) {
-    return call.fail(400, "temporary settings (ttlSecond) are not available in this version");
-  }
   const body = call.bodyObject();
   if (body === undefined) return;
+  const seconds = call.query("ttlSecond");
+  if (seconds !== undefined) return setTemporary(call, body, seconds);
   for (const [path, value] of Object.entries(body)) {
     const reason = setItem(call.parts.config, path, value);
     if (reason === undefined) continue;
@@ -104,6 +104,18 @@ function setItems(call: HttpCall): void {
   }
   call.parts.scheduling.patrol.wake();
   call.parts.saveConfig(call.stored("The config is updated."));
+}
+
+/** `?ttlSecond=n`: for so long; 0 ends it. (11.31) */
+function setTemporary(call: HttpCall, items: Readonly<Record<string, unknown>>, text: string): void {
+  const seconds = Number(text);
+  if (!/^[0-9]{1,10}$/.test(text) || seconds > TEMPORARY_SECONDS_MAX)
+    return call.fail(400, `strconv.Atoi: parsing ${JSON.stringify(text)}: invalid syntax`);
+  call.parts.temporary.set(items, seconds, (problem) => {
+    if (problem !== undefined) return call.fail(problem.status, problem.reason);
+    call.parts.scheduling.patrol.wake();
+    call.json(seconds === 0 ? "The ttl config is deleted." : "The ttl config is updated.");
+  });
 }
 
 /** Why the item was refused; undefined when it is set. */

@@ -1,76 +1,39 @@
 /**
- * Where the load is, over HTTP: rates of stores and of the regions above a threshold, from the figures of the last
- * heartbeats. There is no history: `hot_degree` is 1 for whatever was hot in its last report. (pd-rules 10.14)
+ * Where the load is, over HTTP: rates of stores, and the peers that have been hot for long enough, as the hot-region
+ * scheduler sees them; and which were so earlier. (pd-rules 10.12, 10.14)
  */
-import type { pdpb } from "../proto/index.js";
 import { formatInstant } from "./duration.js";
 import type { HttpCall } from "./http-call.js";
 import { type Route, route } from "./http-route.js";
-import type { RegionInfo } from "./region-info.js";
+import { type HotQuery, hotRecordJson, isHotKind } from "./hot-history.js";
+import type { HotPeer } from "./statistics/hot-peer-cache.js";
+import type { Rates } from "./statistics/rates.js";
+import type { Direction } from "./statistics/store-figures.js";
 import type { StoreInfo } from "./store-info.js";
 
-const HOT_BYTES_PER_SECOND = 1024;
-const HOT_KEYS_PER_SECOND = 32;
 const SHOWN_PER_STORE_MAX = 1000;
-
-type Direction = "read" | "write";
-
-interface Rates {
-  readonly bytes: number;
-  readonly keys: number;
-  readonly queries: number;
-}
-const IDLE: Rates = { bytes: 0, keys: 0, queries: 0 };
 
 export const HOT_ROUTES: readonly Route[] = [
   route("GET", "/hotspot/regions/write", (call) => hotRegions(call, "write")),
   route("GET", "/hotspot/regions/read", (call) => hotRegions(call, "read")),
+  route("GET", "/hotspot/regions/history", hotHistory),
   route("GET", "/hotspot/stores", hotStores),
   route("GET", "/hotspot/buckets", (call) => call.json({})),
 ];
-
-function regionRates(region: RegionInfo, direction: Direction): Rates {
-  const { flow } = region;
-  if (flow.intervalSeconds === 0) return IDLE;
-  const per = (amount: number): number => amount / flow.intervalSeconds;
-  return direction === "write"
-    ? { bytes: per(flow.writtenBytes), keys: per(flow.writtenKeys), queries: per(flow.writeQueries) }
-    : { bytes: per(flow.readBytes), keys: per(flow.readKeys), queries: per(flow.readQueries) };
-}
-
-function storeRates(store: StoreInfo, direction: Direction): Rates {
-  const { stats } = store;
-  const interval = stats?.interval;
-  if (stats === undefined || interval === null || interval === undefined) return IDLE;
-  const seconds = interval.endTimestamp - interval.startTimestamp;
-  if (seconds <= 0) return IDLE;
-  const { writes, reads } = queryCounts(stats);
-  const per = (amount: number): number => amount / seconds;
-  return direction === "write"
-    ? { bytes: per(stats.bytesWritten), keys: per(stats.keysWritten), queries: per(writes) }
-    : { bytes: per(stats.bytesRead), keys: per(stats.keysRead), queries: per(reads) };
-}
-
-function queryCounts(stats: pdpb.StoreStats): { readonly writes: number; readonly reads: number } {
-  const queries = stats.queryStats;
-  if (queries === null) return { writes: 0, reads: 0 };
-  return {
-    writes: queries.Put + queries.Delete + queries.DeleteRange + queries.Prewrite,
-    reads: queries.Get + queries.Scan + queries.Coprocessor,
-  };
-}
-
-const isHot = (rates: Rates): boolean =>
-  rates.bytes >= HOT_BYTES_PER_SECOND || rates.keys >= HOT_KEYS_PER_SECOND;
 
 function hotRegions(call: HttpCall, direction: Direction): void {
   const stores = chosenStores(call);
   if (stores === undefined) return;
   const asPeer: Record<string, unknown> = {};
   const asLeader: Record<string, unknown> = {};
+  const { statistics } = call.parts.scheduling;
   for (const store of stores) {
-    asPeer[store.id] = loadOfStore(call, store, direction, false);
-    asLeader[store.id] = loadOfStore(call, store, direction, true);
+    const hot = [...statistics.hotPeers(direction, store.id)].sort(
+      (left, right) => right.rates[0] - left.rates[0] || right.rates[1] - left.rates[1],
+    );
+    const led = hot.filter(({ isLeader }) => isLeader);
+    asPeer[store.id] = loadJson(call, hot, statistics.figures(store.id).rates(direction));
+    asLeader[store.id] = loadJson(call, led, sumOf(led));
   }
   call.json({ as_peer: asPeer, as_leader: asLeader });
 }
@@ -89,66 +52,79 @@ function chosenStores(call: HttpCall): StoreInfo[] | undefined {
   return stores;
 }
 
-interface HotPeer {
-  readonly region: RegionInfo;
-  readonly rates: Rates;
+function sumOf(peers: readonly HotPeer[]): Rates {
+  const sum: [number, number, number, number] = [0, 0, 0, 0];
+  for (const { rates } of peers) for (const [i, rate] of rates.entries()) sum[i] = (sum[i] as number) + rate;
+  return sum;
 }
 
-function loadOfStore(call: HttpCall, store: StoreInfo, direction: Direction, leadersOnly: boolean): unknown {
-  const { regions } = call.parts.cluster;
-  const on = regions.onStore(store.id);
-  const led = on.leaders.values();
-  const ids = leadersOnly ? led : [...led, ...on.followers.values(), ...on.learners.values()];
-  const hot: HotPeer[] = [];
-  let sum = IDLE;
-  for (const id of ids) {
-    const region = regions.byId(id);
-    if (region === undefined) continue;
-    const rates = regionRates(region, direction);
-    sum = added(sum, rates);
-    if (isHot(rates)) hot.push({ region, rates });
-  }
-  hot.sort((left, right) => right.rates.bytes - left.rates.bytes || right.rates.keys - left.rates.keys);
-  // Of leaders only the regions' own reports are known; of the whole store its own report counts everything.
-  const ofStore = leadersOnly ? sum : storeRates(store, direction);
-  const flow = hot.reduce((total, { rates }) => added(total, rates), IDLE);
-  const shown = hot.slice(0, SHOWN_PER_STORE_MAX);
+function loadJson(call: HttpCall, peers: readonly HotPeer[], ofStore: Rates): unknown {
+  const flow = sumOf(peers);
   return {
-    store_bytes: ofStore.bytes,
-    store_keys: ofStore.keys,
-    store_query: ofStore.queries,
-    store_cpu: 0,
-    total_flow_bytes: flow.bytes,
-    total_flow_keys: flow.keys,
-    total_flow_query: flow.queries,
-    total_flow_cpu: 0,
-    regions_count: hot.length,
-    statistics: shown.map((peer) => statistic(call, peer, store.id)),
+    store_bytes: ofStore[0],
+    store_keys: ofStore[1],
+    store_query: ofStore[2],
+    store_cpu: ofStore[3],
+    total_flow_bytes: flow[0],
+    total_flow_keys: flow[1],
+    total_flow_query: flow[2],
+    total_flow_cpu: flow[3],
+    regions_count: peers.length,
+    statistics: peers.slice(0, SHOWN_PER_STORE_MAX).map((peer) => peerJson(call, peer)),
   };
 }
 
-const added = (left: Rates, right: Rates): Rates => ({
-  bytes: left.bytes + right.bytes,
-  keys: left.keys + right.keys,
-  queries: left.queries + right.queries,
-});
-
-function statistic(call: HttpCall, { region, rates }: HotPeer, storeId: number): unknown {
-  const own = region.meta.peers.find((peer) => peer.storeId === storeId);
+function peerJson(call: HttpCall, peer: HotPeer): unknown {
+  const { cluster, context } = call.parts;
+  const { clock } = context.env;
+  const own = cluster.regions.byId(peer.regionId)?.meta.peers.find(({ storeId }) => storeId === peer.storeId);
+  const [bytes, keys, query, cpu] = peer.rates;
   return {
-    store_id: storeId,
-    stores: region.meta.peers.map((peer) => peer.storeId),
-    is_leader: region.leader?.storeId === storeId,
+    store_id: peer.storeId,
+    stores: peer.stores,
+    is_leader: peer.isLeader,
     is_learner: own?.role === "learner",
-    region_id: region.meta.id,
-    hot_degree: 1,
-    flow_bytes: rates.bytes,
-    flow_keys: rates.keys,
-    flow_query: rates.queries,
-    flow_cpu: 0,
-    anti_count: 0,
-    last_update_time: formatInstant(call.parts.context.env.clock.wallMs()),
+    region_id: peer.regionId,
+    hot_degree: peer.degree,
+    flow_bytes: bytes,
+    flow_keys: keys,
+    flow_query: query,
+    flow_cpu: cpu,
+    anti_count: peer.antiCount,
+    last_update_time: formatInstant(clock.wallMs() - (clock.monotonicMs() - peer.updatedMs)),
   };
+}
+
+/** The question comes as the body, as from TiDB; without one there is nothing to answer. */
+function hotHistory(call: HttpCall): void {
+  if (call.request.body.length === 0) return call.fail(400, "unexpected end of JSON input");
+  const body = call.bodyObject();
+  if (body === undefined) return;
+  const numbers = (name: string): readonly number[] | undefined => {
+    const value = body[name] ?? [];
+    const isList = Array.isArray(value) && value.every((item) => Number.isSafeInteger(item));
+    if (!isList) call.fail(400, `${name} must be a list of whole numbers`);
+    return isList ? (value as number[]) : undefined;
+  };
+  const flags = (name: string): readonly boolean[] | undefined => {
+    const value = body[name] ?? [];
+    const isList = Array.isArray(value) && value.every((item) => typeof item === "boolean");
+    if (!isList) call.fail(400, `${name} must be a list of booleans`);
+    return isList ? (value as boolean[]) : undefined;
+  };
+  const { start_time: startMs = 0, end_time: endMs = Number.MAX_SAFE_INTEGER } = body;
+  if (typeof startMs !== "number" || typeof endMs !== "number")
+    return call.fail(400, "start_time and end_time must be numbers of milliseconds");
+  const kinds = body["hot_region_type"] ?? [];
+  if (!Array.isArray(kinds) || !kinds.every(isHotKind))
+    return call.fail(400, "hot_region_type must be a list of read and write");
+  const [regionIds, storeIds, peerIds] = [numbers("region_ids"), numbers("store_ids"), numbers("peer_ids")];
+  if (regionIds === undefined || storeIds === undefined || peerIds === undefined) return;
+  const [isLeader, isLearner] = [flags("is_leaders"), flags("is_learners")];
+  if (isLeader === undefined || isLearner === undefined) return;
+  const query: HotQuery = { startMs, endMs, regionIds, storeIds, peerIds, isLeader, isLearner, kinds };
+  const found = call.parts.scheduling.hotHistory.find(query);
+  call.json({ history_hot_region: found.map(hotRecordJson) });
 }
 
 function hotStores(call: HttpCall): void {
@@ -164,14 +140,15 @@ function hotStores(call: HttpCall): void {
   const set = (name: string, storeId: number, value: number): void => {
     (figures[name] as Record<string, number>)[storeId] = value;
   };
+  const { statistics } = call.parts.scheduling;
   for (const store of call.parts.cluster.liveStores()) {
     for (const direction of ["write", "read"] as const) {
-      const rates = storeRates(store, direction);
-      set(`bytes-${direction}-rate`, store.id, rates.bytes);
-      set(`keys-${direction}-rate`, store.id, rates.keys);
-      set(`query-${direction}-rate`, store.id, rates.queries);
+      const [bytes, keys, query, cpu] = statistics.figures(store.id).rates(direction);
+      set(`bytes-${direction}-rate`, store.id, bytes);
+      set(`keys-${direction}-rate`, store.id, keys);
+      set(`query-${direction}-rate`, store.id, query);
+      if (direction === "read") set("cpu-read-rate", store.id, cpu);
     }
-    set("cpu-read-rate", store.id, 0);
   }
   call.json(figures);
 }

@@ -186,6 +186,23 @@ function statistics(call: HttpCall): void {
   call.json(sums);
 }
 
+/** Whether all regions of a range meet their rules; what lacks a store waits, the rest is under way. (11.16) */
+function replicated(call: HttpCall): void {
+  const [startText, endText] = [call.query("startKey"), call.query("endKey")];
+  if (startText === undefined || endText === undefined) return call.text(404, "404 page not found\n");
+  const [start, end] = [keyFromHex(startText), keyFromHex(endText)];
+  if (start === undefined) return call.fail(400, `startKey ${startText} is not in hex format`);
+  if (end === undefined) return call.fail(400, `endKey ${endText} is not in hex format`);
+  const { cluster, scheduling } = call.parts;
+  let state = "REPLICATED";
+  for (const region of cluster.regions.scan(start, end, 0)) {
+    if (scheduling.view.isReplicated(region)) continue;
+    if (scheduling.patrol.isWithoutStore(region.meta.id)) return call.json("PENDING");
+    state = "INPROGRESS";
+  }
+  call.json(state);
+}
+
 export const REGION_ROUTES: readonly Route[] = [
   route("GET", "/region/id/{id}", regionById),
   route("GET", "/region/key/{key}", regionByKey),
@@ -196,6 +213,7 @@ export const REGION_ROUTES: readonly Route[] = [
   }),
   route("GET", "/regions/store/{id}", regionsOfStore),
   route("GET", "/regions/sibling/{id}", siblings),
+  route("GET", "/regions/replicated", replicated),
   route("GET", "/regions/range-holes", (call) => {
     call.json(call.parts.cluster.regions.holes().map(({ start, end }) => [keyJson(start), keyJson(end)]));
   }),

@@ -6,7 +6,7 @@ import { type Env, RaftwerkError } from "../base/index.js";
 import type { BoundMethod, pdpb } from "../proto/index.js";
 import { Cluster, type RegionMap } from "./cluster.js";
 import { PdConfig } from "./config.js";
-import type { PdContext } from "./context.js";
+import { type PdContext, writeGuarded } from "./context.js";
 import { GcState } from "./gc-state.js";
 import { HeartbeatStreams } from "./heartbeat-streams.js";
 import { IdAllocator } from "./id-allocator.js";
@@ -25,6 +25,7 @@ import { splitMethods } from "./rpc-split.js";
 import { storeMethods } from "./rpc-stores.js";
 import { Scheduling } from "./scheduling.js";
 import { StoreAdmin } from "./store-admin.js";
+import { TemporaryConfig } from "./temporary-config.js";
 import { TimestampOracle } from "./timestamp-oracle.js";
 import { utf8 } from "../base/index.js";
 
@@ -61,6 +62,7 @@ export interface Parts {
   readonly gc: GcState;
   readonly scheduling: Scheduling;
   readonly stores: StoreAdmin;
+  readonly temporary: TemporaryConfig;
   readonly startedWallMs: number;
   /** By path. */
   readonly methods: ReadonlyMap<string, BoundMethod>;
@@ -84,7 +86,7 @@ export function buildParts(inputs: PartsInputs): Parts {
   const saveConfig = (callback: (error: Error | undefined) => void): void => {
     const value = utf8(JSON.stringify(config.toStored()));
     const onSuccess = [{ kind: "put", key: keys.config, value } as const];
-    leadership.transact({ compares: [], onSuccess }, (error) => callback(error));
+    writeGuarded(context, onSuccess, callback);
   };
   const save = (): void => saveConfig(() => {});
   const members = new Members(inputs.self, leadership, inputs.registry, inputs.otherLeader);
@@ -111,6 +113,7 @@ export function buildParts(inputs: PartsInputs): Parts {
     gc,
     scheduling,
     stores: new StoreAdmin(cluster),
+    temporary: new TemporaryConfig(context),
     startedWallMs,
     methods: new Map(methods.map((method) => [method.definition.path, method])),
     saveConfig,
@@ -127,6 +130,7 @@ export function beginTerm(parts: Parts, callback: (error: Error | undefined) => 
     (next) => parts.cluster.load(next),
     (next) => parts.scheduling.load(next),
   ];
+  parts.temporary.start();
   const run = (index: number): void => {
     const step = steps[index];
     if (step !== undefined) {
@@ -145,6 +149,7 @@ export function endTerm(parts: Parts, callback: () => void): void {
   parts.streams.stop();
   parts.sync.stop();
   parts.timestamps.stop();
+  parts.temporary.stop();
   parts.cluster.stop(callback);
 }
 

@@ -7,6 +7,7 @@ import type { Cluster } from "./cluster.js";
 import { Drain } from "./drain.js";
 import { DecisionNotes } from "./decision-notes.js";
 import type { HeartbeatStreams } from "./heartbeat-streams.js";
+import { HotHistory } from "./hot-history.js";
 import { OperatorController } from "./operator-controller.js";
 import type { RegionFlow, RegionInfo } from "./region-info.js";
 import type { ChangedRange } from "./placement/rule-manager.js";
@@ -30,6 +31,7 @@ export class Scheduling {
   /** Why regions and stores were left as they are. */
   readonly notes: DecisionNotes;
   readonly statistics: Statistics;
+  readonly hotHistory: HotHistory;
   readonly patrol: RegionPatrol;
   readonly scatterer: RegionScatterer;
   readonly splitter: RegionSplitter;
@@ -51,6 +53,7 @@ export class Scheduling {
     this.view = this.controller.view;
     this.notes = new DecisionNotes(() => env.clock.wallMs());
     this.statistics = new Statistics(this.view);
+    this.hotHistory = new HotHistory(this.view, this.statistics);
     const isHot = (regionId: number): boolean => this.statistics.isRegionHot(regionId);
     this.patrol = new RegionPatrol(this.controller, this.notes, isHot);
     cluster.onRegionRemoved = (regionId) => {
@@ -116,6 +119,7 @@ export class Scheduling {
     store.availableAverage.push(stats.available);
     this.cluster.regions.flowDigits = this.view.config.flowDigits;
     this.statistics.onStoreHeartbeat(store, stats);
+    this.hotHistory.look();
     this.#monitor.look();
   }
 

@@ -3,7 +3,7 @@ import type { pdpb } from "../../proto/index.js";
 import type { Peer, RegionFlow, RegionInfo } from "../region-info.js";
 import type { SchedulingView } from "../scheduling-view.js";
 import type { StoreInfo } from "../store-info.js";
-import { HOT_READ, HOT_WRITE, HotPeerCache } from "./hot-peer-cache.js";
+import { HOT_READ, HOT_WRITE, type HotPeer, HotPeerCache } from "./hot-peer-cache.js";
 import type { Rates } from "./rates.js";
 import { RegionKinds } from "./region-kinds.js";
 import { type Direction, intervalSeconds, readQueries, StoreFigures } from "./store-figures.js";
@@ -37,6 +37,11 @@ export class Statistics {
 
   get #hitsThreshold(): number {
     return this.#view.config.number("schedule.hot-region-cache-hits-threshold");
+  }
+
+  /** Hot for long enough to be shown and scheduled. (10.12) */
+  hotPeers(direction: Direction, storeId: number): HotPeer[] {
+    return this.hot(direction).hotPeers(storeId, this.#hitsThreshold, this.#view.nowMs());
   }
 
   /** Balance, scatter and merge leave such regions to the hot-region scheduler. */

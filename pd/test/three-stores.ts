@@ -3,7 +3,10 @@ import { utf8 as key } from "../../base/index.js";
 import { PdService } from "../../proto/index.js";
 import { type Harness, storeMessage } from "./harness.js";
 
-/** Three stores; region 2 up to "m" on all of them, region 10 from "m" on with a learner and a pending peer. */
+/**
+ * Three stores; region 2 up to "m" on all of them, hot for writes; region 10 from "m" on with a learner and a
+ * pending peer.
+ */
 export function threeStores(harness: Harness): void {
   harness.bootstrap();
   const startTimestamp = Math.floor(harness.env.clock.wallMs() / 1000) - 50;
@@ -21,7 +24,7 @@ export function threeStores(harness: Harness): void {
   const peers = [1, 2, 3].map((storeId) => ({ id: storeId + 2, storeId }));
   const regionHeartbeat = harness.open(PdService.RegionHeartbeat);
   const interval = { startTimestamp: 100, endTimestamp: 160 };
-  regionHeartbeat.send({
+  const busy = {
     header: harness.header,
     region: { id: 2, endKey: key("m"), regionEpoch: { confVer: 3, version: 2 }, peers },
     leader: peers[0] ?? null,
@@ -31,7 +34,9 @@ export function threeStores(harness: Harness): void {
     bytesWritten: 120_000,
     keysWritten: 60,
     interval,
-  });
+  };
+  // Three in a row make it hot.
+  for (let i = 0; i < 3; i++) regionHeartbeat.send(busy);
   const others = [1, 2].map((storeId) => ({ id: storeId + 10, storeId }));
   const learner = { id: 13, storeId: 3, role: 1 };
   regionHeartbeat.send({
