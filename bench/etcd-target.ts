@@ -118,6 +118,8 @@ export class EtcdCluster {
   readonly #children: Child[] = [];
   readonly #directory: string;
   readonly #clients: Client[] = [];
+  /** host:port of each node. */
+  readonly addresses: string[] = [];
 
   private constructor(version: string) {
     this.version = version;
@@ -155,6 +157,7 @@ export class EtcdCluster {
         }),
       );
       const address = etcdClientUrl(nodes, i).replace("http://", "");
+      cluster.addresses.push(address);
       cluster.#clients.push(
         new Client(address, credentials.createInsecure(), { "grpc.use_local_subchannel_pool": 1 }),
       );

@@ -24,6 +24,7 @@ interface PeersFlags {
   readonly inFlight: string;
   readonly kinds: string;
   readonly toy?: string;
+  readonly kvbench?: string;
   readonly json?: boolean;
   readonly record?: boolean;
 }
@@ -43,6 +44,7 @@ export function registerPeers(bench: Command): void {
     .option("--in-flight <list>", "puts and gets in flight", "1,64,256,1024")
     .option("--kinds <list>", "put, get, scan (100 rows) and batchPut (100 pairs)", KINDS.join(","))
     .option("--toy <directory>", "the toy limit beside them: a folder with its store.cjs and node_modules")
+    .option("--kvbench <program>", "load both sides by this Go program over their official clients")
     .option("--json", "print the figures as JSON")
     .option("--record", "add a line to bench/history.tsv")
     .action((flags: PeersFlags) => peers(flags));
@@ -68,6 +70,7 @@ async function peers(flags: PeersFlags): Promise<void> {
     inFlight: wholeNumbers("--in-flight", flags.inFlight, 1),
     kinds: kinds(flags.kinds),
     toy: flags.toy,
+    kvbench: flags.kvbench,
     onStep: progress,
   });
   progressEnd();
@@ -87,7 +90,7 @@ async function peers(flags: PeersFlags): Promise<void> {
       rows.map((row) => line(row, hasToy)),
     );
   }
-  if (flags.record === true) record("peers", figures(rows));
+  if (flags.record === true) record(flags.kvbench === undefined ? "peers" : "peers-go", figures(rows));
   if (rows.some(({ errors }) => errors > 0)) process.exitCode = 1;
 }
 

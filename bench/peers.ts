@@ -4,6 +4,7 @@
  * are worth what the machine is worth.
  */
 import { EtcdCluster } from "./etcd-target.js";
+import { goLoad, goRun, goSplitKeys, type GoTarget } from "./go-client.js";
 import { BenchCluster, splitKeys } from "./local.js";
 import { ToyCluster } from "./toy-target.js";
 import { closedLoop, load, type LoadKind, type LoadShape, raftwerkTarget, type Target } from "./target.js";
@@ -20,6 +21,8 @@ export interface PeersOptions {
   readonly kinds: readonly LoadKind[];
   /** Folder of the toy limit; undefined: without it. */
   readonly toy: string | undefined;
+  /** A Go program over each side's official client instead of ours and bare gRPC; undefined: without it. */
+  readonly kvbench: string | undefined;
   readonly onStep: (words: string) => void;
 }
 
@@ -58,10 +61,57 @@ export function spread(values: readonly number[]): Spread {
   return { median, min: sorted[0] ?? 0, max: sorted.at(-1) ?? 0 };
 }
 
+interface Run {
+  readonly itemsPerSecond: number;
+  readonly p99Ms: number;
+  readonly errors: number;
+}
+
 interface Side {
   readonly name: "ours" | "etcd" | "toy";
-  readonly target: Target;
   readonly cluster: { readonly cpuSeconds: number };
+  load(): Promise<unknown>;
+  run(shape: LoadShape, seconds: number, warmUpSeconds: number): Promise<Run>;
+}
+
+type Cluster = Side["cluster"];
+
+function nodeSide(name: Side["name"], target: Target, cluster: Cluster, options: PeersOptions): Side {
+  return {
+    name,
+    cluster,
+    load: () => load(target, options.records, options.valueBytes),
+    run: async (shape, seconds, warmUpSeconds) => {
+      const { itemsPerSecond, latency, errors } = await closedLoop(target, shape, seconds, warmUpSeconds);
+      return { itemsPerSecond, p99Ms: latency.p99, errors };
+    },
+  };
+}
+
+function goSide(name: Side["name"], target: GoTarget, cluster: Cluster): Side {
+  return {
+    name,
+    cluster,
+    load: () => goLoad(target),
+    run: ({ kind, inFlight }, seconds, warmUp) => goRun(target, kind, inFlight, seconds, warmUp),
+  };
+}
+
+async function sidesOfCluster(
+  options: PeersOptions,
+  ours: BenchCluster,
+  etcd: EtcdCluster,
+): Promise<[Side, Side]> {
+  const { kvbench, records, valueBytes } = options;
+  if (kvbench === undefined) {
+    const target = raftwerkTarget(await ours.client(options.connections));
+    return [nodeSide("ours", target, ours, options), nodeSide("etcd", etcd.target(), etcd, options)];
+  }
+  const common = { program: kvbench, keys: records, valueBytes };
+  return [
+    goSide("ours", { ...common, target: "tikv", addresses: [ours.pdAddress] }, ours),
+    goSide("etcd", { ...common, target: "etcd", addresses: etcd.addresses }, etcd),
+  ];
 }
 
 interface Samples {
@@ -84,13 +134,12 @@ function cells(options: PeersOptions): LoadShape[] {
 async function measure(side: Side, shape: LoadShape, seconds: number, into: Samples): Promise<void> {
   const cpuBefore = side.cluster.cpuSeconds;
   const warmUp = Math.min(1, seconds / 4);
-  const figure = await closedLoop(side.target, shape, seconds, warmUp);
+  const { itemsPerSecond, p99Ms, errors } = await side.run(shape, seconds, warmUp);
   const cpu = side.cluster.cpuSeconds - cpuBefore;
-  const all = Math.max(1, figure.items * (1 + warmUp / seconds));
-  into.rates.push(figure.itemsPerSecond);
-  into.p99s.push(figure.latency.p99);
-  into.cpus.push((cpu * 1e6) / all);
-  into.errors += figure.errors;
+  into.rates.push(itemsPerSecond);
+  into.p99s.push(p99Ms);
+  into.cpus.push((cpu * 1e6) / Math.max(1, itemsPerSecond * (seconds + warmUp)));
+  into.errors += errors;
 }
 
 /** Who takes part in a kind, in the order of the first round. */
@@ -108,23 +157,21 @@ export async function runPeers(
     stops.push(() => etcd.stop());
     const ours = await BenchCluster.start();
     stops.push(() => ours.stop());
-    const client = await ours.client(options.connections);
-    const sides: Side[] = [
-      { name: "ours", target: raftwerkTarget(client), cluster: ours },
-      { name: "etcd", target: etcd.target(), cluster: etcd },
-    ];
-    const regions = await ours.split(splitKeys(options.regions));
+    const sides: Side[] = await sidesOfCluster(options, ours, etcd);
+    const { regions, records, kvbench } = options;
+    const cuts = kvbench === undefined ? splitKeys(regions) : goSplitKeys(regions, records);
+    const reached = await ours.split(cuts);
     await ours.settle();
     for (const side of sides) {
-      say(`loading ${options.records} records: ${side.name}`);
-      await load(side.target, options.records, options.valueBytes);
+      say(`loading ${records} records: ${side.name}`);
+      await side.load();
     }
     if (options.toy !== undefined && options.kinds.includes("put")) {
-      const toy = await ToyCluster.start(options.toy, options.regions);
+      const toy = await ToyCluster.start(options.toy, regions);
       stops.push(() => toy.stop());
-      sides.push({ name: "toy", target: toy.target(), cluster: toy });
+      sides.push(nodeSide("toy", toy.target(), toy, options));
     }
-    return { rows: await rounds(options, sides), etcdVersion: etcd.version, regions };
+    return { rows: await rounds(options, sides), etcdVersion: etcd.version, regions: reached };
   } finally {
     say("stopping");
     await Promise.all(stops.map((stop) => stop()));
