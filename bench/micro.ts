@@ -96,6 +96,7 @@ const engines: Part = async (measure, size) => {
 };
 
 const BATCH = 64;
+const TURN_REQUESTS = 64;
 
 const codecs: Part = async (measure) => {
   const value = valueMaker(VALUE_BYTES);
@@ -219,7 +220,47 @@ async function turnFigures(stores: number, measure: Measure, { records }: Size):
   }
 }
 
+/** A store's turn without client, network and disk: requests in, one entry, one batch, applied, answers out. */
+async function bareTurn(measure: Measure, { records }: Size): Promise<void> {
+  const cluster = await Cluster.start({ stores: 1 });
+  try {
+    await load(raftwerkTarget(cluster.client), records, VALUE_BYTES);
+    const store = cluster.stores[0]?.store;
+    const peer = [...(store?.peers.all() ?? [])][0];
+    if (store === undefined || peer === undefined) throw new Error("no region");
+    const { id, epoch, peers } = peer.region;
+    const own = { id: peers[0]?.id ?? 0, storeId: peers[0]?.storeId ?? 0 };
+    const context = { regionId: id, regionEpoch: { ...epoch }, peer: own };
+    const value = valueMaker(VALUE_BYTES);
+    const turns = async (count: number, one: (done: () => void) => void): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        await new Promise<void>((resolve) => {
+          let left = TURN_REQUESTS;
+          const done = (): void => {
+            if (--left === 0) resolve();
+          };
+          for (let at = 0; at < TURN_REQUESTS; at++) one(done);
+        });
+      }
+    };
+    const key = (): Uint8Array => recordKey(Math.floor(Math.random() * records));
+    await measure(
+      `store's turn alone: put, ${TURN_REQUESTS} a turn`,
+      (n) => turns(n, (done) => store.raw.put({ context, key: key(), value: value() }, done)),
+      TURN_REQUESTS,
+    );
+    await measure(
+      `store's turn alone: get, ${TURN_REQUESTS} a turn`,
+      (n) => turns(n, (done) => store.raw.get({ context, key: key() }, done)),
+      TURN_REQUESTS,
+    );
+  } finally {
+    await cluster.close();
+  }
+}
+
 const turn: Part = async (measure, size) => {
+  await bareTurn(measure, size);
   await turnFigures(1, measure, size);
   await turnFigures(3, measure, size);
 };
