@@ -152,7 +152,7 @@ function registerFailover(bench: Command): void {
     "kill -9 of the store with the most leaders, with a writer to each region",
     [
       ["--regions <n>", "regions; a third of them are led by the store that is killed", "300"],
-      ["--rate <n>", "writes a second over all regions together", "2000"],
+      ["--rate <n>", "writes a second over all regions together", "300"],
       ["--rounds <n>", "times, on a fresh cluster each", "1"],
     ],
     async (number) => {

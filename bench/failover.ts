@@ -98,8 +98,8 @@ export async function failover(cluster: BenchCluster, options: FailoverOptions):
   say("writing to every region");
   // The first key of each region, and one before the first cut.
   const writers = new Writers(client, [Buffer.from("user00000000000000000000"), ...cuts], rate);
-  // Twice over all of them to warm up, and as long again to see what is usual.
-  const warmUpMs = Math.max(3_000, (2_000 * regions) / rate);
+  // To warm up, and as long again to see what is usual.
+  const warmUpMs = 4_000;
   await delay(warmUpMs);
   const warmMs = performance.now();
   await delay(warmUpMs);

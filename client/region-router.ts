@@ -222,7 +222,8 @@ export class RegionRouter {
     this.#turnFrom(region, asked);
     if (leader !== undefined) this.cache.doubt(region);
     else if (attempt % 4 === 3) this.#askAgain(region);
-    return this.#later(Math.min(attempt, 5));
+    // Not more often: with a thousand regions without leaders the asking would take the time that electing needs.
+    return this.#later(Math.min(attempt, 6));
   }
 
   /** The next peer is asked, unless another operation has seen to that. */
