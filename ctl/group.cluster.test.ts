@@ -61,8 +61,17 @@ test("shows, changes, inspects, and recovers a group that lost its majority", as
   for (let i = 0; i < 12; i++) await put(first, `k${i}`, `v${i}`);
   const address = members[2] as string;
 
-  expect((await raftwerk("status", address)).output).toMatch(/phase\s.*running/);
-  expect(JSON.parse((await raftwerk("members", address, "--json")).output)).toHaveLength(3);
+  const [status, list, nobody, nowhere] = await Promise.all([
+    raftwerk("status", address),
+    raftwerk("members", address, "--json"),
+    raftwerk("status", `127.0.0.1:${await freePort()}`, "--timeout", "1"),
+    raftwerk("inspect", directory("nowhere")),
+  ]);
+  expect(status.output).toMatch(/phase\s.*running/);
+  expect(JSON.parse(list.output)).toHaveLength(3);
+  expect(nobody).toMatchObject({ code: 1 });
+  expect(nobody.output).toMatch(/does not answer .*: is the member up\?/);
+  expect(nowhere.output).toMatch(/is not the directory of a member/);
   expect((await raftwerk("transfer", address, "--to", "3")).output).toBe("member 3 leads\n");
   expect(third.isLeader).toBe(true);
   const listen = `127.0.0.1:${await freePort()}`;
@@ -85,9 +94,6 @@ test("shows, changes, inspects, and recovers a group that lost its majority", as
     stateMachine: new TestMachine(),
   });
   expect(await fourth.read(() => (fourth.stateMachine as TestMachine).registers.size)).toBe(12);
-  const nobody = await raftwerk("status", `127.0.0.1:${await freePort()}`, "--timeout", "1");
-  expect(nobody).toMatchObject({ code: 1 });
-  expect(nobody.output).toMatch(/does not answer .*: is the member up\?/);
   expect((await raftwerk("promote", address, "--id", "4")).output).toBe("voter now: member 4\n");
   expect((await raftwerk("demote", address, "--id", "4")).output).toBe("observer now: member 4\n");
   expect((await raftwerk("snapshot", listen)).output).toMatch(/^snapshot at index \d+\n$/);
