@@ -529,7 +529,7 @@ export class Peer {
   written(work: StagedWork): void {
     if (this.#removed) {
       if (work.append !== undefined) this.#appendsUnderWay--;
-      if (work.run !== undefined) this.#splitInTheEnd(work.run);
+      if (work.run !== undefined) this.#runWritten(work.run, undefined);
       return;
     }
     if (work.append !== undefined) {
@@ -651,13 +651,6 @@ export class Peer {
     return behind.length === 0 ? run : { ...run, rest };
   }
 
-  /** A split that was being written when the peer was told to go: its parts live on, only the rest is destroyed. */
-  #splitInTheEnd(run: ApplyRun): void {
-    this.#appliesUnderWay--;
-    this.storage.applyWritten(run.state, run.region);
-    for (const effect of run.effects) if (effect.kind === "split") this.#host.applied(this, effect);
-  }
-
   #runWritten(run: ApplyRun, apply: Apply | undefined): void {
     this.#appliesUnderWay--;
     this.storage.applyWritten(run.state, run.region);
@@ -669,7 +662,8 @@ export class Peer {
       this.approximateBytes += run.bytesWritten;
       this.approximateKeys += run.keysWritten;
     }
-    for (const effect of run.effects) this.#follow(effect);
+    // Of a peer that was told to go meanwhile the parts of a split live on.
+    for (const effect of run.effects) if (!this.#removed || effect.kind === "split") this.#follow(effect);
     const { figures, env } = this.#host;
     for (const outcome of run.outcomes) this.#proposals.settle(outcome, figures, env.clock);
     if (this.#removed) return;
