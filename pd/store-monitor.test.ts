@@ -15,6 +15,34 @@ describe("a store that leaves", () => {
     expect(must(world.view.store(1), "").nodeState).toBe("removed");
   });
 
+  test("is not buried while it counts peers itself, though PD has no record of them", () => {
+    const world = new World({ stores: 4, obeys: true });
+    world.addRegions([[2, 3, 4]]);
+    expect(world.harness.http("DELETE", "/pd/api/v1/store/1").status).toBe(200);
+    const store = must(world.view.store(1), "");
+    for (let seconds = 0; seconds < 30; seconds++) {
+      world.harness.heartbeatStore(1, { regionCount: 2 });
+      world.harness.env.advance(1000);
+    }
+    expect(store.nodeState).toBe("removing");
+    world.harness.heartbeatStore(1, { regionCount: 0 });
+    world.harness.env.advance(3000);
+    expect(store.nodeState).toBe("removed");
+  });
+
+  test("is not buried before it has spoken to this PD, unless it stays silent for long", () => {
+    const world = new World({ stores: 4, obeys: true });
+    world.addRegions([[2, 3, 4]]);
+    expect(world.harness.http("DELETE", "/pd/api/v1/store/1").status).toBe(200);
+    const store = must(world.view.store(1), "");
+    store.stats = undefined;
+    world.deadStores.add(1);
+    world.advance(200_000);
+    expect(store.nodeState).toBe("removing");
+    world.advance(150_000);
+    expect(store.nodeState).toBe("removed");
+  });
+
   test("has the replicas of a silent store made anew after max-store-down-time", () => {
     const world = new World({ stores: 4, obeys: true, schedule: { "max-store-down-time": "1m" } });
     const regions = world.addRegions(Array.from({ length: 3 }, () => [2, 3, 1]));

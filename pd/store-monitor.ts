@@ -18,6 +18,8 @@ export interface StoreMonitorEvents {
 }
 
 const LOOK_MS = 1000;
+/** From PD's start: leaders of quiet regions, too, have reported by then. */
+const ALL_REPORTED_MS = 300_000;
 const SAMPLE_MS = SAMPLE_SECONDS * 1000;
 const AUTHOR = "store-monitor";
 
@@ -28,6 +30,7 @@ export class StoreMonitor {
   readonly #seen = new Map<number, string>();
   /** Stores whose new state is being stored. */
   readonly #changing = new Set<number>();
+  #startedMs = 0;
   #sampledMs = Number.NEGATIVE_INFINITY;
   #timer: TimerHandle | undefined;
   #stopped = true;
@@ -40,6 +43,7 @@ export class StoreMonitor {
 
   start(): void {
     this.#stopped = false;
+    this.#startedMs = this.#view.nowMs();
     this.#arm();
   }
 
@@ -73,15 +77,36 @@ export class StoreMonitor {
     if (changed) this.#events.changed();
   }
 
-  /** Every peer must be gone from the regions' own records: the store's word alone is not enough. */
+  /**
+   * Every peer must be gone from the regions' own records, and by the store's own count: a region that was split a
+   * moment before a crash of PD is in no record until its leader reports again.
+   */
   #drained(store: StoreInfo): void {
     const left = this.#view.cluster.regions.onStore(store.id).regionCount;
     if (left > 0)
       return this.#notes.note("store", store.id, AUTHOR, `${left} peers are still to be moved away`);
+    const counted = this.#countedByItself(store);
+    if (counted === undefined)
+      return this.#notes.note("store", store.id, AUTHOR, "it has not reported since PD's start");
+    if (counted > 0)
+      return this.#notes.note(
+        "store",
+        store.id,
+        AUTHOR,
+        `it counts ${counted} peers that PD does not know of`,
+      );
     // Before everybody has reported, an empty index means nothing.
     if (!this.#view.cluster.isPrepared) return;
     this.#notes.clear("store", store.id, AUTHOR);
     this.#change(store, "removed");
+  }
+
+  /** Peers by the store's last word; none where it will not speak again and all leaders had time to report. */
+  #countedByItself(store: StoreInfo): number | undefined {
+    if (store.meta.physicallyDestroyed) return 0;
+    const nowMs = this.#view.nowMs();
+    if (store.isDisconnected(nowMs) && nowMs - this.#startedMs >= ALL_REPORTED_MS) return 0;
+    return store.stats?.regionCount;
   }
 
   #change(store: StoreInfo, state: NodeState): void {
