@@ -98,7 +98,11 @@ export class FuzzNetwork {
       this.#held.push(message);
       return undefined;
     }
-    if (this.#chance(message.type === "MsgSnap" ? repeatPercent * 2 : repeatPercent)) this.send(message);
+    if (this.#chance(repeatPercent)) this.send(message);
+    // Snapshots are long under way, and tried again.
+    if (message.type === "MsgSnap" && this.#chance(25)) {
+      this.#delayed.push({ due: this.#now + 100 + (this.#random.u32() % SNAPSHOT_DELAY_STEPS), message });
+    }
     if (!isCut && !this.#chance(lossPercent)) return message;
     this.#lose(message);
     return undefined;

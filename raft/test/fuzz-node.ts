@@ -34,6 +34,14 @@ export interface ReadAsked {
   readonly committed: number | undefined;
 }
 
+/** A read that a leader was asked for. */
+interface AskedRead {
+  readonly at: number;
+  readonly confirmedBy: Set<NodeId>;
+  /** A quorum has confirmed it, by the configuration of that time. */
+  isConfirmed: boolean;
+}
+
 /** An append that is written and not acknowledged, and what the disk was after it. */
 interface Written {
   readonly append: Append;
@@ -85,6 +93,11 @@ export class FuzzNode {
   readonly #heard = new Map<NodeId, number>();
   /** Leader: up to where each member was known to have the log, since the term began or members changed. */
   readonly #matches = new Map<NodeId, number>();
+  /** Leader: reads asked of it in this term, and who has confirmed since that it leads. */
+  readonly #reads = new Map<number, AskedRead>();
+  /** When a heartbeat with a context first left, by the context. */
+  readonly #contexts = new Map<string, number>();
+  #moment = 0;
   /** Leader: when members last changed, or a transfer was under way: both get an election timeout of their own. */
   #grace = 0;
   /** It asked its leader for a snapshot, perhaps of the very index that it has, and takes none of its own meanwhile. */
@@ -197,6 +210,7 @@ export class FuzzNode {
     const { kind } = raw.step(message);
     if (kind === "malformed" || kind === "localMessage")
       invariants.rule(message.from, `sends a message that is ${kind}`);
+    this.#confirms(message);
     if (holds) invariants.keepsLease(this.id, before.term, raw.term);
     const commitsByVote = options.config.commitByVote === true;
     invariants.rule(this.id, brokenByMessage(message, before, this.#situation(raw), commitsByVote));
@@ -250,9 +264,44 @@ export class FuzzNode {
     }
   }
 
+  /** It leads by its own belief and promises that the read is not stale: it must ask a quorum. */
+  asksRead(number: number): void {
+    if (!this.isLeader) return;
+    this.#reads.set(number, { at: ++this.#moment, confirmedBy: new Set([this.id]), isConfirmed: false });
+    this.#checkConfirmed();
+  }
+
+  #confirms(message: Message): void {
+    if (this.#reads.size === 0 || message.type !== "MsgHeartbeatResp" || message.term !== this.#before.term)
+      return;
+    // An answer confirms what was asked before the heartbeat left that it answers.
+    const left = this.#contexts.get(message.context.join()) ?? 0;
+    for (const read of this.#reads.values()) if (read.at < left) read.confirmedBy.add(message.from);
+    this.#checkConfirmed();
+  }
+
+  #checkConfirmed(): void {
+    if (this.raw === undefined) return;
+    const { voters, votersOutgoing } = this.raw.config;
+    for (const read of this.#reads.values()) {
+      const by = (half: readonly NodeId[]): boolean =>
+        half.length === 0 || half.filter((id) => read.confirmedBy.has(id)).length * 2 > half.length;
+      if (by(voters) && by(votersOutgoing)) read.isConfirmed = true;
+    }
+  }
+
   #checkRead(index: number, context: Uint8Array): void {
     const [high, middle, low] = context as unknown as [number, number, number];
-    const asked = this.#world.readsAsked.get(high * 65_536 + middle * 256 + low);
+    const number = high * 65_536 + middle * 256 + low;
+    const read = this.#reads.get(number);
+    if (read?.isConfirmed === false) {
+      this.#world.invariants.rule(
+        this.id,
+        `answers read ${number} before a quorum has confirmed that it leads`,
+      );
+    }
+    this.#reads.delete(number);
+    const asked = this.#world.readsAsked.get(number);
     if (asked === undefined) throw new Error("a read that nobody asked for is answered");
     this.#world.invariants.answers(this.id, asked.node);
     if (asked.committed !== undefined) this.#world.invariants.reads(this.id, index, asked.committed);
@@ -388,6 +437,7 @@ export class FuzzNode {
       const expected = changed(this.confState, change);
       if (expected !== undefined) this.#world.invariants.configured(this.id, result.confState, expected);
       this.#matches.clear();
+      this.#checkConfirmed();
       this.confState = result.confState;
       this.#grace = this.#ticks;
     }
@@ -400,6 +450,10 @@ export class FuzzNode {
     const { invariants } = this.#world;
     const { type, term } = message;
     if (type === "MsgTimeoutNow") this.#checkTransfer(message);
+    if (type === "MsgHeartbeat" && message.context.length > 0) {
+      const key = message.context.join();
+      if (!this.#contexts.has(key)) this.#contexts.set(key, ++this.#moment);
+    }
     if (type === "MsgVoteResp" && !message.reject) {
       invariants.votes(this.id, term, message.to);
       invariants.speaks(this.id, term, written?.term ?? 0);
@@ -454,7 +508,11 @@ export class FuzzNode {
     const isNews = state !== before.state || term !== before.term;
     const hasCommitted = commit > before.commit;
     this.#before = { term, vote, commit, lastIndex, state, hasPendingSnapshot };
-    if (isNews) this.#awaitsSnapshot = false;
+    if (isNews) {
+      this.#awaitsSnapshot = false;
+      this.#reads.clear();
+      this.#contexts.clear();
+    }
     if (state !== "StateLeader") this.#owed = undefined;
     if (state === "StateFollower") return;
     if (state !== "StateLeader") {

@@ -30,10 +30,20 @@ export class Strikes {
   }
 
   pass(): void {
-    if (this.#deposed === undefined || --this.#steps > 0) return;
-    this.#field.note(`${this.#deposed.id} is let in again`);
+    const { below, network, nodes, note } = this.#field;
+    const old = this.#deposed;
+    if (old === undefined) return;
+    // Once another leads, what is left to happen happens soon.
+    const term = old.raw?.term ?? 0;
+    if (this.#steps > 200 && nodes.some((node) => node.isLeader && (node.raw?.term ?? 0) > term)) {
+      this.#steps = 60 + below(120);
+    }
+    if (--this.#steps > 0) return;
+    note(`${old.id} is let in again`);
     this.end();
-    if (this.#field.below(4) > 0) this.#field.network.join();
+    if (below(4) > 0) network.join();
+    // Whoever comes back has much to overwrite, and perhaps a slow disk.
+    for (const node of nodes) if (below(3) === 0) node.diskStandsFor = 20 + below(120);
   }
 
   end(): void {
@@ -52,7 +62,7 @@ export class Strikes {
   #begin(node: FuzzNode, clockStands: boolean): void {
     this.end();
     this.#deposed = node;
-    this.#steps = 80 + this.#field.below(250);
+    this.#steps = 250 + this.#field.below(400);
     node.clockStands = clockStands;
   }
 
@@ -60,7 +70,10 @@ export class Strikes {
   depose(node: FuzzNode): boolean {
     const { nodes, network, options, below } = this.#field;
     if (!node.isLeader || !node.isUp || nodes.length < 3) return false;
-    network.cut([node.id], this.#others(node), this.#kind(), false);
+    // Some may go with it: what it appends then reaches them, and is to be overwritten.
+    const company = below(2) === 0 ? [] : this.#others(node).filter(() => below(4) === 0);
+    const others = this.#others(node).filter((id) => !company.includes(id));
+    network.cut([node.id, ...company], others, this.#kind(), false);
     this.#begin(node, below(3) > 0);
     this.#field.note(`${node.id} is cut off while it leads`);
     for (const other of nodes) {

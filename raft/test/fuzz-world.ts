@@ -235,8 +235,12 @@ export class FuzzWorld implements Surroundings {
   }
 
   #lose(message: Message): void {
-    if (message.type !== "MsgSnap") return;
     const sender = this.node(message.from);
+    if (message.type === "MsgApp" && this.#below(8) === 0) {
+      sender?.raw?.reportUnreachable(message.to);
+      sender?.check();
+    }
+    if (message.type !== "MsgSnap") return;
     sender?.raw?.reportSnapshot(message.to, "failure");
     sender?.check();
   }
@@ -291,6 +295,7 @@ export class FuzzWorld implements Surroundings {
     const isPromised = !isLease || (node.isLeader && node.timeoutNowTerm === node.raw.term);
     const committed = isPromised ? this.invariants.committedIndex : undefined;
     this.readsAsked.set(number, { node: node.id, committed });
+    if (isPromised) node.asksRead(number);
     const { kind } = node.raw.readIndex(context);
     this.note(`read ${number} at ${node.id}`);
     return kind === "ok";
