@@ -95,6 +95,8 @@ export class FuzzNode {
   readonly #matches = new Map<NodeId, number>();
   /** Leader: reads asked of it in this term, and who has confirmed since that it leads. */
   readonly #reads = new Map<number, AskedRead>();
+  /** Reads that were not confirmed when the leadership ended. */
+  readonly #readsLost = new Set<number>();
   /** When a heartbeat with a context first left, by the context. */
   readonly #contexts = new Map<string, number>();
   #moment = 0;
@@ -294,7 +296,7 @@ export class FuzzNode {
     const [high, middle, low] = context as unknown as [number, number, number];
     const number = high * 65_536 + middle * 256 + low;
     const read = this.#reads.get(number);
-    if (read?.isConfirmed === false) {
+    if (read?.isConfirmed === false || this.#readsLost.has(number)) {
       this.#world.invariants.rule(
         this.id,
         `answers read ${number} before a quorum has confirmed that it leads`,
@@ -510,6 +512,7 @@ export class FuzzNode {
     this.#before = { term, vote, commit, lastIndex, state, hasPendingSnapshot };
     if (isNews) {
       this.#awaitsSnapshot = false;
+      for (const [number, { isConfirmed }] of this.#reads) if (!isConfirmed) this.#readsLost.add(number);
       this.#reads.clear();
       this.#contexts.clear();
     }
