@@ -82,6 +82,8 @@ export class FuzzNode {
   };
   /** What the last write that was handed out says of term and vote. */
   #told = { term: 0, vote: 0 };
+  /** Where the log ended, in the term that it led, when the last Ready was taken. */
+  #lastTaken = { term: 0, index: 0 };
   /** Up to here entries were handed out to be applied. */
   #handedOut = 0;
   /** Leader: what it must have, as soon as its disk says whether it has. */
@@ -131,6 +133,7 @@ export class FuzzNode {
     this.#before = this.#situation(this.raw);
     const { term, vote, commit } = this.#before;
     this.#told = { term, vote };
+    this.#lastTaken = { term: 0, index: 0 };
     this.#handedOut = index;
     this.#awaitsSnapshot = false;
     this.timeoutNowTerm = 0;
@@ -256,6 +259,7 @@ export class FuzzNode {
     if (apply !== undefined) this.#checkHandedOut(raw, apply);
     for (const { index, requestContext } of ready.readStates) this.#checkRead(index, requestContext);
     for (const message of ready.messages) this.#leave(message);
+    this.#lastTaken = { term: this.isLeader ? raw.term : 0, index: raw.lastIndex };
     if (append !== undefined) this.#appends.push(append);
     if (apply !== undefined) this.#applies.push(apply);
     if (!this.#world.options.config.asyncStorageWrites) this.#ready = ready;
@@ -470,9 +474,11 @@ export class FuzzNode {
   #checkTransfer(message: Message): void {
     const { raw } = this;
     this.timeoutNowTerm = message.term;
-    if (raw === undefined || raw.term !== message.term || raw.leadTransferee !== message.to) return;
+    // It was told some time since the Ready before this one, when the log ended there or later.
+    if (raw === undefined || raw.term !== message.term || this.#lastTaken.term !== raw.term) return;
     raw.withProgress((id, { match }) => {
-      if (id === message.to) this.#world.invariants.tellsToCampaign(this.id, id, match, raw.lastIndex);
+      if (id === message.to)
+        this.#world.invariants.tellsToCampaign(this.id, id, match, this.#lastTaken.index);
     });
   }
 

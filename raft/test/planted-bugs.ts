@@ -157,34 +157,10 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: "const position = Math.max(readPosition(message.context), raft.readOnly?.position() ?? 0);",
   },
   {
-    name: "a follower commits all that the leader has",
-    file: "follower.ts",
-    find: "log.commitTo(Math.min(message.commit, last));",
-    replace: "log.commitTo(Math.min(message.commit, log.lastIndex()));",
-  },
-  {
-    name: "a late acknowledgement of an overwritten entry counts",
-    file: "unstable.ts",
-    find: "if (own !== term) {",
-    replace: "if (own < 0) {",
-  },
-  {
-    name: "a snapshot that is older than the commit index is taken",
-    file: "follower.ts",
-    find: "if (index < log.committed || (index === log.committed && !requested)) return false;",
-    replace: "if (index === 0) return false;",
-  },
-  {
     name: "lease reads go on when another was told to campaign",
     file: "reads.ts",
     find: 'if (raft.config.readOnlyOption === "leaseBased" && !raft.timeoutNowSent) {',
     replace: 'if (raft.config.readOnlyOption === "leaseBased") {',
-  },
-  {
-    name: "a campaign while a snapshot is pending",
-    file: "election.ts",
-    find: "return self !== undefined && !self.isLearner && !raft.log.hasPendingSnapshot();",
-    replace: "return self !== undefined && !self.isLearner;",
   },
   {
     name: "a leader commits by the incoming half of a joint configuration alone",
@@ -227,12 +203,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "step.ts",
     find: "return !ignoredInLease(raft, message);",
     replace: "if (ignoredInLease(raft, message)) return false;\n      break;",
-  },
-  {
-    name: "a joint configuration is left before all knew of it",
-    file: "membership.ts",
-    find: "if (applied < raft.pendingConfIndex) return;",
-    replace: "",
   },
   {
     name: "a snapshot does not bring its configuration",
@@ -343,24 +313,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: "",
   },
   {
-    name: "a question of an earlier term gets no answer",
-    file: "step.ts",
-    find: "    draft.reject = true;\n    raft.send(draft);\n  } else if",
-    replace: "  } else if",
-  },
-  {
-    name: "who asks before an election remembers its leader",
-    file: "roles.ts",
-    find: '  raft.lead = NONE;\n  raft.pendingRequestSnapshot = 0;\n  raft.state = "StatePreCandidate";',
-    replace: '  raft.pendingRequestSnapshot = 0;\n  raft.state = "StatePreCandidate";',
-  },
-  {
-    name: "a snapshot acknowledged in a later term stays pending",
-    file: "step.ts",
-    find: "    // Entries of an older term may have been overwritten since; a snapshot holds what is committed.\n    appliedSnapshot(raft, message.snapshot.metadata.index);\n",
-    replace: "",
-  },
-  {
     name: "a heartbeat's answer does not wake a probe",
     file: "replication.ts",
     find: "  progress.paused = false;\n  // Who waits",
@@ -371,18 +323,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "replication.ts",
     find: "if (first !== undefined && first.index !== end + 1) return false;",
     replace: "if (first !== undefined && first.index < end) return false;",
-  },
-  {
-    name: "a commit index is told only with entries",
-    file: "replication.ts",
-    find: "progress.canBumpCommit(raft.log.committed)",
-    replace: "progress.canBumpCommit(0)",
-  },
-  {
-    name: "a new leader keeps a commit by votes in mind that its log has not",
-    file: "election.ts",
-    find: "if (message.commit > raft.log.lastIndex()) return;",
-    replace: "if (message.commit < 0) return;",
   },
   {
     name: "a voter for another grants once more after a restart",
