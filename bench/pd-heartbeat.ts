@@ -7,12 +7,14 @@ import type { ServerCallListener } from "../proto/index.js";
 import { PdService, pdpb } from "../proto/index.js";
 import { regionMethods } from "../pd/rpc-regions.js";
 import { ScheduleWorld } from "../sim/pd-scheduling/world.js";
+import { Explainer } from "../pd/explain.js";
 import { metaToWire, peerToWire } from "../pd/wire.js";
 
 interface HeartbeatFlags {
   readonly regions: string;
   readonly stores: string;
   readonly json?: boolean;
+  readonly patrolOnly?: boolean;
 }
 
 export interface HeartbeatFigures {
@@ -28,8 +30,10 @@ export interface HeartbeatFigures {
   readonly bytesPerBusyRegion: number;
   /** CPU time of looking at every region once. */
   readonly patrolSeconds: number;
-  /** The longest turn of that pass: how long a timestamp may have to wait. */
+  /** Turns of that pass by the wall clock: how long a timestamp may have to wait. */
+  readonly patrolTurnMsP99: number;
   readonly patrolTurnMsMax: number;
+  readonly explainMsMax: number;
 }
 
 const KEY_BYTES = 2 * 9;
@@ -40,9 +44,12 @@ export function registerPdHeartbeat(bench: Command): void {
     .description("region heartbeats that one PD takes, its memory per region, and a pass of its patrol")
     .option("--regions <n>", "regions of three peers", "100000")
     .option("--stores <n>", "stores", "12")
+    .option("--patrol-only", "no heartbeats: for more regions than messages fit into memory")
     .option("--json", "print the figures as JSON")
     .action((flags: HeartbeatFlags) => {
-      const figures = heartbeatFigures(Number(flags.regions), Number(flags.stores));
+      const [regions, stores] = [Number(flags.regions), Number(flags.stores)];
+      const figures =
+        flags.patrolOnly === true ? patrolFigures(regions, stores) : heartbeatFigures(regions, stores);
       if (flags.json === true) return void process.stdout.write(`${JSON.stringify(figures)}\n`);
       for (const [name, value] of Object.entries(figures))
         process.stdout.write(`${name}: ${String(value)}\n`);
@@ -86,7 +93,13 @@ function encodeAll(world: ScheduleWorld, load: Load): Uint8Array[] {
   });
 }
 
-function heartbeatFigures(regions: number, stores: number): HeartbeatFigures {
+interface LoadedWorld {
+  readonly world: ScheduleWorld;
+  /** Bytes of heap before the regions came. */
+  readonly empty: number;
+}
+
+function worldOf(regions: number, stores: number): LoadedWorld {
   const world = new ScheduleWorld({
     seed: 1,
     regionSizeMib: 96,
@@ -97,6 +110,32 @@ function heartbeatFigures(regions: number, stores: number): HeartbeatFigures {
   const empty = heapBytes();
   world.addRegions(regions, ids, 3);
   world.start();
+  return { world, empty };
+}
+
+function patrolFigures(regions: number, stores: number) {
+  const { world, empty } = worldOf(regions, stores);
+  const bytesPerRegion = Math.round((heapBytes() - empty) / regions - KEY_BYTES);
+  return { regions, bytesPerRegion, ...patrol(world), explainMsMax: explainMsMax(world) };
+}
+
+/** The longest of asking why for a thousand regions, all stores and all schedulers. */
+function explainMsMax(world: ScheduleWorld): number {
+  const explainer = new Explainer(world.scheduling);
+  let longest = 0;
+  const timed = (ask: () => unknown): void => {
+    const ms = 1_000 * seconds(() => void ask());
+    longest = Math.max(longest, ms);
+  };
+  for (const region of world.cluster.regions.scan(new Uint8Array(0), new Uint8Array(0), 1_000))
+    timed(() => explainer.region(region));
+  for (const store of world.cluster.stores.values()) timed(() => explainer.store(store));
+  for (const name of world.scheduling.schedulers.names()) timed(() => explainer.scheduler(name));
+  return longest;
+}
+
+function heartbeatFigures(regions: number, stores: number): HeartbeatFigures {
+  const { world, empty } = worldOf(regions, stores);
   const send = heartbeats(world);
   const loaded = heapBytes();
   const idle = encodeAll(world, "idle");
@@ -120,6 +159,7 @@ function heartbeatFigures(regions: number, stores: number): HeartbeatFigures {
     bytesPerIdleRegion,
     bytesPerBusyRegion,
     ...patrol(world),
+    explainMsMax: explainMsMax(world),
   };
 }
 
@@ -163,21 +203,26 @@ function heartbeats(world: ScheduleWorld): (messages: readonly Uint8Array[]) => 
 }
 
 /** Slices of one pass as the patrol takes them, each timed. */
-function patrol(world: ScheduleWorld): Pick<HeartbeatFigures, "patrolSeconds" | "patrolTurnMsMax"> {
+function patrol(
+  world: ScheduleWorld,
+): Pick<HeartbeatFigures, "patrolSeconds" | "patrolTurnMsP99" | "patrolTurnMsMax"> {
   const { regions } = world.cluster;
   const batch = Math.min(8192, Math.max(128, Math.ceil(regions.count / 1024)));
   let position: Uint8Array = new Uint8Array(0);
-  let [total, longest] = [0, 0];
+  const turns: number[] = [];
+  let total = 0;
   for (;;) {
     const found = regions.scan(position, new Uint8Array(0), batch);
-    const start = process.cpuUsage();
-    for (const region of found) world.scheduling.patrol.check(region);
-    const { user, system } = process.cpuUsage(start);
-    total += (user + system) / 1e6;
-    longest = Math.max(longest, (user + system) / 1000);
+    const startedMs = performance.now();
+    total += seconds(() => {
+      for (const region of found) world.scheduling.patrol.check(region);
+    });
+    turns.push(performance.now() - startedMs);
     const last = found.at(-1);
     if (last === undefined || last.meta.endKey.length === 0) break;
     position = last.meta.endKey;
   }
-  return { patrolSeconds: total, patrolTurnMsMax: longest };
+  turns.sort((left, right) => left - right);
+  const at = (share: number): number => turns[Math.floor((turns.length - 1) * share)] ?? 0;
+  return { patrolSeconds: total, patrolTurnMsP99: at(0.99), patrolTurnMsMax: at(1) };
 }

@@ -20,7 +20,7 @@ import { STORE_ROUTES } from "./http-stores.js";
 
 export type { HttpParts, HttpReply, HttpRequest } from "./http-call.js";
 
-const ROUTES: readonly CompiledRoute[] = [
+export const ROUTES: readonly CompiledRoute[] = [
   ...REGION_ROUTES,
   ...STORE_ROUTES,
   ...CONFIG_ROUTES,
@@ -33,7 +33,7 @@ const ROUTES: readonly CompiledRoute[] = [
   ...EXPLAIN_ROUTES,
 ].map((route) => ({ ...route, segments: route.path.split("/") }));
 
-interface CompiledRoute extends Route {
+export interface CompiledRoute extends Route {
   readonly segments: readonly string[];
 }
 

@@ -18,6 +18,8 @@ const BATCHES_PER_PASS = 1024;
 const RANGE_BATCH = 1024;
 const RANGES_MAX = 1000;
 const TICK_MIN_MS = 10;
+/** Between two turns of a pass, for everybody else. */
+const REST_MS = 2;
 const SUSPECTS_EVERY_MS = 100;
 const SUSPECTS_MAX = 100_000;
 /** From the beginning of one pass to the next: a millisecond a region, within these bounds. */
@@ -169,16 +171,18 @@ export class RegionPatrol {
     return Math.min(PASS_MAX_MS, Math.max(PASS_MIN_MS, regions.count));
   }
 
-  #arm(): void {
+  /** `usedMs` of a tick's time are over already: large clusters need nearly all of it for a pass of ten seconds. */
+  #arm(usedMs = 0): void {
     const { view } = this.#controller;
     const everyMs = Math.max(TICK_MIN_MS, view.config.number("schedule.patrol-region-interval"));
     const busy = this.#inPass || this.#ranges.length > 0;
-    const delayMs = busy ? everyMs : Math.max(everyMs, SUSPECTS_EVERY_MS);
+    const delayMs = busy ? Math.max(REST_MS, everyMs - usedMs) : Math.max(everyMs, SUSPECTS_EVERY_MS);
     this.#timer = view.env.timers.set(delayMs, () => {
       this.#timer = undefined;
       if (this.#stopped) return;
+      const startedMs = view.nowMs();
       this.#tick();
-      this.#arm();
+      this.#arm(view.nowMs() - startedMs);
     });
   }
 

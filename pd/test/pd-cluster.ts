@@ -220,6 +220,19 @@ export class PdCluster {
     this.ask(this.leader(), PdService.PutStore, { store: store(1) });
   }
 
+  /** Where answers get lost: until the cluster is there. */
+  bootstrapPatiently(): void {
+    for (let tries = 0; tries < 100; tries++) {
+      const leader = this.leaders()[0];
+      if (leader?.pd?.cluster.isBootstrapped === true && leader.pd.cluster.stores.size > 0) return;
+      const store = { id: 1, address: "s1:1", version: "8.5.0" };
+      const region = { id: 2, regionEpoch: { confVer: 1, version: 1 }, peers: [{ id: 3, storeId: 1 }] };
+      if (leader !== undefined) this.call(leader, PdService.Bootstrap, { store, region });
+      this.env.advance(500);
+    }
+    throw new Error("the cluster could not be bootstrapped");
+  }
+
   #start(process: PdProcess): void {
     const { name, address, env, store } = process;
     const pd = new PlacementDriver(

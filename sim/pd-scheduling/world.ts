@@ -25,6 +25,7 @@ const GIB = 2 ** 30;
 const SNAPSHOT_MIB_PER_SECOND = 100;
 const STORE_HEARTBEAT_SECONDS = 10;
 const HOT_HEARTBEAT_SECONDS = 60;
+const NONE: readonly never[] = [];
 const ROLES: readonly PeerRole[] = ["voter", "learner", "incomingVoter", "demotingVoter"];
 
 export interface HotLoad {
@@ -136,8 +137,8 @@ export class ScheduleWorld {
         },
         leader: peers[0],
         term: 6,
-        downPeers: [],
-        pendingPeers: [],
+        downPeers: NONE,
+        pendingPeers: NONE,
         sizeMib: this.#options.regionSizeMib,
         keys: this.#options.regionSizeMib * 10_000,
         flow: NO_FLOW,

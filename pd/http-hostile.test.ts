@@ -1,0 +1,116 @@
+/** Bad input to every route of PD's HTTP API: an answer that says what is wrong, and nothing is changed by it. */
+import { beforeAll, describe, expect, test } from "vitest";
+import { utf8 } from "../base/index.js";
+import { ROUTES } from "./http.js";
+import { World } from "./test/world.js";
+
+const PARAMETERS = [
+  "x",
+  "-1",
+  "0",
+  "1e3",
+  "18446744073709551616",
+  "%zz",
+  "..%2f..%2fetc",
+  "%00",
+  "__proto__",
+  "",
+];
+const BODIES = [
+  "",
+  "{",
+  "null",
+  "[]",
+  "7",
+  '"text"',
+  '{"x":',
+  '{"__proto__":{"x":1}}',
+  "[".repeat(20_000),
+  `"${"x".repeat(1 << 20)}"`,
+  '{"id":{},"name":[],"region_id":"x","store_id":-1,"rate":"fast","tso":{},"group_id":1,"rules":7}',
+];
+const QUERIES: Readonly<Record<string, readonly string[]>>[] = [
+  {},
+  {
+    limit: ["x"],
+    key: ["%"],
+    format: ["hex"],
+    state: ["Nowhere"],
+    bound: ["-"],
+    store_id: ["x"],
+    ttlSecond: ["x"],
+  },
+];
+/** Those whose bad body is none: they need no body at all, and do what they are for. */
+const ACTS = /\/leader\/resign|\/admin\/cache\/regions$|remove-tombstone|\/admin\/(cache|storage)\/region\//;
+
+describe("bad input over HTTP", () => {
+  let world: World;
+  beforeAll(() => {
+    world = new World({ stores: 3 });
+    world.addRegions([
+      [1, 2, 3],
+      [1, 2, 3],
+    ]);
+  });
+
+  function ask(
+    method: string,
+    path: string,
+    query: Readonly<Record<string, readonly string[]>>,
+    body: string,
+  ) {
+    let answer: { status: number; text: string } | undefined;
+    const request = { method, path, query, headers: {}, body: utf8(body) };
+    world.harness.pd.handleHttp(request, (status, _type, text) => {
+      answer = { status, text };
+    });
+    world.harness.env.settle();
+    return answer;
+  }
+
+  const state = (): string =>
+    [
+      "/config",
+      "/config/rules",
+      "/stores",
+      "/regions",
+      "/schedulers",
+      "/operators",
+      "/config/region-label/rules",
+    ]
+      .map((path) => world.harness.http("GET", `/pd/api/v1${path}`).text.replaceAll(/"uptime":.*/g, ""))
+      .join("\n");
+
+  test.each(ROUTES.filter(({ path }) => !ACTS.test(path)).map(({ method, path }) => [method, path]))(
+    "to %s %s is answered in words, and changes nothing",
+    (method, pattern) => {
+      const before = state();
+      const problems: string[] = [];
+      let answered = 0;
+      const verb = method === "ANY" ? "GET" : method;
+      const parameters = pattern.includes("{") ? PARAMETERS : ["x"];
+      for (const parameter of parameters) {
+        const path = pattern.replaceAll(/\{[^}]*\}/g, parameter);
+        for (const [i, body] of (verb === "GET" ? ["", "{"] : BODIES).entries()) {
+          for (const query of i < 2 ? QUERIES : [{}]) {
+            const answer = ask(verb, path, query, body);
+            const told = `${path} ${body.slice(0, 20)}: ${answer?.status} ${answer?.text.slice(0, 100)}`;
+            if (answer === undefined) continue;
+            answered += 1;
+            const isInternal = /TypeError|RangeError|undefined|\[object|at .*\.(ts|js):/.test(answer.text);
+            if (
+              isInternal ||
+              answer.status > 599 ||
+              (answer.status >= 400 && answer.text === "" && answer.status !== 405)
+            )
+              problems.push(told);
+          }
+        }
+      }
+      expect(problems).toEqual([]);
+      expect(answered).toBeGreaterThan(0);
+      expect(state()).toBe(before);
+    },
+  );
+});
