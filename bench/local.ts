@@ -204,7 +204,9 @@ export class BenchCluster {
   }
 
   async get<T>(path: string): Promise<T> {
-    const response = await fetch(`http://${this.pdAddress}/pd/api/v1/${path}`);
+    const url = `http://${this.pdAddress}/pd/api/v1/${path}`;
+    // A machine that is short of time breaks a connection now and then: nothing was changed, so it is asked again.
+    const response = await fetch(url).catch(() => delay(500).then(() => fetch(url)));
     if (!response.ok) throw new Error(`PD refused ${path}: ${await response.text()}`);
     return (await response.json()) as T;
   }
