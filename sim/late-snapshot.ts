@@ -50,11 +50,7 @@ function sendAgain(cluster: SimCluster, from: SimNode, to: SimNode, chunks: read
   const call = network
     .door(from, env)
     .channel(target.address)
-    .open(
-      TikvService.Snapshot,
-      { onMessage() {}, onEnd() {} },
-      { metadata: clusterMetadata(BigInt(clusterId)) },
-    );
+    .open(TikvService.Snapshot, { onMessage() {}, onEnd() {} }, { metadata: clusterMetadata(clusterId) });
   for (const bytes of chunks) call.send(raft_serverpb.SnapshotChunk.decode(bytes));
   call.halfClose();
 }
