@@ -69,6 +69,9 @@ export interface ApplyHost {
   decodeConfChange(entry: Entry): ConfChangeV2;
 }
 
+/** Between runs: nothing is ever put into these. */
+const NO_BATCH = undefined as unknown as EngineBatch;
+const NOTHING = Object.freeze([]) as never[];
 const NO_SWAPS: readonly CompareAndSwapOutcome[] = [];
 const latin1 = (bytes: Uint8Array): string => {
   let text = "";
@@ -84,17 +87,17 @@ export class Applier implements WriteVisitor {
   #removed = false;
 
   // Per run.
-  #batch!: EngineBatch;
+  #batch: EngineBatch = NO_BATCH;
   #bytes = 0;
   #keys = 0;
   #regionChanged = false;
-  #outcomes: EntryOutcome[] = [];
-  #effects: ApplyEffect[] = [];
-  #swaps: CompareAndSwapOutcome[] = [];
+  #outcomes: EntryOutcome[] = NOTHING;
+  #effects: ApplyEffect[] = NOTHING;
+  #swaps: CompareAndSwapOutcome[] = NOTHING;
   /** What this run has written so far, kept only when some entry depends on it. */
   #overlay: Map<string, { key: Uint8Array; value: Uint8Array | undefined }> | undefined;
   /** Ranges that this run has deleted: the engine may do so only later. */
-  #deletedRanges: { readonly start: Uint8Array; readonly end: Uint8Array }[] = [];
+  #deletedRanges: { readonly start: Uint8Array; readonly end: Uint8Array }[] = NOTHING;
 
   constructor(engine: Engine, host: ApplyHost, region: Region, state: ApplyState) {
     this.#engine = engine;
@@ -148,7 +151,7 @@ export class Applier implements WriteVisitor {
     }
     this.#overlay = undefined;
     if (end > 0) batch.put("raft", applyStateKey(this.#region.id), encodeApplyState(this.#state));
-    return {
+    const run = {
       state: this.#state,
       region: this.#regionChanged ? this.#region : undefined,
       outcomes: this.#outcomes,
@@ -157,6 +160,17 @@ export class Applier implements WriteVisitor {
       keysWritten: this.#keys,
       rest: this.#removed ? [] : entries.slice(end),
     };
+    this.#release();
+    return run;
+  }
+
+  /** A batch holds the writes of many regions: one that slept with it in hand would keep them all in memory. */
+  #release(): void {
+    this.#batch = NO_BATCH;
+    this.#outcomes = NOTHING;
+    this.#effects = NOTHING;
+    this.#swaps = NOTHING;
+    this.#deletedRanges = NOTHING;
   }
 
   #applyEntry(entry: Entry): void {

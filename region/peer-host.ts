@@ -3,6 +3,7 @@ import type { ByteBudget, Engine, Env } from "../base/index.js";
 import type { Message } from "../raft/index.js";
 import type { Append, Apply, Snapshot } from "../raft/types.js";
 import type { ApplyEffect, ApplyHost, ApplyRun } from "./applier.js";
+import { confChangeOf } from "./change-peer.js";
 import type { WriteBatchEncoder } from "./command.js";
 import type { RegionConfig } from "./config.js";
 import type { PeerFigures } from "./figures.js";
@@ -62,4 +63,20 @@ export interface WriteRequest {
   readonly isSwap: boolean;
   readonly fill: (encoder: WriteBatchEncoder) => void;
   readonly done: WriteDone;
+}
+
+const applyHosts = new WeakMap<PeerHost, ApplyHost>();
+
+/** What the appliers of a store's peers ask of it: one object for all of them. */
+export function applyHostOf(host: PeerHost): ApplyHost {
+  let applyHost = applyHosts.get(host);
+  if (applyHost === undefined) {
+    applyHost = {
+      ownStoreId: host.ownStoreId,
+      mayCreateSplitPeer: (created) => host.mayCreateSplitPeer(created),
+      decodeConfChange: confChangeOf,
+    };
+    applyHosts.set(host, applyHost);
+  }
+  return applyHost;
 }

@@ -18,8 +18,9 @@ import {
   type PeerChange,
   toConfChange,
 } from "./admin.js";
-import { Applier, type ApplyEffect, type ApplyHost, type ApplyRun } from "./applier.js";
-import { confChangeOf, refuseChange } from "./change-peer.js";
+import { Applier, type ApplyEffect, type ApplyRun } from "./applier.js";
+import { refuseChange } from "./change-peer.js";
+import { Contacts } from "./contacts.js";
 import {
   epochNotMatch,
   notLeader,
@@ -34,7 +35,7 @@ import {
 import { FirstElection } from "./first-election.js";
 import { Lease } from "./lease.js";
 import type { ApplyState } from "./local-state.js";
-import type { PeerHost, StagedWork, WriteRequest } from "./peer-host.js";
+import { applyHostOf, type PeerHost, type StagedWork, type WriteRequest } from "./peer-host.js";
 import { PeerStorage } from "./peer-storage.js";
 import { ProposalQueue, type WriteDone } from "./proposals.js";
 import { raftNode } from "./raft-node.js";
@@ -68,9 +69,7 @@ export class Peer {
   readonly #reads: ReadQueue;
   readonly #gatherer = new WriteGatherer();
   readonly #firstElection: FirstElection;
-  /** Addresses of peers heard from, also such as the region does not list yet or any more. */
-  readonly #peerCache = new Map<number, PeerMeta>();
-  readonly #heardMs = new Map<number, number>();
+  readonly #contacts = new Contacts();
 
   #softState: SoftState = { lead: 0, state: "StateFollower" };
   #appendsUnderWay = 0;
@@ -115,14 +114,8 @@ export class Peer {
     this.#firstElection = new FirstElection(host.budgets.proposals);
     this.lease = new Lease(config.leaseMs);
     this.#reads = new ReadQueue(peerId, env.random.u32() * 2 ** 16);
-    const applyHost: ApplyHost = {
-      ownStoreId: host.ownStoreId,
-      mayCreateSplitPeer: (created) => host.mayCreateSplitPeer(created),
-      decodeConfChange: confChangeOf,
-    };
-    this.#applier = new Applier(host.engine, applyHost, region, this.storage.applyState);
+    this.#applier = new Applier(host.engine, applyHostOf(host), region, this.storage.applyState);
     this.#node = raftNode(peerId, this.storage, config, env.random);
-    for (const meta of region.peers) this.#peerCache.set(meta.id, meta);
   }
 
   // ---- what others may know
@@ -165,24 +158,23 @@ export class Peer {
   }
 
   peerById(id: number): PeerMeta | undefined {
-    return findPeer(this.region, id as PeerId) ?? this.#peerCache.get(id);
+    return this.#contacts.find(this.region, id);
   }
 
   rememberPeer(meta: PeerMeta): void {
-    this.#peerCache.set(meta.id, meta);
+    this.#contacts.remember(this.region, meta);
   }
 
   /** Milliseconds since this peer was heard from; undefined when never. */
   silentMs(peerId: number, nowMs: number): number | undefined {
-    const heard = this.#heardMs.get(peerId);
-    return heard === undefined ? undefined : nowMs - heard;
+    return this.#contacts.silentMs(peerId, nowMs);
   }
 
   // ---- input
 
   step(message: Message): void {
     if (this.#removed) return;
-    this.#heardMs.set(message.from, this.#host.env.clock.monotonicMs());
+    this.#contacts.heard(message.from, this.#host.env.clock.monotonicMs());
     if (!this.#isPlainHeartbeat(message)) this.#touch(message.from === this.leaderId);
     else if (this.isQuiet && !this.isLeader) this.#host.heardLeader(this);
     this.#node.step(message);
@@ -457,13 +449,14 @@ export class Peer {
   fallQuiet(): void {
     this.isQuiet = true;
     this.storage.dropCache();
+    this.#contacts.forgetTimes();
     this.#gatherer.release();
   }
 
   /** As leader, after ticks were left out: for how long each peer was silent is known of its store. */
   resumeLeading(deadMs: (meta: PeerMeta) => number): void {
     const nowMs = this.#host.env.clock.monotonicMs();
-    for (const meta of this.region.peers) this.#heardMs.set(meta.id, nowMs - deadMs(meta));
+    for (const meta of this.region.peers) this.#contacts.heard(meta.id, nowMs - deadMs(meta));
     this.#node.restartTicks();
   }
 
@@ -554,7 +547,6 @@ export class Peer {
     this.#snapshotPhase = "none";
     this.#loadingAppend = undefined;
     this.#applier.reset(this.region, this.storage.applyState);
-    for (const meta of this.region.peers) this.#peerCache.set(meta.id, meta);
     for (const message of this.#node.ackAppend(append)) this.#send(message);
     this.#proposals.failAll(staleCommand());
     this.#serveReads();
@@ -574,6 +566,7 @@ export class Peer {
   destroy(): void {
     this.#removed = true;
     this.storage.dropCache();
+    this.#contacts.forgetTimes();
     const gone = regionNotFound(this.regionId);
     this.lease.expire();
     this.#reads.fail(gone, "all");
@@ -653,7 +646,9 @@ export class Peer {
 
   #runWritten(run: ApplyRun, apply: Apply | undefined): void {
     this.#appliesUnderWay--;
+    const before = this.region;
     this.storage.applyWritten(run.state, run.region);
+    this.#contacts.rememberGone(before, this.region);
     this.bytesWritten += run.bytesWritten;
     this.keysWritten += run.keysWritten;
     this.bytesWrittenSinceCheck += run.bytesWritten;
@@ -695,10 +690,8 @@ export class Peer {
       const result = this.#node.applyConfChange(effect.change);
       assert(result.kind === "applied", () => `region ${this.regionId}: raft refused an applied conf change`);
       const nowMs = this.#host.env.clock.monotonicMs();
-      for (const meta of effect.region.peers) {
-        this.#peerCache.set(meta.id, meta);
-        if (!this.#heardMs.has(meta.id)) this.#heardMs.set(meta.id, nowMs);
-      }
+      for (const { id } of effect.region.peers)
+        if (!this.#contacts.wasHeard(id)) this.#contacts.heard(id, nowMs);
     }
     if (effect.kind === "compactLog") {
       const last = this.storage.lastIndex() as number;
@@ -721,7 +714,7 @@ export class Peer {
       this.lease.expire();
       this.lease.renew(nowMs);
       // Others had no reason to talk to a follower: their silence counts from now, also of those never heard of.
-      for (const meta of this.region.peers) this.#heardMs.set(meta.id, nowMs);
+      for (const meta of this.region.peers) this.#contacts.heard(meta.id, nowMs);
       this.approximateBytes = 0;
       this.approximateKeys = 0;
     }
@@ -789,6 +782,7 @@ export class Peer {
   #snapshotStaged(append: Append, state: ApplyState, region: Region): void {
     const previous = this.region;
     this.storage.snapshotWritten(append, state, region);
+    this.#contacts.rememberGone(previous, region);
     this.#snapshotPhase = "loading";
     this.#loadingAppend = append;
     this.#host.loadSnapshot(this, append.snapshot as Snapshot, previous);
