@@ -67,9 +67,9 @@ export interface RocksBinding {
     batch: RocksBatch,
     key: Uint8Array,
     value: Uint8Array,
-    options: { readonly column: RocksColumn },
+    options: { readonly column: RocksColumn } | undefined,
   ): void;
-  batch_del(batch: RocksBatch, key: Uint8Array, options: { readonly column: RocksColumn }): void;
+  batch_del(batch: RocksBatch, key: Uint8Array, options: { readonly column: RocksColumn } | undefined): void;
   batch_clear(batch: RocksBatch): void;
   batch_write(db: RocksHandle, batch: RocksBatch, options: { readonly sync: boolean }): void;
 }

@@ -9,7 +9,7 @@
  *   turn n+1:  write batch n ...
  *
  * A batch that must be synced waits for the next turn of the event loop, so that the messages handed out with it are
- * on the wire while this thread waits for the disk; without messages, as mostly on followers, it is written at once,
+ * on the wire while this thread waits for the disk, and takes in what comes meanwhile; without messages, as mostly on followers, it is written at once,
  * and so is a batch that needs no sync (only applied effects and commit indexes). With an engine that writes
  * asynchronously several batches may be under way; they finish in order.
  */
@@ -29,8 +29,8 @@ export interface TurnHost {
 
 interface StagedBatch {
   readonly batch: EngineBatch;
-  readonly work: readonly StagedWork[];
-  readonly mustSync: boolean;
+  readonly work: StagedWork[];
+  mustSync: boolean;
 }
 
 /** Rounds without sync in one turn before input gets its chance again. */
@@ -92,7 +92,11 @@ export class TurnLoop {
     this.turns++;
     const startMs = this.#env.clock.monotonicMs();
     this.#running = true;
-    if (this.#staged !== undefined) this.#write(this.#staged);
+    if (this.#staged !== undefined) {
+      // What came while it waited goes with it: one fsync for both. Its messages would not leave before that anyway.
+      this.#staged = this.#collect(this.#staged);
+      this.#write(this.#staged);
+    }
     for (let round = 0; round < ROUNDS_MAX && !this.#stopped; round++) {
       if (round > 0 && misbehaves(this.#env, "a turn ends after its first round")) break;
       this.#staged = this.#collect();
@@ -109,25 +113,25 @@ export class TurnLoop {
     if (this.#staged !== undefined || this.#dirty.size > 0) this.schedule();
   }
 
-  #collect(): StagedBatch | undefined {
-    if (this.#dirty.size === 0) return undefined;
+  #collect(): StagedBatch | undefined;
+  #collect(into: StagedBatch): StagedBatch;
+  #collect(into?: StagedBatch): StagedBatch | undefined {
+    if (this.#dirty.size === 0) return into;
     const peers = this.#dirty;
     this.#dirty = new Set();
-    const batch = this.#engine.batch();
-    const work: StagedWork[] = [];
-    let mustSync = false;
+    const staging = into ?? { batch: this.#engine.batch(), work: [], mustSync: false };
     for (const peer of peers) {
       if (misbehaves(this.#env, "a peer waits for the next turn")) {
         this.#dirty.add(peer);
         continue;
       }
-      const staged = peer.collect(batch);
+      const staged = peer.collect(staging.batch);
       if (staged === undefined) continue;
-      work.push(staged);
+      staging.work.push(staged);
       // A vote or an ack must not leave before what it promises is on disk.
-      if (staged.append?.mustSync || staged.snapshot !== undefined) mustSync = true;
+      if (staged.append?.mustSync || staged.snapshot !== undefined) staging.mustSync = true;
     }
-    return work.length === 0 ? undefined : { batch, work, mustSync };
+    return staging.work.length === 0 ? undefined : staging;
   }
 
   #write(staged: StagedBatch): void {
