@@ -27,6 +27,16 @@ describe("a raw value", () => {
     );
   });
 
+  test("with any eight bytes for a time can be read, and times beyond 2^53 are for ever", () => {
+    const value = utf8("value");
+    for (const expiry of [2 ** 53, 2 ** 63, 2 ** 64 - 1]) {
+      expect(liveValue(stored(value, expiry), 2 ** 40)).toEqual(value);
+      expect(expiryOf(stored(value, expiry))).toBe(Number.MAX_SAFE_INTEGER);
+    }
+    const largest = concatBytes(value, new Uint8Array(8).fill(0xff), Uint8Array.of(1));
+    expect(liveValue(largest, 2 ** 40)).toEqual(value);
+  });
+
   test("of no bytes is a value; an absent one is not", () => {
     expect(liveValue(stored(utf8(""), 0), 5)).toEqual(utf8(""));
     expect(liveValue(stored(utf8(""), 9), 5)).toEqual(utf8(""));

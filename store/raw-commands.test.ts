@@ -264,6 +264,19 @@ describe("a time to live", () => {
       key: utf8(key),
     });
 
+  test("of any length can be asked for, and everything is answered afterwards", () => {
+    const stores = Stores.led();
+    stores.put("k", "v", { ttl: 2 ** 64 - 1 });
+    expect(stores.get("k")).toBe("v");
+    const swapped = stores.raw("compareAndSwap", {
+      key: utf8("k"),
+      previousValue: utf8("v"),
+      value: utf8("w"),
+    });
+    expect(swapped).toMatchObject({ succeed: true });
+    expect(stores.get("k")).toBe("w");
+  });
+
   test("counts down, then the value is gone for every kind of read", () => {
     const stores = Stores.led();
     stores.put("k", "v", { ttl: 10 });
