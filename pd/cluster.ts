@@ -136,7 +136,7 @@ export class Cluster {
       this.context,
       operations,
       (error) => {
-        if (error !== undefined) return callback(error);
+        if (error !== undefined) return this.#bootstrappedAfterAll(store, region, error, callback);
         this.#bootstrapWallMs = Number(wallNs / NS_PER_MS);
         this.addStore(new StoreInfo(store, this.nowMs()));
         this.putRegion(storedRegion(region));
@@ -145,6 +145,22 @@ export class Cluster {
       },
       [notBootstrapped],
     );
+  }
+
+  /** The answer may be lost, this time or the last, and the cluster be there: then it is taken as it is stored. */
+  #bootstrappedAfterAll(
+    store: metapb.Store,
+    region: RegionMeta,
+    failed: Error,
+    callback: ClusterCallback,
+  ): void {
+    this.load((error) => {
+      if (error !== undefined || !this.isBootstrapped) return callback(failed);
+      // By the same store it is the one that was asked for.
+      if (this.store(store.id)?.meta.address !== store.address) return callback(failed);
+      if (this.regions.count === 0) this.putRegion(storedRegion(region));
+      callback(undefined);
+    });
   }
 
   putMeta(meta: metapb.Cluster, callback: ClusterCallback): void {

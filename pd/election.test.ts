@@ -118,6 +118,25 @@ describe("several PDs", () => {
     expect(ids.size).toBeGreaterThan(15_000);
   });
 
+  test("a cluster whose bootstrap was never answered is there at the next attempt", () => {
+    const cluster = new PdCluster(1);
+    cluster.waitForLeader();
+    cluster.env.advance(1_000);
+    const { knobs } = cluster.leader().store;
+    const region = { id: 2, regionEpoch: { confVer: 1, version: 1 }, peers: [{ id: 3, storeId: 1 }] };
+    const request = { store: { id: 1, address: "s1:1", version: "8.5.0" }, region };
+    knobs.loseAnswerOneIn = 1;
+    const lost = cluster.call(cluster.leader(), PdService.Bootstrap, request);
+    cluster.env.advance(20);
+    expect(lost.messages).toHaveLength(0);
+    knobs.loseAnswerOneIn = 0;
+    cluster.env.advance(3_000);
+    cluster.waitForLeader();
+    cluster.ask(cluster.leader(), PdService.Bootstrap, request);
+    expect(cluster.leader().pd?.cluster.isBootstrapped).toBe(true);
+    expect([...(cluster.leader().pd?.cluster.stores.keys() ?? [])]).toEqual([1]);
+  });
+
   test("the leadership is passed on by resign, and to a member by name", () => {
     const cluster = new PdCluster(3);
     cluster.waitForLeader();
