@@ -19,6 +19,15 @@ const OPERATIONS_PER_KEY = 150;
 
 const delay = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
+/** Counted in looks, not by the clock: a machine that stands still must not look like a group that does. */
+async function until(what: () => string | Promise<string>, condition: () => boolean): Promise<void> {
+  for (let looks = 0; looks < 600; looks++) {
+    if (condition()) return;
+    await delay(50);
+  }
+  throw new Error(`not within 600 looks: ${await what()}`);
+}
+
 type Unnumbered<T> = T extends unknown ? Omit<T, "request"> : never;
 
 class Member {
@@ -175,12 +184,19 @@ test(
     );
     try {
       for (const member of members) member.start();
-      await expect.poll(() => members.every(({ isReady }) => isReady), { timeout: 30_000 }).toBe(true);
+      const serving = async (): Promise<string> => {
+        const statuses = await Promise.all(members.map((member) => member.ask({ kind: "status" })));
+        return `operations succeed; ${JSON.stringify(statuses)}`;
+      };
+      await until(
+        () => "all members are up",
+        () => members.every(({ isReady }) => isReady),
+      );
       const clients = new Clients(members);
       for (let kill = 0; kill < KILLS; kill++) {
         clients.key = `k${kill}`;
         const before = clients.acknowledged;
-        await expect.poll(() => clients.acknowledged, { timeout: 30_000 }).toBeGreaterThan(before + 20);
+        await until(serving, () => clients.acknowledged > before + 20);
         const statuses = await Promise.all(members.map((member) => member.ask({ kind: "status" })));
         const leader = statuses.findIndex(
           ({ value }) => (value as GroupStatus | undefined)?.raftState === "StateLeader",
@@ -189,11 +205,14 @@ test(
         await victim.kill();
         await delay(100);
         victim.start();
-        await expect.poll(() => victim.isReady, { timeout: 30_000 }).toBe(true);
+        await until(
+          () => `the member of kill ${kill} is up again`,
+          () => victim.isReady,
+        );
       }
       const before = clients.acknowledged;
       clients.key = "last";
-      await expect.poll(() => clients.acknowledged, { timeout: 30_000 }).toBeGreaterThan(before + 20);
+      await until(serving, () => clients.acknowledged > before + 20);
       await clients.stop();
       expect(clients.verdicts().filter((verdict) => !verdict.endsWith(" linearizable"))).toEqual([]);
       expect(clients.history.size).toBe(KILLS + 1);
