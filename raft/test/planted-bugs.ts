@@ -349,4 +349,10 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace:
       "const all = raft.readOnly.advance(raft.tracker.readsConfirmed());\n  for (const read of all) {\n    respond(raft, { ...read.request, from: (all[0] ?? read).request.from }, read.index);",
   },
+  {
+    name: "a snapshot that is older than the commit index is taken",
+    file: "follower.ts",
+    find: "if (index < log.committed || (index === log.committed && !requested)) return false;",
+    replace: "if (index === 0) return false;",
+  },
 ];
