@@ -8,13 +8,13 @@ import type { Peer, StagedWork } from "../region/peer.js";
 import { TurnLoop } from "./turn.js";
 
 const setUp = () => {
-  const env = new ManualEnv();
+  const { clock, random, log, timers } = new ManualEnv();
   const engine = new MemoryEngine();
   const events: string[] = [];
   const due: (() => void)[] = [];
   const nextTurn = (callback: () => void): void => void due.push(callback);
   let hasOutput = false;
-  const loop = new TurnLoop({ ...env, timers: { ...env.timers, nextTurn } }, engine, {
+  const loop = new TurnLoop({ clock, random, log, timers: { ...timers, nextTurn } }, engine, {
     figures: new PeerFigures(),
     flushReads() {},
     flushOutput() {

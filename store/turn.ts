@@ -9,9 +9,9 @@
  *   turn n+1:  write batch n ...
  *
  * A batch that must be synced waits for the next turn of the event loop, so that the messages handed out with it are
- * on the wire while this thread waits for the disk, and takes in what comes meanwhile; without messages, as mostly on followers, it is written at once,
- * and so is a batch that needs no sync (only applied effects and commit indexes). With an engine that writes
- * asynchronously several batches may be under way; they finish in order.
+ * on the wire while this thread waits for the disk, and takes in what comes meanwhile; without messages, as mostly on
+ * followers, it is written at once, and so is a batch that needs no sync (only applied effects and commit indexes).
+ * With an engine that writes asynchronously several batches may be under way; they finish in order.
  */
 import { type Engine, type EngineBatch, type Env, misbehaves } from "../base/index.js";
 import type { PeerFigures } from "../region/figures.js";
