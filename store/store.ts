@@ -392,6 +392,7 @@ export class Store {
     this.#isServing = true;
     this.#reporter.start();
     this.#lastTickMs = nowMs;
+    this.batches.health = this.healthFeedback();
     this.#every(options.config.raftBaseTickMs, () => this.#tick());
     this.#every(options.config.logGcTickMs, () =>
       this.#logGc.tick(this.quiet.active, env.clock.monotonicMs()),
