@@ -213,3 +213,43 @@ test("batches are counted by their size, and each request of a batch by its name
   expect(storePage).toMatch(/^tikv_server_grpc_req_batch_size_bucket\{le="4"\} 1$/m);
   expect(storePage).toMatch(/^tikv_server_grpc_req_batch_size_sum 3$/m);
 });
+
+test("stores that are buried or silent are counted as what they are, and the buried have no figures", async () => {
+  const nowNs = Date.now() * 1e6;
+  const entry = (id: number, name: string, state: number, more = {}) => ({
+    store: { id, address: `s${id}:1`, state_name: name, state, last_heartbeat: nowNs, ...more },
+    status: { capacity: "1KiB", available: "1KiB", slow_score: id === 1 ? 90 : 1 },
+  });
+  const stores = [
+    entry(1, "Up", 0, { node_state: 1 }),
+    entry(2, "Disconnected", 0, { node_state: 1, last_heartbeat: nowNs - 700_000 * 1e6 }),
+    entry(3, "Offline", 1, { node_state: 2 }),
+    entry(4, "Tombstone", 2, { node_state: 3 }),
+  ];
+  const hot = { as_leader: { 1: { total_flow_bytes: 5, total_flow_keys: 1, regions_count: 1 } } };
+  const page = await new PdMetricsPage({ version: "", gitHash: "", connections: () => 0 }).text({
+    metrics: cluster.pd.metrics,
+    clusterId: 1n,
+    isServing: true,
+    lowSpaceStoreCount: 2,
+    handleHttp({ path, query }, reply) {
+      const states = query["state"] ?? ["0", "1"];
+      const asked = stores.filter((each) => states.includes(String(each.store.state)));
+      const body = path.endsWith("/stores")
+        ? { stores: asked }
+        : path.endsWith("/regions/write")
+          ? hot
+          : undefined;
+      reply(body === undefined ? 404 : 200, "application/json", JSON.stringify(body ?? ""));
+    },
+  });
+  const count = (type: string): string | undefined =>
+    new RegExp(`^pd_cluster_status\\{type="store_${type}_count",[^}]*\\} (\\d+)$`, "m").exec(page)?.[1];
+  const kinds = ["up", "disconnected", "unhealth", "offline", "tombstone", "slow", "low_space"];
+  expect(kinds.map(count)).toEqual(["1", "0", "1", "1", "1", "1", "2"]);
+  expect(["preparing", "serving", "removing", "removed"].map(count)).toEqual(["0", "2", "1", "1"]);
+  expect(page).not.toMatch(/^pd_scheduler_store_status\{address="s4:1"/m);
+  expect(page).toMatch(
+    /^pd_hotspot_status\{address="s1:1",store="1",type="total_written_bytes_as_leader"\} 5$/m,
+  );
+});

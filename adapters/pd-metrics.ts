@@ -13,6 +13,8 @@ export interface PdSource {
   readonly metrics: PdMetrics;
   readonly clusterId: bigint;
   readonly isServing: boolean;
+  /** Asked for while it serves. */
+  readonly lowSpaceStoreCount: number;
   handleHttp(request: PlainRequest, reply: PlainReply): void;
 }
 
@@ -78,7 +80,7 @@ const leadership = (pd: PdSource): MetricSample[] => [
 function ask(pd: PdSource, path: string): Promise<Json | undefined> {
   const [route = "", search = ""] = path.split("?");
   const query: Record<string, string[]> = {};
-  for (const [key, value] of new URLSearchParams(search)) query[key] = [value];
+  for (const [key, value] of new URLSearchParams(search)) (query[key] ??= []).push(value);
   return new Promise((resolve) => {
     pd.handleHttp(
       { method: "GET", path: `/pd/api/v1${route}`, query, headers: {}, body: new Uint8Array(0) },
@@ -91,10 +93,20 @@ const list = (value: unknown): readonly Json[] => (Array.isArray(value) ? (value
 
 async function clusterSamples(pd: PdSource): Promise<MetricSample[]> {
   const [stores, config, limits, schedulers] = await Promise.all(
-    ["/stores", "/config", "/stores/limit", "/schedulers"].map((path) => ask(pd, path)),
+    ["/stores?state=0&state=1&state=2", "/config", "/stores/limit", "/schedulers"].map((path) =>
+      ask(pd, path),
+    ),
   );
+  const known = list(stores?.["stores"]).map((entry) => ({
+    store: entry["store"] as Json,
+    status: entry["status"] as Json,
+  }));
+  const live = known.filter(({ store }) => store["state_name"] !== "Tombstone").map(labelsOf);
   return [
-    ...storeSamples(list(stores?.["stores"])),
+    ...storeSamples(known),
+    gauge("pd_cluster_status", { type: "store_low_space_count", ...ALL_STORES }, pd.lowSpaceStoreCount),
+    ...(await flowSamples(pd, live)),
+    ...(await progressSamples(pd, live)),
     ...configSamples(config ?? {}),
     ...Object.entries(limits ?? {}).flatMap(([store, limit]) =>
       Object.entries(limit as Json).map(([type, rate]) =>
@@ -105,7 +117,7 @@ async function clusterSamples(pd: PdSource): Promise<MetricSample[]> {
       gauge("pd_scheduler_status", { kind, type: "allow" }, 1),
     ),
     ...(await regionSamples(pd)),
-    ...(await hotSamples(pd)),
+    ...(await hotSamples(pd, live)),
   ];
 }
 
@@ -138,18 +150,51 @@ const STATES: Readonly<Record<string, string>> = {
   Offline: "store_offline_count",
   Tombstone: "store_tombstone_count",
 };
+/** By `node_state`, which is left out where it is 0. */
+const NODE_STATES = [
+  "store_preparing_count",
+  "store_serving_count",
+  "store_removing_count",
+  "store_removed_count",
+];
+/** From this slow score on PD takes a store for slow. */
+const SLOW_SCORE = 80;
 
-function storeSamples(stores: readonly Json[]): MetricSample[] {
+/** Not heard of for so long, a store is unhealthy until it counts as down. */
+const UNHEALTHY_MS = 600_000;
+const ALL_STORES = { engine: "tikv", store: "all" };
+
+interface KnownStore {
+  readonly store: Json;
+  readonly status: Json;
+}
+interface StoreLabels {
+  readonly address: string;
+  readonly store: string;
+}
+const labelsOf = ({ store }: KnownStore): StoreLabels => ({
+  address: String(store["address"]),
+  store: String(store["id"]),
+});
+
+function storeSamples(stores: readonly KnownStore[]): MetricSample[] {
   const samples: MetricSample[] = [];
-  const totals = new Map<string, number>(Object.values(STATES).map((type) => [type, 0]));
+  const counted = [...Object.values(STATES), ...NODE_STATES, "store_unhealth_count", "store_slow_count"];
+  const totals = new Map<string, number>(counted.map((type) => [type, 0]));
   const add = (type: string, value: number): void => {
     totals.set(type, (totals.get(type) ?? 0) + value);
   };
-  for (const entry of stores) {
-    const store = entry["store"] as Json;
-    const status = entry["status"] as Json;
-    add(STATES[String(store["state_name"])] ?? "store_unhealth_count", 1);
-    const labels = { address: String(store["address"]), store: String(store["id"]) };
+  for (const known of stores) {
+    const { store, status } = known;
+    const silentMs = Date.now() - Number(store["last_heartbeat"] ?? 0) / 1e6;
+    const isUnhealthy = store["state_name"] === "Disconnected" && silentMs > UNHEALTHY_MS;
+    add((isUnhealthy ? undefined : STATES[String(store["state_name"])]) ?? "store_unhealth_count", 1);
+    const lifeStage = NODE_STATES[Number(store["node_state"] ?? 0)];
+    if (lifeStage !== undefined) add(lifeStage, 1);
+    // One that is buried has no figures any more.
+    if (store["state_name"] === "Tombstone") continue;
+    if (Number(status["slow_score"] ?? 0) >= SLOW_SCORE) add("store_slow_count", 1);
+    const labels = labelsOf(known);
     for (const [field, type] of STORE_FIGURES) {
       const isSize = type.startsWith("store_");
       const value = isSize ? bytesOf(status[field]) : Number(status[field] ?? 0);
@@ -161,7 +206,41 @@ function storeSamples(stores: readonly Json[]): MetricSample[] {
     }
   }
   for (const [type, value] of totals) {
-    samples.push(gauge("pd_cluster_status", { type, engine: "tikv", store: "all" }, value));
+    samples.push(gauge("pd_cluster_status", { type, ...ALL_STORES }, value));
+  }
+  return samples;
+}
+
+/** Kinds of flow in the answer of `/hotspot/stores`, and the `type` under which PD exports them. */
+const FLOWS: readonly (readonly [kind: string, type: string])[] = [
+  ["bytes-write-rate", "store_write_rate_bytes"],
+  ["bytes-read-rate", "store_read_rate_bytes"],
+  ["keys-write-rate", "store_write_rate_keys"],
+  ["keys-read-rate", "store_read_rate_keys"],
+];
+
+async function flowSamples(pd: PdSource, stores: readonly StoreLabels[]): Promise<MetricSample[]> {
+  const flows = await ask(pd, "/hotspot/stores");
+  return stores.flatMap((labels) =>
+    FLOWS.map(([kind, type]) => {
+      const rates = flows?.[kind] as Json | undefined;
+      return gauge("pd_scheduler_store_status", { ...labels, type }, rates?.[labels.store]);
+    }),
+  );
+}
+
+/** Of the stores that are being filled or emptied. */
+async function progressSamples(pd: PdSource, stores: readonly StoreLabels[]): Promise<MetricSample[]> {
+  const samples: MetricSample[] = [];
+  for (const store of stores) {
+    const found = await ask(pd, `/stores/progress?id=${store.store}`);
+    if (found === undefined) continue;
+    const labels = { ...store, action: String(found["action"]) };
+    samples.push(
+      gauge("pd_cluster_progress", labels, found["progress"]),
+      gauge("pd_cluster_speed", labels, found["current_speed"]),
+      gauge("pd_cluster_eta", labels, found["left_seconds"]),
+    );
   }
   return samples;
 }
@@ -201,7 +280,7 @@ async function regionSamples(pd: PdSource): Promise<MetricSample[]> {
 }
 
 /** Hot regions by store: PD's `type` names carry direction and role. */
-async function hotSamples(pd: PdSource): Promise<MetricSample[]> {
+async function hotSamples(pd: PdSource, stores: readonly StoreLabels[]): Promise<MetricSample[]> {
   const samples: MetricSample[] = [];
   for (const [direction, verb] of [
     ["read", "read"],
@@ -211,7 +290,7 @@ async function hotSamples(pd: PdSource): Promise<MetricSample[]> {
     for (const role of ["leader", "peer"]) {
       for (const [store, load] of Object.entries((hot?.[`as_${role}`] as Json | undefined) ?? {})) {
         const figures = load as Json;
-        const labels = { address: "", store };
+        const labels = { address: stores.find((each) => each.store === store)?.address ?? "", store };
         const set = (type: string, field: string): void => {
           samples.push(gauge("pd_hotspot_status", { ...labels, type }, figures[field]));
         };

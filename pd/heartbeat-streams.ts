@@ -16,11 +16,14 @@ export type HeartbeatCall = ServerCall<pdpb.IRegionHeartbeatResponse>;
 
 export class HeartbeatStreams {
   readonly #context: PdContext;
+  readonly #addressOf: (storeId: number) => string;
   readonly #streams = new Map<number, HeartbeatCall>();
   #timer: TimerHandle | undefined;
 
-  constructor(context: PdContext) {
+  /** `addressOf`: of a store, for the figures. */
+  constructor(context: PdContext, addressOf: (storeId: number) => string = () => "") {
     this.#context = context;
+    this.#addressOf = addressOf;
   }
 
   start(): void {
@@ -51,9 +54,13 @@ export class HeartbeatStreams {
   /** To the store of `message.targetPeer`. */
   send(message: pdpb.IRegionHeartbeatResponse): void {
     const storeId = message.targetPeer?.storeId ?? 0;
-    if (!this.#sendTo(storeId, message)) {
-      this.#context.metrics.increment("pd_hbstream_region_message", { type: "drop" });
-    }
+    const status = this.#sendTo(storeId, message) ? "ok" : "err";
+    this.#context.metrics.increment("pd_hbstream_region_message", {
+      address: this.#addressOf(storeId),
+      store: String(storeId),
+      type: "push",
+      status,
+    });
   }
 
   #sendTo(storeId: number, message: pdpb.IRegionHeartbeatResponse): boolean {

@@ -189,7 +189,8 @@ export class OperatorController {
       if (store === undefined || this.#view.limiterOf(store, kind).available(cost, this.#view.nowMs()))
         continue;
       const { metrics } = this.#view.cluster.context;
-      metrics.increment("pd_schedule_exceeded_store_limit", { store: String(storeId), type: kind });
+      const desc = operators[0]?.desc ?? "";
+      metrics.increment("pd_schedule_operator_exceeded_store_limit", { desc });
       return true;
     }
     return false;

@@ -80,7 +80,7 @@ export function buildParts(inputs: PartsInputs): Parts {
     onClockBack: () => metrics.increment("pd_monitor_time_jump_back_total"),
   });
   const cluster = new Cluster(context, inputs.map);
-  const streams = new HeartbeatStreams(context);
+  const streams = new HeartbeatStreams(context, (id) => cluster.store(id)?.meta.address ?? "");
   const sync = new RegionSyncServer(cluster);
   if (inputs.map !== undefined) cluster.onRegionChanged = (region) => sync.changed(region);
   const saveConfig = (callback: (error: Error | undefined) => void): void => {

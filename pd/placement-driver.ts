@@ -124,6 +124,12 @@ export class PlacementDriver {
     return this.#sole !== undefined || this.#candidacy !== undefined;
   }
 
+  /** For the metrics: PD's HTTP API does not tell of it. */
+  get lowSpaceStoreCount(): number {
+    const { view } = this.scheduling;
+    return this.cluster.liveStores().filter((store) => view.isLowSpace(store)).length;
+  }
+
   get isServing(): boolean {
     const parts = this.#sole?.parts ?? this.#candidacy?.parts;
     return parts?.leadership.isServing() === true;

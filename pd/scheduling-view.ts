@@ -189,14 +189,17 @@ export class SchedulingView implements StoreView {
     return this.#snapshotProblem(store);
   }
 
+  isLowSpace(store: StoreInfo): boolean {
+    const count = this.cluster.regions.onStore(store.id).regionCount;
+    return store.isLowSpace(this.config.number("schedule.low-space-ratio"), count);
+  }
+
   /** What will not pass by itself: such a store is no candidate at all. */
   regionTargetProblem(store: StoreInfo, allowedUse = ""): string | undefined {
     if (store.isRemoved) return "StoreRemoved";
     if (store.isRemoving) return "StoreRemoving";
     if (this.isDown(store)) return "StoreDown";
-    const count = this.cluster.regions.onStore(store.id).regionCount;
-    const low = store.isLowSpace(this.config.number("schedule.low-space-ratio"), count);
-    if (low) return "StoreLowSpace";
+    if (this.isLowSpace(store)) return "StoreLowSpace";
     const use = store.label(SPECIAL_USE);
     return use === "" || use === allowedUse ? undefined : "StoreSpecialUse";
   }
