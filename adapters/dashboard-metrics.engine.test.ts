@@ -1,4 +1,4 @@
-/** The official dashboards' queries find data: each name with the labels, and the values of labels, that panels pick. */
+/** The dashboards' queries find data: each name, with the labels and the values of labels that panels pick. */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -63,7 +63,9 @@ function missing(page: string, queries: readonly Query[]): string[] {
       const expected = wanted.filter((label) => label !== "").sort();
       const others = found.filter((each) => [...each.keys()].sort().join() !== expected.join());
       return [
-        ...others.slice(0, 1).map((each) => `${name}: labels ${[...each.keys()]}, not ${expected}`),
+        ...others
+          .slice(0, 1)
+          .map((each) => `${name}: labels ${[...each.keys()].join()}, not ${expected.join()}`),
         ...values
           .filter(([label, value]) => !found.some((each) => each.get(label) === value))
           .map(([label, value]) => `${name}: no ${label}=${value}`),
