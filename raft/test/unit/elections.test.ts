@@ -424,5 +424,9 @@ describe("proposals at the wrong place", () => {
     member.raw.campaign();
     drain(member);
     expect(propose(member)).toBe("noLeader");
+    expect(drain(member)).toEqual([]);
+    say(member, { type: "MsgHeartbeat", from: 2, term: 1 as never });
+    expect(propose(member)).toBe("proposed");
+    expect(drain(member)).toMatchObject([{ type: "MsgProp", to: 2, entries: [{ type: "EntryNormal" }] }]);
   });
 });

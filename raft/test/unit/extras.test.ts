@@ -117,7 +117,7 @@ describe("commit by vote", () => {
     expect(late().leaders()).toEqual([1]);
   });
 
-  it("an answer to a read moves the commit index of a follower that has the entries", () => {
+  it("an answer to a read names the commit index of the leader", () => {
     const network = Network.of(3);
     network.campaign(1);
     network.propose(1);
@@ -242,6 +242,23 @@ describe("a requested snapshot", () => {
     network.propose(1);
     expect(progressOf(network.member(1), 2).state).toBe("StateReplicate");
     expect(commitOf(network.member(2))).toBe(commitOf(network.member(1)));
+  });
+
+  it("is sent to a peer that is probed, too", () => {
+    const network = settled();
+    network.propose(1);
+    network.compact(1);
+    network.raw(1).reportUnreachable(2);
+    expect(progressOf(network.member(1), 2)).toMatchObject({ state: "StateProbe", match: 5 });
+    expect(network.raw(2).requestSnapshot()).toBe(true);
+    network.delivered.length = 0;
+    network.settle(2);
+    const sent = network.delivered.filter(({ type, to }) => type === "MsgSnap" && to === 2);
+    expect(sent.map(({ snapshot }) => snapshot?.metadata.index)).toEqual([5]);
+    network.raw(1).reportSnapshot(2, "finish");
+    network.tick(1, 1);
+    network.propose(1);
+    expect(progressOf(network.member(1), 2)).toMatchObject({ state: "StateReplicate", match: 6 });
   });
 
   it("waits while the storage has none of that index, and comes when it has", () => {

@@ -6,7 +6,7 @@ import { makeEntry, makeMessage, makeSnapshot } from "../../message.js";
 import { MemStorage } from "../../storage.js";
 import type { Append, Entry } from "../../types.js";
 import { drain, makeMember, Network } from "../network.js";
-import { elect, memberWith, ofType, propose, say, stateOf, tick } from "./helpers.js";
+import { elect, memberWith, ofType, say, stateOf, tick } from "./helpers.js";
 
 describe("elections", () => {
   it("a vote that was asked for but not persisted may be given again after a crash, and no majority counts it twice", () => {
@@ -44,24 +44,6 @@ describe("elections", () => {
 });
 
 describe("configuration changes", () => {
-  it("the leave of a joint configuration is proposed though the quota is full, and after a transfer is given up", () => {
-    const member = memberWith(1, [1, 2], {}, { maxUncommittedEntriesBytes: 1 });
-    elect(member, 2);
-    say(member, { type: "MsgAppResp", from: 2, term: 1, index: 1 } as never);
-    const change = makeConfChange(
-      [{ type: "ConfChangeAddLearnerNode", nodeId: 3 }],
-      "ConfChangeTransitionJointImplicit",
-    );
-    expect(member.raw.proposeConfChange(change).kind).toBe("proposed");
-    drain(member);
-    say(member, { type: "MsgAppResp", from: 2, term: 1, index: 2 } as never);
-    expect(member.confState.autoLeave).toBe(true);
-    expect(propose(member, "12345")).toBe("proposed");
-    drain(member);
-    say(member, { type: "MsgAppResp", from: 2, term: 1, index: member.raw.lastIndex } as never);
-    expect(member.confState).toMatchObject({ votersOutgoing: [], learners: [3], autoLeave: false });
-  });
-
   it("a snapshot that promotes another node changes nothing in what this node is", () => {
     const leader = memberWith(1, [1, 2], { learners: [3] });
     elect(leader, 2);
@@ -87,16 +69,24 @@ describe("configuration changes", () => {
 
 describe("entries", () => {
   it("of a proposal are not shared with the caller's array, and lists handed out do not change", () => {
-    const member = memberWith(1, [1, 2], {}, { asyncStorageWrites: true });
-    member.raw.campaign();
-    member.storage.write(member.raw.ready().append as Append);
+    const leader = memberWith(1, [1]);
+    elect(leader);
+    const proposals = [new Uint8Array([7]), new Uint8Array([8])];
+    leader.raw.proposeMany(proposals);
+    proposals[0] = new Uint8Array([9]);
+    proposals.length = 1;
+    drain(leader);
+    expect(leader.applied.map(({ index, data }) => [index, ...data])).toEqual([[1], [2, 7], [3, 8]]);
     const term = 1 as never;
     const list: Entry[] = [makeEntry(1, 1, new Uint8Array([1]))];
     const follower = memberWith(2, [1, 2], {}, { asyncStorageWrites: true });
     follower.raw.step(makeMessage({ type: "MsgApp", from: 1, to: 2, term, entries: list }));
     const ready = follower.raw.ready();
     list.push(makeEntry(1, 2));
-    expect(ready.append?.entries.length).toBe(1);
+    list[0] = makeEntry(9, 1);
+    expect(ready.append?.entries.map((entry) => [entry.term, entry.index, ...entry.data])).toEqual([
+      [1, 1, 1],
+    ]);
     const taken = ready.append?.entries;
     follower.raw.step(
       makeMessage({ type: "MsgApp", from: 1, to: 2, term: 2 as never, entries: [makeEntry(2, 1)] }),
@@ -123,21 +113,6 @@ describe("entries", () => {
     member.storage.write(second.append as Append);
     member.raw.ackAppend(second.append as Append);
     expect(member.raw.basicStatus()).toMatchObject({ applied: 10, commit: 10 });
-  });
-
-  it("that a leader applied before they were durable do not outlive its leadership", () => {
-    const member = memberWith(
-      1,
-      [1, 2, 3],
-      {},
-      { asyncStorageWrites: true, maxApplyUnpersistedEntries: 100 },
-    );
-    member.raw.step(makeMessage({ type: "MsgHeartbeat", from: 2, to: 1, term: 1 as never }));
-    const entries = [makeEntry(1, 1), makeEntry(1, 2)];
-    member.raw.step(
-      makeMessage({ type: "MsgApp", from: 2, to: 1, term: 1 as never, entries, commit: 2 as never }),
-    );
-    expect(member.raw.ready().apply).toBeUndefined();
   });
 });
 

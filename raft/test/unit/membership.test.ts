@@ -98,7 +98,7 @@ describe("a proposed change", () => {
     expect(member.raw.status().config.voters).toEqual([1, 2, 3]);
   });
 
-  it("that makes the quorum smaller commits what waited, and tells the others", () => {
+  it("that makes the quorum smaller commits what waited", () => {
     const member = memberWith(1, [1, 2]);
     elect(member, 2);
     say(member, { type: "MsgAppResp", from: 2, term: 1, index: 1 } as never);

@@ -174,11 +174,18 @@ describe("committing", () => {
     network.campaign(2);
     expect(commitOf(network.member(2))).toBe(1);
     network.recover();
-    // Entries of term 1 are on all by and by, and still not committed by that alone.
     network.tick(2, 1);
     network.propose(2, "c");
     expect(commitOf(network.member(2))).toBe(5);
     expect(terms(network.member(5))).toEqual([1, 1, 1, 2, 2]);
+    // That all hold the entries of term 1 commits none of them; the one of term 2 commits all.
+    const leader = memberWith(2, [1, 2, 3, 4, 5], { log: [1, 1, 1], term: 1, commit: 1 });
+    elect(leader, 3, 4);
+    const answer = { type: "MsgAppResp", term: 2 } as const;
+    for (const from of [1, 3, 4, 5]) say(leader, { ...answer, from, index: 3 } as never);
+    expect(commitOf(leader)).toBe(1);
+    for (const from of [1, 3]) say(leader, { ...answer, from, index: 4 } as never);
+    expect(commitOf(leader)).toBe(4);
   });
 
   it("of older entries happens with the empty entry of a new leader, without a proposal", () => {

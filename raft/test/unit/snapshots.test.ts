@@ -66,20 +66,6 @@ describe("a leader", () => {
     expect(progressOf(member, 2)).toMatchObject({ state: "StateSnapshot", pendingSnapshot: 11, next: 12 });
   });
 
-  it("sends none to a peer it has not heard of", () => {
-    const storage = storageAt(11, 11, { voters: [1, 2, 3] });
-    const member = makeMember(1, [1, 2, 3], { storage, applied: 11, checkQuorum: true });
-    elect(member, 2);
-    // One check of the quorum: 2 answers, 3 is silent.
-    for (let i = 0; i < 10; i++) {
-      say(member, { type: "MsgHeartbeatResp", from: 2, term: index(1) });
-      tick(member, 1);
-    }
-    expect(progressOf(member, 3).recentActive).toBe(false);
-    propose(member);
-    expect(ofType(drain(member), "MsgSnap")).toEqual([]);
-  });
-
   it("sends nothing else while one is under way", () => {
     const member = sending();
     propose(member);

@@ -2,8 +2,8 @@
 import { describe, expect, it } from "vitest";
 import { makeConfChange } from "../../confchange-codec.js";
 import { MemStorage } from "../../storage.js";
-import type { NodeId } from "../../types.js";
-import { drain, makeMember, Network } from "../network.js";
+import type { Message, NodeId } from "../../types.js";
+import { drain, makeMember, type Member, Network } from "../network.js";
 import { elect, memberWith, ofType, propose, say, stateOf, termOf, tick } from "./helpers.js";
 
 function led(settings = {}): Network {
@@ -73,13 +73,22 @@ describe("a transfer", () => {
     network.propose(1);
     network.compact(1);
     network.recover();
-    network.ignore("MsgAppResp");
-    transfer(network, 3);
-    network.tick(1, 1);
-    expect(stateOf(network.member(1))).toBe("StateLeader");
-    network.recover();
-    network.tick(1, 2);
-    transfer(network, 3);
+    const [leader, behind] = [network.member(1), network.member(3)];
+    const exchange = (messages: readonly Message[], by: Member): Message[] =>
+      messages.flatMap((message) => {
+        by.raw.step(message);
+        return drain(by).filter(({ to }) => to !== 2);
+      });
+    leader.raw.transferLeader(3);
+    const refusal = exchange(drain(leader), behind);
+    expect(refusal).toMatchObject([{ type: "MsgAppResp", reject: true, rejectHint: 1 }]);
+    const snapshot = exchange(refusal, leader);
+    expect(snapshot.map(({ type, to }) => [type, to])).toEqual([["MsgSnap", 3]]);
+    const answer = exchange(snapshot, behind);
+    expect(answer).toMatchObject([{ type: "MsgAppResp", reject: false, index: 2 }]);
+    // The snapshot is applied, and the leader does not know it yet: the transfer waits.
+    expect([leading(network), behind.raw.commitIndex]).toEqual([[1, 3], 2]);
+    network.send(answer[0] as Message);
     expect(leading(network)).toEqual([3, 0]);
     expect(network.member(3).storage.firstIndex()).toBeGreaterThan(1);
   });
