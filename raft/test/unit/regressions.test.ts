@@ -1,4 +1,4 @@
-/** More known bugs of other Raft libraries, each with the exact messages and indexes that tell it from what is right. */
+/** More known bugs of other Raft libraries, each with the exact messages and indexes of what is right. */
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../../../base/bytes.js";
 import { makeConfChange } from "../../confchange-codec.js";
