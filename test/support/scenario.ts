@@ -231,7 +231,7 @@ export class Scenario {
     const lines: string[] = [];
     const names = new Map<number, string>();
     for (const name of this.cluster.storeNames) {
-      if (this.cluster.isRunning(name)) names.set(await this.cluster.storeIdOf(name), name);
+      if (this.cluster.isRunning(name)) names.set(await this.#idOf(name), name);
     }
     for (const region of await this.cluster.regions()) {
       const all = await Promise.all(voters(region).map((id) => this.status(names.get(id) ?? "", region.id)));
@@ -253,6 +253,11 @@ export class Scenario {
       if ((await fetch(this.#url(name, `region/${region.id}`))).status !== 404) return true;
     }
     return false;
+  }
+
+  /** 0: PD has buried it. */
+  #idOf(name: string): Promise<number> {
+    return this.cluster.storeIdOf(name).catch(() => 0);
   }
 
   #url(name: string, path: string): string {
