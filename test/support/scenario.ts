@@ -248,8 +248,7 @@ export class Scenario {
   /** A store that is none of the region's has not let go of it yet: it was away when its replica was removed. */
   async #isStrayed(region: RegionJson): Promise<boolean> {
     for (const name of this.cluster.storeNames) {
-      if (!this.cluster.isRunning(name) || voters(region).includes(await this.cluster.storeIdOf(name)))
-        continue;
+      if (!this.cluster.isRunning(name) || voters(region).includes(await this.#idOf(name))) continue;
       if ((await fetch(this.#url(name, `region/${region.id}`))).status !== 404) return true;
     }
     return false;
