@@ -148,6 +148,10 @@ export class Candidacy {
     this.#leaveLeader();
     if (value === undefined || this.#stopped) return;
     const leader = decodeMember(value);
+    if (leader === undefined)
+      return this.#env.log.error("the leader key holds no member: who wrote it? PD waits until it is gone", {
+        bytes: value.length,
+      });
     this.#leader = leader;
     this.#followership.isLeaderKnown = true;
     this.#env.log.info("PD follows", { leader: leader.name });

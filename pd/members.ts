@@ -31,7 +31,14 @@ const short = ({ name, memberId, clientUrls, peerUrls }: MemberIdentity): pdpb.I
 
 export const encodeMember = (member: MemberIdentity): Uint8Array => memberCodec.encode(short(member));
 
-export const decodeMember = (bytes: Uint8Array): pdpb.Member => memberCodec.decode(copyBytes(bytes));
+/** Undefined: the bytes are no member. Others can write into an etcd, and that must not end a PD. */
+export function decodeMember(bytes: Uint8Array): pdpb.Member | undefined {
+  try {
+    return memberCodec.decode(copyBytes(bytes));
+  } catch {
+    return undefined;
+  }
+}
 
 /** The members by what they told of themselves. */
 export class MemberRegistry {
@@ -137,8 +144,11 @@ export class MemberRegistry {
     if (!/^[0-9]+$/.test(idText)) return;
     const id = BigInt(idText);
     if (item === "member") {
-      if (value === undefined) this.#members.delete(id);
-      else this.#members.set(id, decodeMember(value));
+      const member = value === undefined ? undefined : decodeMember(value);
+      if (value !== undefined && member === undefined)
+        this.#env.log.error("the key of a member holds no member", { member: `${id}` });
+      if (member === undefined) this.#members.delete(id);
+      else this.#members.set(id, member);
     } else if (item === "leader_priority") {
       if (value === undefined) this.#priorities.delete(id);
       else this.#priorities.set(id, Number(fromUtf8(value)) || 0);
