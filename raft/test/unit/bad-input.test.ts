@@ -10,45 +10,22 @@ import { makeEntry, makeMessage, makeSnapshot } from "../../message.js";
 import { TERM_MAX } from "../../raft.js";
 import { RawNode } from "../../rawnode.js";
 import { MemStorage } from "../../storage.js";
-import type {
-  Append,
-  Apply,
-  ConfState,
-  Entry,
-  EntryType,
-  Message,
-  MessageType,
-  Snapshot,
+import {
+  type Append,
+  type Apply,
+  type ConfState,
+  type Entry,
+  type EntryType,
+  LOCAL_MESSAGE_TYPES,
+  type Message,
+  type MessageType,
+  type Snapshot,
+  WIRE_MESSAGE_TYPES,
 } from "../../types.js";
 import { drain, type Member, makeMember, type Settings } from "../network.js";
 import { elect, memberWith, ofType, progressOf, propose, say, stateOf, termOf, tick } from "./helpers.js";
 
-const TYPES: readonly MessageType[] = [
-  "MsgHup",
-  "MsgBeat",
-  "MsgProp",
-  "MsgApp",
-  "MsgAppResp",
-  "MsgVote",
-  "MsgVoteResp",
-  "MsgSnap",
-  "MsgHeartbeat",
-  "MsgHeartbeatResp",
-  "MsgUnreachable",
-  "MsgSnapStatus",
-  "MsgCheckQuorum",
-  "MsgTransferLeader",
-  "MsgTimeoutNow",
-  "MsgReadIndex",
-  "MsgReadIndexResp",
-  "MsgPreVote",
-  "MsgPreVoteResp",
-  "MsgStorageAppend",
-  "MsgStorageAppendResp",
-  "MsgStorageApply",
-  "MsgStorageApplyResp",
-  "MsgForgetLeader",
-];
+const TYPES: readonly MessageType[] = [...WIRE_MESSAGE_TYPES, ...LOCAL_MESSAGE_TYPES];
 
 describe("a message that is not for this node", () => {
   it("is refused: an address may have been another node's before", () => {

@@ -17,7 +17,15 @@ import {
 } from "../../message.js";
 import { RawNode } from "../../rawnode.js";
 import { MemStorage } from "../../storage.js";
-import type { Append, Apply, Entry, MessageType, Ready } from "../../types.js";
+import {
+  type Append,
+  type Apply,
+  type Entry,
+  LOCAL_MESSAGE_TYPES,
+  type MessageType,
+  type Ready,
+  WIRE_MESSAGE_TYPES,
+} from "../../types.js";
 import { drain, makeMember, type Member, Network } from "../network.js";
 import { elect, memberWith, ofType, propose, say, stateOf, tick } from "./helpers.js";
 
@@ -33,32 +41,7 @@ function restarted(storage: MemStorage, applied: number, settings = {}): Member 
 }
 
 describe("step", () => {
-  const TYPES: MessageType[] = [
-    "MsgHup",
-    "MsgBeat",
-    "MsgProp",
-    "MsgApp",
-    "MsgAppResp",
-    "MsgVote",
-    "MsgVoteResp",
-    "MsgSnap",
-    "MsgHeartbeat",
-    "MsgHeartbeatResp",
-    "MsgUnreachable",
-    "MsgSnapStatus",
-    "MsgCheckQuorum",
-    "MsgTransferLeader",
-    "MsgTimeoutNow",
-    "MsgReadIndex",
-    "MsgReadIndexResp",
-    "MsgPreVote",
-    "MsgPreVoteResp",
-    "MsgStorageAppend",
-    "MsgStorageAppendResp",
-    "MsgStorageApply",
-    "MsgStorageApplyResp",
-    "MsgForgetLeader",
-  ];
+  const TYPES: readonly MessageType[] = [...WIRE_MESSAGE_TYPES, ...LOCAL_MESSAGE_TYPES];
   const LOCAL = new Set<MessageType>([
     "MsgHup",
     "MsgBeat",
