@@ -75,7 +75,8 @@ class Member {
         return resolve({ request, error: { code: "down", retry: "safe", message: "the process is down" } });
       }
       this.#waiting.set(request, resolve);
-      this.#child.send({ ...message, request });
+      // A process that was killed this moment breaks the pipe: its exit answers whoever waits.
+      this.#child.send({ ...message, request }, () => {});
     });
   }
 }

@@ -32,10 +32,11 @@ const args = [
 ];
 let [passed, failed] = [0, 1];
 try {
-  spawnSync("npx", args, { stdio: "inherit", env });
+  const { status } = spawnSync("npx", args, { stdio: "inherit", env });
   const { numPassedTests, numFailedTests, success } = JSON.parse(readFileSync(report, "utf8"));
   passed = numPassedTests;
-  failed = success ? 0 : Math.max(1, numFailedTests);
+  // An error outside of every test fails the run and none of the tests.
+  failed = success && status === 0 ? 0 : Math.max(1, numFailedTests);
 } finally {
   rmSync(directory, { recursive: true, force: true });
 }
