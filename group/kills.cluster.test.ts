@@ -4,13 +4,13 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { checkRegister, type RegisterOperation } from "../sim/checkers/linearizability.js";
 import type { GroupStatus } from "./index.js";
 import { bundle } from "./test/bundle.js";
+import { freePorts } from "./test/free-ports.js";
 import type { ProcessAnswer, ProcessOptions, ProcessRequest } from "./test/member-process.js";
 
 const KILLS = Number(process.env["GROUP_KILLS"] ?? 3);
@@ -79,16 +79,6 @@ class Member {
       this.#child.send({ ...message, request }, () => {});
     });
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  await Promise.all(
-    servers.map((server) => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }
 
 class Clients {
