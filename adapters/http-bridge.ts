@@ -30,9 +30,9 @@ export function bridge(
       if (bytes > BODY_BYTES_MAX) {
         return reply(413, "text/plain", `the body is larger than ${BODY_BYTES_MAX} bytes\n`);
       }
-      const plain = plainRequest(request, Buffer.concat(chunks));
-      if (plain === undefined) return reply(400, "text/plain", "the address is malformed\n");
       try {
+        const plain = plainRequest(request, Buffer.concat(chunks));
+        if (plain === undefined) return reply(400, "text/plain", "the address is malformed\n");
         handle(plain, reply);
       } catch (error) {
         onFatal(error instanceof Error ? error : new Error(String(error)));
@@ -62,12 +62,13 @@ function plainRequest(request: IncomingMessage, body: Uint8Array): PlainRequest 
   } catch {
     return undefined;
   }
-  const query: Record<string, string[]> = {};
+  // Without a prototype: `?constructor=` is a name like any other.
+  const query = Object.create(null) as Record<string, string[]>;
   for (const [key, value] of url.searchParams) {
     query[key] ??= [];
     query[key].push(value);
   }
-  const headers: Record<string, string> = {};
+  const headers = Object.create(null) as Record<string, string>;
   for (const [key, value] of Object.entries(request.headers)) {
     if (value !== undefined) headers[key] = Array.isArray(value) ? value.join(", ") : value;
   }

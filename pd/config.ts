@@ -20,13 +20,19 @@ export interface SchedulerEntry {
 interface ItemSpec {
   readonly type: "count" | "ratio" | "boolean" | "duration" | "text" | "labels";
   readonly initial: number | boolean | string | readonly string[];
+  readonly min?: number;
   readonly max?: number;
   readonly oneOf?: readonly string[];
 }
 
 const count = (initial: number, max?: number): ItemSpec =>
   max === undefined ? { type: "count", initial } : { type: "count", initial, max };
-const ratio = (initial: number): ItemSpec => ({ type: "ratio", initial });
+const ratio = (initial: number, min = 0, max = Number.MAX_VALUE): ItemSpec => ({
+  type: "ratio",
+  initial,
+  min,
+  max,
+});
 const flag = (initial: boolean): ItemSpec => ({ type: "boolean", initial });
 const duration = (text: string): ItemSpec => ({ type: "duration", initial: parseDurationMs(text) ?? 0 });
 const text = (initial: string, oneOf?: readonly string[]): ItemSpec =>
@@ -55,8 +61,8 @@ const SCHEDULE_ITEMS = {
   "split-scatter-schedule-limit": count(4),
   "hot-region-cache-hits-threshold": count(3),
   "tolerant-size-ratio": ratio(0),
-  "low-space-ratio": ratio(0.8),
-  "high-space-ratio": ratio(0.7),
+  "low-space-ratio": ratio(0.8, 0, 1),
+  "high-space-ratio": ratio(0.7, 0, 1),
   "region-score-formula-version": text("v2", ["v1", "v2", ""]),
   "scheduler-max-waiting-operator": count(5),
   "enable-remove-down-replica": flag(true),
@@ -74,9 +80,9 @@ const SCHEDULE_ITEMS = {
   "max-movable-hot-peer-size": count(512),
   "enable-diagnostic": flag(true),
   "enable-witness": flag(false),
-  "slow-store-evicting-affected-store-ratio-threshold": ratio(0.3),
+  "slow-store-evicting-affected-store-ratio-threshold": ratio(0.3, 0.01, 1),
   "store-limit-version": text("v1", ["v1", "v2"]),
-  "patrol-region-worker-count": count(1, 8),
+  "patrol-region-worker-count": { type: "count", initial: 1, min: 1, max: 8 },
   "max-affinity-merge-region-size": count(256),
   "halt-scheduling": flag(false),
 } satisfies Record<string, ItemSpec>;
@@ -102,11 +108,11 @@ const SERVER_ITEMS = {
   "dashboard-address": text("none"),
   "flow-round-by-digit": count(3),
   "min-resolved-ts-persistence-interval": duration("1s"),
-  "server-memory-limit": ratio(0),
+  "server-memory-limit": ratio(0, 0, 0.99),
   // Of Go's memory: accepted and shown, without effect.
-  "server-memory-limit-gc-trigger": ratio(0.7),
+  "server-memory-limit-gc-trigger": ratio(0.7, 0.5, 0.99),
   "enable-gogc-tuner": flag(true),
-  "gc-tuner-threshold": ratio(0.6),
+  "gc-tuner-threshold": ratio(0.6, 0, 0.9),
   "block-safe-point-v1": flag(false),
 } satisfies Record<string, ItemSpec>;
 
@@ -140,6 +146,8 @@ export class PdConfig {
   readonly #values = new Map<string, ItemValue>();
   /** They win over `#values` and are not stored with them. */
   readonly #temporary = new Map<string, ItemValue>();
+  /** Within `atomically`: items of the default rule that changed. */
+  #together: Set<string> | undefined;
   defaultStoreLimit: StoreLimitConfig = { "add-peer": 15, "remove-peer": 15 };
   readonly storeLimits: Map<number, StoreLimitConfig> = new Map();
   schedulers: SchedulerEntry[] = [...DEFAULT_SCHEDULERS];
@@ -259,9 +267,15 @@ export class PdConfig {
     const previous = this.#values.get(`${section}.${item}`) as ItemValue;
     const isReplica = section === "replication" && REPLICA_ITEMS.includes(item);
     if (isReplica && String(previous) === String(parsed.value)) return OK;
-    const forbidden = isReplica ? this.replicationRefusal() : undefined;
+    // The first of several is asked: the rule follows them all at the end.
+    const asks = isReplica && (this.#together?.size ?? 0) === 0;
+    const forbidden = asks ? this.replicationRefusal() : undefined;
     if (forbidden !== undefined) return refused(forbidden);
     this.#values.set(`${section}.${item}`, parsed.value);
+    if (this.#together !== undefined) {
+      if (isReplica) this.#together.add(item);
+      return OK;
+    }
     const reason = this.#invalid();
     if (reason === undefined) {
       if (isReplica) this.onReplicationChanged(item);
@@ -269,6 +283,26 @@ export class PdConfig {
     }
     this.#values.set(`${section}.${item}`, previous);
     return refused(reason);
+  }
+
+  /** All changes that `change` makes, or none: it answers why not, and what they make together is checked too. */
+  atomically(change: () => string | undefined): string | undefined {
+    const values = new Map(this.#values);
+    const limits = new Map(this.storeLimits);
+    const { defaultStoreLimit, clusterVersion } = this;
+    this.#together = new Set();
+    const reason = change() ?? this.#invalid();
+    const replicaItems = this.#together;
+    this.#together = undefined;
+    if (reason === undefined) {
+      for (const item of replicaItems) this.onReplicationChanged(item);
+      return undefined;
+    }
+    for (const [name, value] of values) this.#values.set(name, value);
+    this.storeLimits.clear();
+    for (const [id, limit] of limits) this.storeLimits.set(id, limit);
+    Object.assign(this, { defaultStoreLimit, clusterVersion });
+    return reason;
   }
 
   /** What an item is, in its JSON form. */
@@ -309,9 +343,17 @@ export class PdConfig {
   /** Items that this version does not know, or that no longer pass, keep their defaults. */
   loadStored(stored: Record<string, unknown>): string[] {
     const ignored: string[] = [];
-    for (const [name, value] of Object.entries((stored["values"] ?? {}) as Record<string, unknown>)) {
-      const [section, item] = name.split(".") as [ConfigSection, string];
-      if (!(section in SECTIONS) || this.set(section, item, value).kind === "refused") ignored.push(name);
+    const loadValues = (): void => {
+      for (const [name, value] of Object.entries((stored["values"] ?? {}) as Record<string, unknown>)) {
+        const [section, item] = name.split(".") as [ConfigSection, string];
+        if (!(section in SECTIONS) || this.set(section, item, value).kind === "refused") ignored.push(name);
+      }
+    };
+    // Together first: bounds between items hold for all of them, not on the way there.
+    const reason = this.atomically(() => void loadValues());
+    if (reason !== undefined) {
+      ignored.length = 0;
+      loadValues();
     }
     this.set("schedule", "default-store-limit", stored["default-store-limit"]);
     this.set("schedule", "store-limit", stored["store-limit"] ?? {});
@@ -376,14 +418,11 @@ function parseItem(section: ConfigSection, item: string, spec: ItemSpec, value: 
   switch (spec.type) {
     case "count": {
       if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) return wrongType("uint64");
-      if (spec.max !== undefined && value > spec.max) {
-        return { kind: "refused", reason: `${item} must be at most ${spec.max}` };
-      }
-      return { kind: "value", value };
+      return bounded(item, spec, value);
     }
     case "ratio":
-      if (typeof value !== "number" || !Number.isFinite(value) || value < 0) return wrongType("float64");
-      return { kind: "value", value };
+      if (typeof value !== "number" || !Number.isFinite(value)) return wrongType("float64");
+      return bounded(item, spec, value);
     case "boolean":
       if (value === true || value === "true") return { kind: "value", value: true };
       if (value === false || value === "false") return { kind: "value", value: false };
@@ -406,6 +445,12 @@ function parseItem(section: ConfigSection, item: string, spec: ItemSpec, value: 
       return { kind: "value", value: labels };
     }
   }
+}
+
+function bounded(item: string, { min = 0, max = Number.MAX_VALUE }: ItemSpec, value: number): ParsedItem {
+  if (value < min) return { kind: "refused", reason: `${item} must be at least ${min}, not ${value}` };
+  if (value > max) return { kind: "refused", reason: `${item} must be at most ${max}, not ${value}` };
+  return { kind: "value", value };
 }
 
 function itemToJson(spec: ItemSpec, value: ItemValue): unknown {

@@ -31,6 +31,19 @@ export function writeGuarded(
   });
 }
 
+export type RestoreMark = Parameters<MetaKeys["marker"]>[0];
+
+/** Whether data is being restored, as the tool that does it has said. */
+export function readMark(
+  context: PdContext,
+  mark: RestoreMark,
+  callback: (error: Error | undefined, marked: boolean) => void,
+): void {
+  context.metaStore.get(context.keys.marker(mark), (error, found) =>
+    callback(error, error === undefined && found !== undefined),
+  );
+}
+
 /** Every entry with this prefix, in pages. */
 export function readPrefix(
   metaStore: MetaStore,

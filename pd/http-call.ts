@@ -8,7 +8,7 @@ import type { PdConfig } from "./config.js";
 import type { PdContext } from "./context.js";
 import type { GcState } from "./gc-state.js";
 import type { HeartbeatStreams } from "./heartbeat-streams.js";
-import { parseJsonBody, toJsonText } from "./http-text.js";
+import { parseJsonBody, toJsonText, unescapeToBytes } from "./http-text.js";
 import type { Leadership } from "./leadership.js";
 import type { Members } from "./members.js";
 import type { RegionSyncServer } from "./region-sync-server.js";
@@ -69,6 +69,14 @@ export class HttpCall {
 
   param(index: number): string {
     return this.params[index] ?? "";
+  }
+
+  /** A name in the path, unescaped; undefined when malformed: then the answer has been sent. */
+  nameParam(index: number): string | undefined {
+    const bytes = unescapeToBytes(this.param(index), false);
+    if (bytes !== undefined) return fromUtf8(bytes);
+    this.fail(400, `invalid URL escape in ${JSON.stringify(this.param(index))}`);
+    return undefined;
   }
 
   query(name: string): string | undefined {

@@ -174,4 +174,100 @@ describe("settings", () => {
       json: "[PD:placement:ErrPlacementDisabled]placement rules feature is disabled",
     });
   });
+
+  test("are changed together or not at all, with bounds between them at the end", () => {
+    const schedule = (): Json => get("/config/schedule").json as Json;
+    const before = schedule();
+    expect(post("/config", { "leader-schedule-limit": 9, "no-such-item": 1 }).status).toBe(400);
+    expect(post("/config/schedule", { "leader-schedule-limit": 9, "low-space-ratio": 2 }).status).toBe(500);
+    expect(post("/config", { "max-replicas": 5, "isolation-level": "zone" }).status).toBe(400);
+    expect(schedule()).toEqual(before);
+    expect(get("/config/rules").json).toMatchObject([{ count: 3 }]);
+    // Either alone would be refused, in this order.
+    expect(post("/config", { "low-space-ratio": 0.6, "high-space-ratio": 0.4 }).status).toBe(200);
+    expect(post("/config", { "max-replicas": 5, "location-labels": "zone" }).status).toBe(200);
+    expect(get("/config/rules").json).toMatchObject([{ count: 5, location_labels: ["zone"] }]);
+    expect(harness.crashAndRestart()).toBe(true);
+    expect(schedule()).toMatchObject({ "low-space-ratio": 0.6, "high-space-ratio": 0.4 });
+  });
+
+  test("have bounds, and the answer says which", () => {
+    const reason = (body: unknown): unknown => {
+      const answer = post("/config", body);
+      return answer.status === 400 ? answer.json : answer.status;
+    };
+    expect(reason({ "low-space-ratio": 1.1 })).toBe("low-space-ratio must be at most 1, not 1.1");
+    expect(reason({ "patrol-region-worker-count": 0 })).toBe(
+      "patrol-region-worker-count must be at least 1, not 0",
+    );
+    expect(reason({ "patrol-region-worker-count": 9 })).toMatch(/at most 8/);
+    expect(reason({ "tolerant-size-ratio": -1 })).toMatch(/at least 0/);
+    expect(reason({ "slow-store-evicting-affected-store-ratio-threshold": 0 })).toMatch(/at least 0.01/);
+    expect(reason({ "server-memory-limit": 1 })).toMatch(/at most 0.99/);
+    expect(reason({ "leader-schedule-policy": "mass" })).toMatch(/one of count, size/);
+    expect(reason({ "max-store-down-time": "soon" })).toMatch(/Duration/);
+    expect(reason({ "store-limit-version": "v3" })).toMatch(/one of v1, v2/);
+    expect(reason({ "store-limit": { "1": { "add-peer": -1, "remove-peer": 1 } } })).toMatch(/malformed/);
+  });
+
+  test("of labels that leaders avoid are set, shown, stored and deleted", () => {
+    const change = (action: string): ReturnType<Harness["http"]> =>
+      post("/config/label-property", {
+        action,
+        type: "reject-leader",
+        "label-key": "disk",
+        "label-value": "hdd",
+      });
+    expect(change("set").json).toBe("The config is updated.");
+    expect(harness.crashAndRestart()).toBe(true);
+    const shown = { "reject-leader": [{ key: "disk", value: "hdd" }] };
+    expect(get("/config/label-property").json).toEqual(shown);
+    expect(get("/config").json).toMatchObject({ "label-property": shown });
+    expect(change("forget")).toMatchObject({ status: 500, json: "unknown action forget" });
+    expect(change("delete").status).toBe(200);
+    expect(get("/config/label-property").json).toEqual({});
+    expect(post("/config/label-property", { action: "set", type: 7 }).status).toBe(400);
+  });
+});
+
+describe("for restore tools", () => {
+  beforeEach(() => startStores(1));
+
+  test("marks are set, seen by both protocols, survive a crash and are taken away", () => {
+    const marked = (name: string): unknown => get(`/admin/cluster/markers/${name}`).json;
+    const seen = (): boolean => harness.call(PdService.IsSnapshotRecovering).marked;
+    expect([marked("snapshot-recovering"), seen()]).toEqual([{ marked: false }, false]);
+    expect(post("/admin/cluster/markers/snapshot-recovering", "")).toMatchObject({ status: 200, text: "" });
+    expect(harness.crashAndRestart()).toBe(true);
+    expect([marked("snapshot-recovering"), seen()]).toEqual([{ marked: true }, true]);
+    expect(marked("pitr-restore-mode")).toEqual({ marked: false });
+    expect(remove("/admin/cluster/markers/snapshot-recovering").status).toBe(200);
+    expect([marked("snapshot-recovering"), seen()]).toEqual([{ marked: false }, false]);
+  });
+
+  test("ids are raised above what was restored, only under the mark, and never given out again", () => {
+    const raise = (id: unknown): number => post("/admin/base-alloc-id", { id }).status;
+    const next = (): number => harness.call(PdService.AllocID, { count: 1 }).id;
+    expect(raise("50000")).toBe(403);
+    expect([raise(5), raise("x"), raise("99999999999999999999")]).toEqual([400, 400, 400]);
+    post("/admin/cluster/markers/snapshot-recovering", "");
+    expect(raise("50000")).toBe(200);
+    expect(next()).toBeGreaterThan(50_000);
+    // Lower than what was given out: nothing goes back.
+    expect(raise("10")).toBe(200);
+    expect(next()).toBeGreaterThan(50_000);
+    expect(harness.crashAndRestart()).toBe(true);
+    expect(next()).toBeGreaterThan(50_000);
+  });
+
+  test("stale records go; those that PD does not know are said so", () => {
+    expect(remove("/admin/storage/region/99")).toMatchObject({
+      status: 400,
+      json: "failed to get target region from cache",
+    });
+    expect(remove("/admin/storage/region/2").json).toBe(
+      "The region is removed from server cache and region meta storage.",
+    );
+    expect(get("/region/id/2").status).toBe(404);
+  });
 });

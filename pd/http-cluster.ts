@@ -68,24 +68,6 @@ export const CLUSTER_ROUTES: readonly Route[] = [
     const sync = { label_key: "", state: "", acid_consistent: false };
     call.json({ mode: "majority", "dr-auto-sync": sync });
   }),
-  route(
-    "POST",
-    "/admin/log",
-    (call) => {
-      call.fail(400, "the log level cannot be changed at run time in this version");
-    },
-    "any",
-  ),
-  route("DELETE", "/admin/cache/region/{id}", dropRegion),
-  route("DELETE", "/admin/storage/region/{id}", dropRegion),
-  route("DELETE", "/admin/cache/regions", (call) => {
-    const { cluster } = call.parts;
-    for (const region of [...cluster.regions.all()]) cluster.removeRegion(region.meta.id);
-    call.json("All regions are removed from server cache.");
-  }),
-  ...["snapshot-recovering", "pitr-restore-mode"].map((marker) =>
-    route("GET", `/admin/cluster/markers/${marker}`, (call) => call.json({ marked: false }), "leader"),
-  ),
   route("GET", "/regions/keyspace/id/{id}", (call) => {
     const id = call.idParam(0);
     if (id !== undefined) call.fail(400, "[PD:keyspace:ErrKeyspaceNotFound]keyspace does not exist");
@@ -168,12 +150,4 @@ function minResolvedTimestamp(call: HttpCall): void {
     persist_interval: interval,
     stores_min_resolved_ts: null,
   });
-}
-
-/** For records that nobody will report again; a living region is back with its next heartbeat. */
-function dropRegion(call: HttpCall): void {
-  const id = call.idParam(0);
-  if (id === undefined) return;
-  call.parts.cluster.removeRegion(id);
-  call.json("The region is removed from server cache.");
 }

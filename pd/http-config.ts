@@ -44,10 +44,12 @@ export const CONFIG_ROUTES: readonly Route[] = [
     route("GET", `/config/${name}`, (call) => call.json(call.parts.config.section("replication")), "leader"),
     route("POST", `/config/${name}`, (call) => setSection(call, "replication"), "leader"),
   ]),
-  route("GET", "/config/label-property", (call) => call.json({}), "leader"),
+  route("GET", "/config/label-property", (call) => call.json(labelProperties(call.parts.config)), "leader"),
+  route("POST", "/config/label-property", setLabelProperty, "leader"),
   route("GET", "/config/cluster-version", (call) => call.json(call.parts.config.clusterVersion), "leader"),
   route("POST", "/config/cluster-version", setClusterVersion, "leader"),
   route("GET", "/config/replication-mode", (call) => call.json(REPLICATION_MODE), "leader"),
+  route("POST", "/config/replication-mode", setReplicationMode, "leader"),
 ];
 
 /** Limits of all stores are shown, also those that follow the default. */
@@ -86,22 +88,29 @@ function wholeConfig(parts: HttpParts, config: PdConfig): Record<string, unknown
     "cluster-version": config.clusterVersion,
     labels: {},
     security: { "cacert-path": "", "cert-path": "", "key-path": "", "redact-info-log": false },
-    "label-property": {},
+    "label-property": labelProperties(config),
     "replication-mode": REPLICATION_MODE,
   };
 }
 
-/** Items are applied one by one: a refused one leaves those before it changed, and they are stored. */
+const labelProperties = (config: PdConfig): Record<string, unknown> =>
+  Object.fromEntries(config.labelProperties);
+
+/** All items or none: the first that is refused takes back those before it. */
 function setItems(call: HttpCall): void {
   const body = call.bodyObject();
   if (body === undefined) return;
   const seconds = call.query("ttlSecond");
   if (seconds !== undefined) return setTemporary(call, body, seconds);
-  for (const [path, value] of Object.entries(body)) {
-    const reason = setItem(call.parts.config, path, value);
-    if (reason === undefined) continue;
-    return call.parts.saveConfig(() => call.fail(400, reason));
-  }
+  const { config } = call.parts;
+  const reason = config.atomically(() => {
+    for (const [path, value] of Object.entries(body)) {
+      const refusal = setItem(config, path, value);
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
+  });
+  if (reason !== undefined) return call.fail(400, reason);
   call.parts.scheduling.patrol.wake();
   call.parts.saveConfig(call.stored("The config is updated."));
 }
@@ -158,10 +167,38 @@ function setObject(config: PdConfig, section: ConfigSection, value: unknown): st
 function setSection(call: HttpCall, section: ConfigSection): void {
   const body = call.bodyObject();
   if (body === undefined) return;
-  const reason = setObject(call.parts.config, section, body);
+  const { config } = call.parts;
+  const reason = config.atomically(() => setObject(config, section, body));
+  if (reason !== undefined)
+    return reason.startsWith("json: ") ? call.badInput(reason) : call.fail(500, reason);
   call.parts.scheduling.patrol.wake();
-  if (reason === undefined) return call.parts.saveConfig(call.stored("The config is updated."));
-  call.parts.saveConfig(() => (reason.startsWith("json: ") ? call.badInput(reason) : call.fail(500, reason)));
+  call.parts.saveConfig(call.stored("The config is updated."));
+}
+
+/** `{action: set|delete, type, label-key, label-value}`: stores with such a label lead nothing. (11.32) */
+function setLabelProperty(call: HttpCall): void {
+  const body = call.bodyObject();
+  if (body === undefined) return;
+  const { action, type, "label-key": key, "label-value": value } = body;
+  for (const [name, text] of Object.entries({ action, type, "label-key": key, "label-value": value })) {
+    if (typeof text !== "string" || text === "") return call.badInput(`${name} must be a text`);
+  }
+  const { config } = call.parts;
+  if (action !== "set" && action !== "delete") return call.fail(500, `unknown action ${String(action)}`);
+  const label = [type, key, value] as [string, string, string];
+  if (action === "set") config.setLabelProperty(...label);
+  else config.deleteLabelProperty(...label);
+  call.parts.saveConfig(call.stored("The config is updated."));
+}
+
+/** One mode exists here; what is shown may be sent back. */
+function setReplicationMode(call: HttpCall): void {
+  const body = call.bodyObject();
+  if (body === undefined) return;
+  const mode = body["replication-mode"];
+  if (mode !== undefined && mode !== "majority")
+    return call.fail(500, `replication mode ${JSON.stringify(mode)} does not exist here: only majority does`);
+  call.json("The replication mode config is updated.");
 }
 
 function setVersion(config: PdConfig, value: unknown): string | undefined {

@@ -46,12 +46,15 @@ const ACTS = /\/leader\/resign|\/admin\/cache\/regions$|remove-tombstone|\/admin
 
 describe("bad input over HTTP", () => {
   let world: World;
+  /** Nothing below may change it. */
+  let before: string;
   beforeAll(() => {
     world = new World({ stores: 3 });
     world.addRegions([
       [1, 2, 3],
       [1, 2, 3],
     ]);
+    before = state();
   });
 
   function ask(
@@ -85,7 +88,6 @@ describe("bad input over HTTP", () => {
   test.each(ROUTES.filter(({ path }) => !ACTS.test(path)).map(({ method, path }) => [method, path]))(
     "to %s %s is answered in words, and changes nothing",
     (method, pattern) => {
-      const before = state();
       const problems: string[] = [];
       let answered = 0;
       const verb = method === "ANY" ? "GET" : method;
@@ -113,4 +115,74 @@ describe("bad input over HTTP", () => {
       expect(state()).toBe(before);
     },
   );
+
+  test("by unknown methods to any path is refused with 405, and changes nothing", () => {
+    const paths = [...new Set(ROUTES.map(({ path }) => path))];
+    const problems: string[] = [];
+    for (const path of paths) {
+      const known = ROUTES.filter((route) => route.path === path).map(({ method }) => method);
+      if (known.includes("ANY")) continue;
+      for (const method of ["PUT", "PATCH", "OPTIONS", "TRACE", "CONNECT", "get", "BREW", ""]) {
+        if ((known as string[]).includes(method)) continue;
+        const concrete = path.replaceAll(/\{[^}]*\}/g, "2");
+        const answer = ask(method, concrete, {}, '{"x":1}');
+        if (answer?.status !== 405 || answer.text === "")
+          problems.push(`${method} ${concrete}: ${answer?.status}`);
+      }
+    }
+    expect(problems).toEqual([]);
+    expect(state()).toBe(before);
+  });
+
+  test("by paths that only look like routes is 404, and changes nothing", () => {
+    const problems: string[] = [];
+    const long = "x".repeat(100_000);
+    const tricks: ((path: string) => string)[] = [
+      (path) => `/${path}`,
+      (path) => path.replace("/api/", "/api//"),
+      (path) => path.replace("/pd/api/v1/", "/pd%2fapi%2fv1%2f"),
+      (path) => path.replace("/api/", "/API/"),
+      (path) => `${path}/..`,
+      (path) => `${path}/../../..`,
+      (path) => `${path}/%2e%2e`,
+      (path) => `${path}//`,
+      (path) => `${path}/${long}`,
+      (path) => `${path}\u0000`,
+      (path) => path.slice(1),
+      (path) => path.replace("/pd/", "/./pd/"),
+    ];
+    for (const { method, path } of ROUTES) {
+      const concrete = path.replaceAll(/\{[^}]*\}/g, "2");
+      for (const trick of tricks) {
+        const tricked = trick(concrete);
+        if (tricked === concrete) continue;
+        const answer = ask(method === "ANY" ? "GET" : method, tricked, {}, "{}");
+        const status = answer?.status ?? 0;
+        // What follows the last slash may be a name or a key: any text is one, though nothing has it.
+        const isName =
+          /\{(key|group|id|name|service|member)\}$/.test(path) || path.endsWith("/placement-rule");
+        if ((status < 400 && !isName) || status === 0 || (status >= 500 && !isName) || answer?.text === "")
+          problems.push(`${method} ${tricked.slice(0, 80)}: ${status} ${answer?.text.slice(0, 60)}`);
+      }
+    }
+    expect(problems).toEqual([]);
+    expect(state()).toBe(before);
+  });
+
+  test("in parameters of any length is answered in words", () => {
+    const problems: string[] = [];
+    for (const { method, path } of ROUTES.filter(({ path }) => path.includes("{") && !ACTS.test(path))) {
+      for (const parameter of ["x".repeat(100_000), "9".repeat(400), "%2f".repeat(1000), "%F0%9F%92%A9"]) {
+        const answer = ask(
+          method === "ANY" ? "GET" : method,
+          path.replaceAll(/\{[^}]*\}/g, parameter),
+          {},
+          "{",
+        );
+        if (answer === undefined || answer.text === "") problems.push(`${method} ${path}: ${answer?.status}`);
+      }
+    }
+    expect(problems).toEqual([]);
+    expect(state()).toBe(before);
+  });
 });

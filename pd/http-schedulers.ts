@@ -6,6 +6,7 @@ import { type Route, route } from "./http-route.js";
 import { BALANCE_LEADER } from "./balance-leader.js";
 import { BALANCE_REGION } from "./balance-region.js";
 import { isCheckerName } from "./checkers/region-checker.js";
+import type { RegionInfo } from "./region-info.js";
 import { SHUFFLE_REGION, ShuffleRegion } from "./schedulers/shuffle.js";
 import { scatterMany } from "./scatter-many.js";
 
@@ -42,6 +43,7 @@ export const SCHEDULER_ROUTES: readonly Route[] = [
   route("POST", "/regions/split", splitRegions),
   route("POST", "/regions/scatter", scatterRegions),
   route("POST", "/regions/accelerate-schedule", accelerate),
+  route("POST", "/regions/accelerate-schedule/batch", accelerateMany),
 ];
 
 function listSchedulers(call: HttpCall): void {
@@ -76,7 +78,8 @@ function createScheduler(call: HttpCall): void {
 }
 
 function removeScheduler(call: HttpCall): void {
-  const name = call.param(0);
+  const name = call.nameParam(0);
+  if (name === undefined) return;
   const change = call.parts.scheduling.schedulers.remove(name);
   if (change.kind === "refused") return call.fail(change.status, change.reason);
   call.json(EVICTION.test(name) ? null : "The scheduler is removed.");
@@ -87,7 +90,9 @@ function pauseScheduler(call: HttpCall): void {
   if (body === undefined) return;
   const { delay } = body;
   if (typeof delay !== "number" || delay < 0) return call.fail(400, "missing pause time");
-  const change = call.parts.scheduling.schedulers.pause(call.param(0), delay);
+  const name = call.nameParam(0);
+  if (name === undefined) return;
+  const change = call.parts.scheduling.schedulers.pause(name, delay);
   if (change.kind === "refused") return call.fail(change.status, change.reason);
   call.json("Pause or resume the scheduler successfully.");
 }
@@ -116,14 +121,17 @@ function diagnostic(call: HttpCall): void {
 const NO_ROUTE = "404 page not found\n";
 
 function schedulerSettings(call: HttpCall): void {
-  const settings = call.parts.scheduling.schedulers.get(call.param(0))?.settings();
+  const name = call.nameParam(0);
+  if (name === undefined) return;
+  const settings = call.parts.scheduling.schedulers.get(name)?.settings();
   if (settings === undefined) call.text(404, NO_ROUTE);
   else call.json(settings);
 }
 
 function changeSettings(call: HttpCall): void {
-  const body = call.bodyObject();
-  if (body !== undefined) answerSettings(call, call.param(0), body);
+  const name = call.nameParam(0);
+  const body = name === undefined ? undefined : call.bodyObject();
+  if (name !== undefined && body !== undefined) answerSettings(call, name, body);
 }
 
 function answerSettings(call: HttpCall, name: string, body: Readonly<Record<string, unknown>>): void {
@@ -242,4 +250,25 @@ function accelerate(call: HttpCall): void {
   for (const region of regions) call.parts.scheduling.patrol.suspect(region.meta.id);
   const range = `[${body["start_key"] as string},${body["end_key"] as string})`;
   call.text(200, `Accelerate regions scheduling in a given range ${range}`);
+}
+
+/** A list of ranges; the limit is for each of them. */
+function accelerateMany(call: HttpCall): void {
+  const body = call.body();
+  if (body === undefined) return;
+  const limit = call.limit(ACCELERATED_MAX, 10_240);
+  if (limit === undefined) return;
+  const given = body.parsed;
+  const isList = Array.isArray(given) && given.every((one) => typeof one === "object" && one !== null);
+  if (!isList) return call.badInput("the body must be a list of {start_key, end_key}");
+  const ranges = given as Record<string, unknown>[];
+  const found: RegionInfo[] = [];
+  for (const range of ranges) {
+    const regions = rangeOf(call, range, limit);
+    if (regions === undefined) return;
+    found.push(...regions);
+  }
+  for (const region of found) call.parts.scheduling.patrol.suspect(region.meta.id);
+  const texts = ranges.map((range) => `[${String(range["start_key"])},${String(range["end_key"])}), `);
+  call.text(200, `Accelerate regions scheduling in given ranges: ${texts.join("")}`);
 }

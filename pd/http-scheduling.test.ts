@@ -143,6 +143,15 @@ test("jobs on many regions are checked and answered in PD's form", () => {
   });
   expect(post("/regions/accelerate-schedule", { start_key: "", end_key: "zz" }).status).toBe(400);
   expect(post("/regions/accelerate-schedule", { start_key: "", end_key: "" }).status).toBe(200);
+  const ranges = [
+    { start_key: "", end_key: "61" },
+    { start_key: "61", end_key: "" },
+  ];
+  expect(post("/regions/accelerate-schedule/batch", ranges).text).toBe(
+    "Accelerate regions scheduling in given ranges: [,61), [61,), ",
+  );
+  expect(post("/regions/accelerate-schedule/batch", [{ start_key: 1 }]).status).toBe(400);
+  expect(post("/regions/accelerate-schedule/batch", { start_key: "" }).status).toBe(400);
 });
 
 test("no request, however malformed, makes PD throw", () => {

@@ -5,6 +5,7 @@
  *
  * Segments between slashes are matched while still percent-encoded, so that a key may contain an encoded slash.
  */
+import { ADMIN_ROUTES } from "./http-admin.js";
 import { HttpCall, type HttpParts, type HttpReply, type HttpRequest, NOT_BOOTSTRAPPED } from "./http-call.js";
 import { CLUSTER_ROUTES } from "./http-cluster.js";
 import { CONFIG_ROUTES } from "./http-config.js";
@@ -27,6 +28,7 @@ export const ROUTES: readonly CompiledRoute[] = [
   ...RULE_ROUTES,
   ...OPERATOR_ROUTES,
   ...CLUSTER_ROUTES,
+  ...ADMIN_ROUTES,
   ...MEMBER_ROUTES,
   ...SCHEDULER_ROUTES,
   ...HOT_ROUTES,
@@ -39,6 +41,7 @@ export interface CompiledRoute extends Route {
 
 export function handleHttp(parts: HttpParts, request: HttpRequest, reply: HttpReply): void {
   const segments = withoutTrailingSlash(request.path).split("/");
+  if (segments.slice(1).some(isNoName)) return reply(404, "text/plain; charset=utf-8", NOT_FOUND);
   let pathKnown = false;
   for (const route of ROUTES) {
     const params = matchPath(route.segments, segments);
@@ -57,9 +60,14 @@ export function handleHttp(parts: HttpParts, request: HttpRequest, reply: HttpRe
     const asGet = { ...request, method: "GET" };
     return handleHttp(parts, asGet, (status, contentType) => reply(status, contentType, ""));
   }
-  if (pathKnown) return reply(405, "text/plain; charset=utf-8", "");
-  reply(404, "text/plain; charset=utf-8", "404 page not found\n");
+  if (pathKnown) return reply(405, "text/plain; charset=utf-8", "405 method not allowed\n");
+  reply(404, "text/plain; charset=utf-8", NOT_FOUND);
 }
+
+const NOT_FOUND = "404 page not found\n";
+
+/** Nothing between two slashes, and what a file system would take for a directory. */
+const isNoName = (segment: string): boolean => segment === "" || /^(\.|%2e){1,2}$/i.test(segment);
 
 const withoutTrailingSlash = (path: string): string =>
   path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path;

@@ -18,6 +18,7 @@ export const ID_COUNT_MAX = 1 << 20;
 /** A window that could not be stored is tried again this often before the requests that need it fail. */
 const TRIES_MAX = 10;
 const RETRY_MS = 100;
+const RAISE_RETRY_MS = 10;
 
 export type IdCallback = (error: Error | undefined, lastId: number) => void;
 
@@ -65,6 +66,14 @@ export class IdAllocator {
     return this.#base;
   }
 
+  /** No id up to this one is handed out from now on; what was handed out above it already stays so. */
+  raiseTo(id: number, callback: (error: Error | undefined) => void): void {
+    if (id <= this.#base) return callback(undefined);
+    // A window is being stored: after it.
+    if (this.#extending) return void this.#env.timers.set(RAISE_RETRY_MS, () => this.raiseTo(id, callback));
+    this.#extend(this.#window(), true, callback, id);
+  }
+
   /** The end of the stored window, for metrics. */
   get windowEnd(): number {
     return this.#end;
@@ -108,7 +117,7 @@ export class IdAllocator {
   /**
    * Guarded twice: by the leader key against a deposed leader, by the value read against any other writer.
    */
-  #extend(step: number, fresh: boolean, callback: (error: Error | undefined) => void): void {
+  #extend(step: number, fresh: boolean, callback: (error: Error | undefined) => void, above = 0): void {
     this.#extending = true;
     const done = (error: Error | undefined): void => {
       this.#extending = false;
@@ -120,7 +129,7 @@ export class IdAllocator {
       // A window of which nobody knows that it was stored, an earlier attempt's: start above it.
       const elsewhere = fresh || previous !== this.#end;
       // Never below what this process has seen, even if the store was put back to an older state.
-      const start = Math.max(previous, this.#end);
+      const start = Math.max(previous, this.#end, above);
       const end = start + step;
       const unchanged =
         stored === undefined

@@ -109,6 +109,10 @@ export class MetaKeys {
   get gcRevision(): Uint8Array {
     return this.#key("/gc/gc_state_revision");
   }
+  /** Set while data is restored. */
+  marker(name: "snapshot-recovering" | "pitr-restore-mode"): Uint8Array {
+    return this.#key(`/cluster/markers/${name}`);
+  }
   get externalTimestamp(): Uint8Array {
     return this.#key("/raft/external_timestamp");
   }

@@ -12,7 +12,7 @@ import {
   unaryHandler,
 } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
-import type { PdContext } from "./context.js";
+import { type PdContext, readMark } from "./context.js";
 import { ID_COUNT_MAX } from "./id-allocator.js";
 import type { Members } from "./members.js";
 import { clusterCall, failure, leaderCall, okHeader, refusal, statusError } from "./rpc-answers.js";
@@ -69,7 +69,11 @@ export function coreMethods(cluster: Cluster, members: Members, timestamps: Time
     }),
     bindMethod(
       PdService.IsSnapshotRecovering,
-      unaryHandler((_request, reply) => reply({ header, marked: false })),
+      unaryHandler((_request, reply) =>
+        readMark(context, "snapshot-recovering", (error, marked) =>
+          reply(error === undefined ? { header, marked } : failure(context, error.message)),
+        ),
+      ),
     ),
   ];
 }

@@ -204,7 +204,8 @@ export function runCase(name: string, size: CaseSize): CaseResult {
   const rested = settle(world, () => chosen.isAtRest?.(world, size) ?? true);
   const restSeconds = rested ? world.second - beganSecond - QUIET_SECONDS : undefined;
   const before = { peers: world.movedPeers, leaders: world.movedLeaders };
-  const mostOfRegion = Math.max(0, ...world.movesOfRegion.values());
+  let mostOfRegion = 0;
+  for (const moves of world.movesOfRegion.values()) mostOfRegion = Math.max(mostOfRegion, moves);
   const figure = chosen.figure(world, size);
   for (let i = 0; i < (size.watchSeconds ?? WATCHED_SECONDS); i++) world.tick();
   world.stop();
