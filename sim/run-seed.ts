@@ -63,6 +63,7 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
     isOver: false,
     succeeded: 0,
     failed: 0,
+    underWay: 0,
   };
   let failure: Error | undefined;
   try {
@@ -112,6 +113,10 @@ async function phases(plan: Plan, stage: WorkloadStage): Promise<void> {
 /** All power fails, and again while everything starts. */
 async function recoverTwice(stage: WorkloadStage): Promise<void> {
   const { world, cluster } = stage;
+  // What a client still tries may take effect after the power is back: it must have ended first.
+  await world.run(world.nowUs + 60_000 * MS, () => stage.underWay === 0);
+  if (stage.underWay > 0) throw new Violation("24 retry", `${stage.underWay} operations do not end`);
+  await comeToRest(stage);
   const before = rowsOf(cluster);
   for (let round = 0; round < 2; round++) {
     for (const victim of cluster.processes) cluster.crash(victim, true);

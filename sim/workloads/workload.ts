@@ -19,6 +19,8 @@ export interface WorkloadStage {
   /** Operations that succeeded. A run with too few proves nothing. */
   succeeded: number;
   failed: number;
+  /** Operations that have not ended: each may still take effect. */
+  underWay: number;
 }
 
 export interface Workload {
@@ -57,6 +59,7 @@ export async function attempt<T>(
 }
 
 async function settle<T>(stage: WorkloadStage, run: () => Promise<T>): Promise<Outcome<T>> {
+  stage.underWay++;
   try {
     const value = await run();
     stage.succeeded++;
@@ -69,6 +72,8 @@ async function settle<T>(stage: WorkloadStage, run: () => Promise<T>): Promise<O
     stage.failed++;
     stage.world.probe(`an operation ended as ${error.code}, ${error.retry}`);
     return { kind: error.retry === "unknown" ? "unknown" : "noEffect", error };
+  } finally {
+    stage.underWay--;
   }
 }
 
