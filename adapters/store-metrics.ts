@@ -46,6 +46,11 @@ export class StoreMetrics {
     return measuredEngine(engine, (ms, synced) => (synced ? this.#append : this.#apply).observe(ms / 1000));
   }
 
+  /** All of them in Prometheus' text form; empty if one could not be read. */
+  text(callback: (text: string) => void): void {
+    this.registry.metrics().then(callback, () => callback(""));
+  }
+
   /** The methods with batches watched. */
   watched(methods: readonly BoundMethod[]): BoundMethod[] {
     return watchBatches(methods, this.#calls, this.registry);

@@ -264,6 +264,7 @@ async function serve(
       network,
       pd,
       capacity: diskFigures(options.dataDir, options.capacityBytes),
+      metricsText: (callback) => metrics.text(callback),
       onFatal: fatal,
     },
   );

@@ -7,6 +7,7 @@ export {
   apipb,
   coprocessor,
   deadlock,
+  debugpb,
   disaggregated,
   disk_usage,
   encryptionpb,

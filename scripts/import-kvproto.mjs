@@ -22,6 +22,7 @@ const FULL_PACKAGES = new Set([
   "keyspacepb",
   "meta_storagepb",
   "deadlock",
+  "debugpb",
 ]);
 const SCALARS = new Set(["uint64", "int64", "uint32", "int32", "bool", "string", "bytes", "double", "float"]);
 

@@ -34,6 +34,7 @@ export const RULES = [
   // Of the timestamp oracle, and times to live where clients send the largest integer for "for ever".
   [/\.(\w+_)?(ts|safe_point|timestamp)$/, "bigint"],
   [/^pdpb\.Advance\w+\.target$/, "bigint"],
+  [/^debugpb\.FlashbackToVersionRequest\.version$/, "bigint"],
   [/^pdpb\.\w+\.(TTL|ttl|ttl_seconds)$/, "bigint"],
 
   // Raw requests and the frame around every request: counted by us, and on the hot path.
@@ -53,7 +54,10 @@ export const RULES = [
   [/^(raft_cmdpb|import_sstpb)\.\w+\.(start_version|commit_version|max_version|min_version)$/, "bigint"],
 
   // Packages that are ours or PD's own, and those that belong to transactions and SQL.
-  [/^(metapb|pdpb|raft_cmdpb|raft_serverpb|eraftpb|errorpb|import_sstpb|replication_modepb)\./, "number"],
+  [
+    /^(metapb|pdpb|raft_cmdpb|raft_serverpb|eraftpb|errorpb|import_sstpb|replication_modepb|debugpb)\./,
+    "number",
+  ],
   [/^(meta_storagepb|etcdserverpb|keyspacepb|resource_manager)\./, "number"],
   [/^(kvrpcpb|deadlock|coprocessor|disaggregated|mpp|tracepb)\./, "bigint"],
 ];

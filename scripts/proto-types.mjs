@@ -105,6 +105,7 @@ const SERVICE_NAMES = {
   "keyspacepb.Namespace": "NamespaceService",
   "meta_storagepb.MetaStorage": "MetaStorageService",
   "deadlock.Deadlock": "DeadlockService",
+  "debugpb.Debug": "DebugService",
   "grpc.health.v1.Health": "HealthService",
   "etcdserverpb.KV": "EtcdKvService",
   "etcdserverpb.Cluster": "EtcdClusterService",

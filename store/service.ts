@@ -10,7 +10,6 @@ import {
   HealthService,
   type kvrpcpb,
   type MethodDefinition,
-  RPC_CODE,
   RpcStatusError,
   TikvService,
   unaryHandler,
@@ -19,7 +18,9 @@ import type { RegionError } from "../region/errors.js";
 import { epochFromProto, regionToProto } from "../region/region.js";
 import type { BatchRequest, BatchResponse } from "./batch-commands.js";
 import { rawChecksum } from "./checksum.js";
+import { debugMethods } from "./debug.js";
 import type { Store } from "./store.js";
+import { unimplementedMethod } from "./unimplemented.js";
 
 type Reply<T> = (response: T) => void;
 
@@ -135,7 +136,7 @@ function serve<Q extends Contextual, R, QI, RI>(
 export function storeMethods(store: Store): BoundMethod[] {
   const raw = store.raw;
   const t = TikvService;
-  return [
+  const served = [
     serve(store, t.RawGet, (request, reply) => raw.get(request, reply)),
     serve(store, t.RawBatchGet, (request, reply) => raw.batchGet(request, reply)),
     serve(store, t.RawPut, (request, reply) => raw.put(request, reply)),
@@ -168,43 +169,19 @@ export function storeMethods(store: Store): BoundMethod[] {
         }),
       ),
     ),
-    ...unimplemented(),
   ];
+  return [...served, ...unimplemented(served), ...debugMethods(store)];
 }
 
 /** Everything else of the service, refused with a reason. */
-function unimplemented(): BoundMethod[] {
-  const served = new Set([
-    "RawGet",
-    "RawBatchGet",
-    "RawPut",
-    "RawBatchPut",
-    "RawDelete",
-    "RawBatchDelete",
-    "RawDeleteRange",
-    "RawScan",
-    "RawBatchScan",
-    "RawGetKeyTTL",
-    "RawCompareAndSwap",
-    "RawChecksum",
-    "SplitRegion",
-    "ReadIndex",
-    "BatchCommands",
-    "Raft",
-    "BatchRaft",
-    "Snapshot",
-    "GetStoreSafeTS",
-    "GetHealthFeedback",
-  ]);
+function unimplemented(served: readonly BoundMethod[]): BoundMethod[] {
+  const paths = new Set(served.map(({ definition }) => definition.path));
   return Object.entries(TikvService)
-    .filter(([name]) => !served.has(name))
+    .filter(([, { path }]) => !paths.has(path))
     .map(([name, definition]) =>
-      bindMethod(definition as MethodDefinition<unknown, unknown>, (call) => {
-        call.end({
-          code: RPC_CODE.unimplemented,
-          message: `raftwerk does not serve ${name}: it has raw keys and region calls in this version`,
-        });
-        return { onMessage() {}, onHalfClose() {}, onCancel() {} };
-      }),
+      unimplementedMethod(
+        definition as MethodDefinition<unknown, unknown>,
+        `raftwerk does not serve ${name}: it has raw keys and region calls in this version`,
+      ),
     );
 }

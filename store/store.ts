@@ -81,6 +81,8 @@ export interface StoreDependencies {
   readonly capacity?: () =>
     | { readonly capacity: number; readonly available: number; readonly used: number }
     | undefined;
+  /** The figures of the process in Prometheus' text form; without it there are none. */
+  readonly metricsText?: (callback: (text: string) => void) => void;
   /** The store cannot go on (the engine refused a write): the process must end. */
   readonly onFatal: (error: Error) => void;
 }
@@ -196,6 +198,9 @@ export class Store {
   get id(): number {
     return this.#id;
   }
+  get clusterId(): bigint {
+    return this.#pd.clusterId;
+  }
   /** Messages of other stores so far. */
   get messagesReceived(): number {
     return this.#router?.receivedMessages ?? 0;
@@ -272,6 +277,11 @@ export class Store {
   /** Disk figures; undefined where there is no disk. */
   capacity(): { readonly capacity: number; readonly available: number; readonly used: number } | undefined {
     return this.#dependencies.capacity?.();
+  }
+
+  metricsText(callback: (text: string) => void): void {
+    if (this.#dependencies.metricsText === undefined) callback("");
+    else this.#dependencies.metricsText(callback);
   }
 
   status(): Record<string, unknown> {

@@ -3618,6 +3618,1251 @@ export namespace tracepb {
     static decode(reader: $Reader | Uint8Array, length?: number): tracepb.TraceContext;
   }
 }
+export namespace debugpb {
+  interface IGetRequest {
+    db?: debugpb.DB | null | undefined;
+    cf?: string | null | undefined;
+    key?: Uint8Array | null | undefined;
+  }
+  class GetRequest {
+    constructor(properties?: $Partial<debugpb.GetRequest> | null);
+    db: debugpb.DB;
+    cf: string;
+    key: Uint8Array;
+    static create(properties?: $Partial<debugpb.GetRequest> | null): debugpb.GetRequest;
+    static encode(message: debugpb.IGetRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetRequest;
+  }
+  interface IGetResponse {
+    value?: Uint8Array | null | undefined;
+  }
+  class GetResponse {
+    constructor(properties?: $Partial<debugpb.GetResponse> | null);
+    value: Uint8Array;
+    static create(properties?: $Partial<debugpb.GetResponse> | null): debugpb.GetResponse;
+    static encode(message: debugpb.IGetResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetResponse;
+  }
+  interface IRaftLogRequest {
+    regionId?: number | null | undefined;
+    logIndex?: number | null | undefined;
+  }
+  class RaftLogRequest {
+    constructor(properties?: $Partial<debugpb.RaftLogRequest> | null);
+    regionId: number;
+    logIndex: number;
+    static create(properties?: $Partial<debugpb.RaftLogRequest> | null): debugpb.RaftLogRequest;
+    static encode(message: debugpb.IRaftLogRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RaftLogRequest;
+  }
+  interface IRaftLogResponse {
+    entry?: eraftpb.IEntry | null | undefined;
+  }
+  class RaftLogResponse {
+    constructor(properties?: $Partial<debugpb.RaftLogResponse> | null);
+    entry: eraftpb.Entry | null;
+    static create(properties?: $Partial<debugpb.RaftLogResponse> | null): debugpb.RaftLogResponse;
+    static encode(message: debugpb.IRaftLogResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RaftLogResponse;
+  }
+  interface IRegionInfoRequest {
+    regionId?: number | null | undefined;
+  }
+  class RegionInfoRequest {
+    constructor(properties?: $Partial<debugpb.RegionInfoRequest> | null);
+    regionId: number;
+    static create(properties?: $Partial<debugpb.RegionInfoRequest> | null): debugpb.RegionInfoRequest;
+    static encode(message: debugpb.IRegionInfoRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RegionInfoRequest;
+  }
+  interface IRegionInfoResponse {
+    raftLocalState?: raft_serverpb.IRaftLocalState | null | undefined;
+    raftApplyState?: raft_serverpb.IRaftApplyState | null | undefined;
+    regionLocalState?: raft_serverpb.IRegionLocalState | null | undefined;
+  }
+  class RegionInfoResponse {
+    constructor(properties?: $Partial<debugpb.RegionInfoResponse> | null);
+    raftLocalState: raft_serverpb.RaftLocalState | null;
+    raftApplyState: raft_serverpb.RaftApplyState | null;
+    regionLocalState: raft_serverpb.RegionLocalState | null;
+    static create(properties?: $Partial<debugpb.RegionInfoResponse> | null): debugpb.RegionInfoResponse;
+    static encode(message: debugpb.IRegionInfoResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RegionInfoResponse;
+  }
+  interface IRegionSizeRequest {
+    regionId?: number | null | undefined;
+    cfs?: readonly string[] | null | undefined;
+  }
+  class RegionSizeRequest {
+    constructor(properties?: $Partial<debugpb.RegionSizeRequest> | null);
+    regionId: number;
+    cfs: string[];
+    static create(properties?: $Partial<debugpb.RegionSizeRequest> | null): debugpb.RegionSizeRequest;
+    static encode(message: debugpb.IRegionSizeRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RegionSizeRequest;
+  }
+  interface IRegionSizeResponse {
+    entries?: readonly debugpb.RegionSizeResponse.IEntry[] | null | undefined;
+  }
+  class RegionSizeResponse {
+    constructor(properties?: $Partial<debugpb.RegionSizeResponse> | null);
+    entries: debugpb.RegionSizeResponse.Entry[];
+    static create(properties?: $Partial<debugpb.RegionSizeResponse> | null): debugpb.RegionSizeResponse;
+    static encode(message: debugpb.IRegionSizeResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RegionSizeResponse;
+  }
+  namespace RegionSizeResponse {
+    interface IEntry {
+      cf?: string | null | undefined;
+      size?: number | null | undefined;
+    }
+    class Entry {
+      constructor(properties?: $Partial<debugpb.RegionSizeResponse.Entry> | null);
+      cf: string;
+      size: number;
+      static create(properties?: $Partial<debugpb.RegionSizeResponse.Entry> | null): debugpb.RegionSizeResponse.Entry;
+      static encode(message: debugpb.RegionSizeResponse.IEntry, writer?: $Writer): $Writer;
+      static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RegionSizeResponse.Entry;
+    }
+  }
+  interface IScanMvccRequest {
+    fromKey?: Uint8Array | null | undefined;
+    toKey?: Uint8Array | null | undefined;
+    limit?: number | null | undefined;
+  }
+  class ScanMvccRequest {
+    constructor(properties?: $Partial<debugpb.ScanMvccRequest> | null);
+    fromKey: Uint8Array;
+    toKey: Uint8Array;
+    limit: number;
+    static create(properties?: $Partial<debugpb.ScanMvccRequest> | null): debugpb.ScanMvccRequest;
+    static encode(message: debugpb.IScanMvccRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.ScanMvccRequest;
+  }
+  interface IScanMvccResponse {
+    key?: Uint8Array | null | undefined;
+    info?: kvrpcpb.IMvccInfo | null | undefined;
+  }
+  class ScanMvccResponse {
+    constructor(properties?: $Partial<debugpb.ScanMvccResponse> | null);
+    key: Uint8Array;
+    info: kvrpcpb.MvccInfo | null;
+    static create(properties?: $Partial<debugpb.ScanMvccResponse> | null): debugpb.ScanMvccResponse;
+    static encode(message: debugpb.IScanMvccResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.ScanMvccResponse;
+  }
+  interface ICompactRequest {
+    db?: debugpb.DB | null | undefined;
+    cf?: string | null | undefined;
+    fromKey?: Uint8Array | null | undefined;
+    toKey?: Uint8Array | null | undefined;
+    threads?: number | null | undefined;
+    bottommostLevelCompaction?: debugpb.BottommostLevelCompaction | null | undefined;
+  }
+  class CompactRequest {
+    constructor(properties?: $Partial<debugpb.CompactRequest> | null);
+    db: debugpb.DB;
+    cf: string;
+    fromKey: Uint8Array;
+    toKey: Uint8Array;
+    threads: number;
+    bottommostLevelCompaction: debugpb.BottommostLevelCompaction;
+    static create(properties?: $Partial<debugpb.CompactRequest> | null): debugpb.CompactRequest;
+    static encode(message: debugpb.ICompactRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.CompactRequest;
+  }
+  interface ICompactResponse {
+  }
+  class CompactResponse {
+    constructor(properties?: $Partial<debugpb.CompactResponse> | null);
+    static create(properties?: $Partial<debugpb.CompactResponse> | null): debugpb.CompactResponse;
+    static encode(message: debugpb.ICompactResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.CompactResponse;
+  }
+  interface IInjectFailPointRequest {
+    name?: string | null | undefined;
+    actions?: string | null | undefined;
+  }
+  class InjectFailPointRequest {
+    constructor(properties?: $Partial<debugpb.InjectFailPointRequest> | null);
+    name: string;
+    actions: string;
+    static create(properties?: $Partial<debugpb.InjectFailPointRequest> | null): debugpb.InjectFailPointRequest;
+    static encode(message: debugpb.IInjectFailPointRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.InjectFailPointRequest;
+  }
+  interface IInjectFailPointResponse {
+  }
+  class InjectFailPointResponse {
+    constructor(properties?: $Partial<debugpb.InjectFailPointResponse> | null);
+    static create(properties?: $Partial<debugpb.InjectFailPointResponse> | null): debugpb.InjectFailPointResponse;
+    static encode(message: debugpb.IInjectFailPointResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.InjectFailPointResponse;
+  }
+  interface IRecoverFailPointRequest {
+    name?: string | null | undefined;
+  }
+  class RecoverFailPointRequest {
+    constructor(properties?: $Partial<debugpb.RecoverFailPointRequest> | null);
+    name: string;
+    static create(properties?: $Partial<debugpb.RecoverFailPointRequest> | null): debugpb.RecoverFailPointRequest;
+    static encode(message: debugpb.IRecoverFailPointRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RecoverFailPointRequest;
+  }
+  interface IRecoverFailPointResponse {
+  }
+  class RecoverFailPointResponse {
+    constructor(properties?: $Partial<debugpb.RecoverFailPointResponse> | null);
+    static create(properties?: $Partial<debugpb.RecoverFailPointResponse> | null): debugpb.RecoverFailPointResponse;
+    static encode(message: debugpb.IRecoverFailPointResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RecoverFailPointResponse;
+  }
+  interface IListFailPointsRequest {
+  }
+  class ListFailPointsRequest {
+    constructor(properties?: $Partial<debugpb.ListFailPointsRequest> | null);
+    static create(properties?: $Partial<debugpb.ListFailPointsRequest> | null): debugpb.ListFailPointsRequest;
+    static encode(message: debugpb.IListFailPointsRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.ListFailPointsRequest;
+  }
+  interface IListFailPointsResponse {
+    entries?: readonly debugpb.ListFailPointsResponse.IEntry[] | null | undefined;
+  }
+  class ListFailPointsResponse {
+    constructor(properties?: $Partial<debugpb.ListFailPointsResponse> | null);
+    entries: debugpb.ListFailPointsResponse.Entry[];
+    static create(properties?: $Partial<debugpb.ListFailPointsResponse> | null): debugpb.ListFailPointsResponse;
+    static encode(message: debugpb.IListFailPointsResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.ListFailPointsResponse;
+  }
+  namespace ListFailPointsResponse {
+    interface IEntry {
+      name?: string | null | undefined;
+      actions?: string | null | undefined;
+    }
+    class Entry {
+      constructor(properties?: $Partial<debugpb.ListFailPointsResponse.Entry> | null);
+      name: string;
+      actions: string;
+      static create(properties?: $Partial<debugpb.ListFailPointsResponse.Entry> | null): debugpb.ListFailPointsResponse.Entry;
+      static encode(message: debugpb.ListFailPointsResponse.IEntry, writer?: $Writer): $Writer;
+      static decode(reader: $Reader | Uint8Array, length?: number): debugpb.ListFailPointsResponse.Entry;
+    }
+  }
+  interface IGetMetricsRequest {
+    all?: boolean | null | undefined;
+  }
+  class GetMetricsRequest {
+    constructor(properties?: $Partial<debugpb.GetMetricsRequest> | null);
+    all: boolean;
+    static create(properties?: $Partial<debugpb.GetMetricsRequest> | null): debugpb.GetMetricsRequest;
+    static encode(message: debugpb.IGetMetricsRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetMetricsRequest;
+  }
+  interface IGetMetricsResponse {
+    prometheus?: string | null | undefined;
+    rocksdbKv?: string | null | undefined;
+    rocksdbRaft?: string | null | undefined;
+    jemalloc?: string | null | undefined;
+    storeId?: number | null | undefined;
+  }
+  class GetMetricsResponse {
+    constructor(properties?: $Partial<debugpb.GetMetricsResponse> | null);
+    prometheus: string;
+    rocksdbKv: string;
+    rocksdbRaft: string;
+    jemalloc: string;
+    storeId: number;
+    static create(properties?: $Partial<debugpb.GetMetricsResponse> | null): debugpb.GetMetricsResponse;
+    static encode(message: debugpb.IGetMetricsResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetMetricsResponse;
+  }
+  interface IRegionConsistencyCheckRequest {
+    regionId?: number | null | undefined;
+  }
+  class RegionConsistencyCheckRequest {
+    constructor(properties?: $Partial<debugpb.RegionConsistencyCheckRequest> | null);
+    regionId: number;
+    static create(properties?: $Partial<debugpb.RegionConsistencyCheckRequest> | null): debugpb.RegionConsistencyCheckRequest;
+    static encode(message: debugpb.IRegionConsistencyCheckRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RegionConsistencyCheckRequest;
+  }
+  interface IRegionConsistencyCheckResponse {
+  }
+  class RegionConsistencyCheckResponse {
+    constructor(properties?: $Partial<debugpb.RegionConsistencyCheckResponse> | null);
+    static create(properties?: $Partial<debugpb.RegionConsistencyCheckResponse> | null): debugpb.RegionConsistencyCheckResponse;
+    static encode(message: debugpb.IRegionConsistencyCheckResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.RegionConsistencyCheckResponse;
+  }
+  interface IModifyTikvConfigRequest {
+    module?: debugpb.MODULE | null | undefined;
+    configName?: string | null | undefined;
+    configValue?: string | null | undefined;
+  }
+  class ModifyTikvConfigRequest {
+    constructor(properties?: $Partial<debugpb.ModifyTikvConfigRequest> | null);
+    module: debugpb.MODULE;
+    configName: string;
+    configValue: string;
+    static create(properties?: $Partial<debugpb.ModifyTikvConfigRequest> | null): debugpb.ModifyTikvConfigRequest;
+    static encode(message: debugpb.IModifyTikvConfigRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.ModifyTikvConfigRequest;
+  }
+  interface IModifyTikvConfigResponse {
+  }
+  class ModifyTikvConfigResponse {
+    constructor(properties?: $Partial<debugpb.ModifyTikvConfigResponse> | null);
+    static create(properties?: $Partial<debugpb.ModifyTikvConfigResponse> | null): debugpb.ModifyTikvConfigResponse;
+    static encode(message: debugpb.IModifyTikvConfigResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.ModifyTikvConfigResponse;
+  }
+  interface IProperty {
+    name?: string | null | undefined;
+    value?: string | null | undefined;
+  }
+  class Property {
+    constructor(properties?: $Partial<debugpb.Property> | null);
+    name: string;
+    value: string;
+    static create(properties?: $Partial<debugpb.Property> | null): debugpb.Property;
+    static encode(message: debugpb.IProperty, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.Property;
+  }
+  interface IGetRegionPropertiesRequest {
+    regionId?: number | null | undefined;
+  }
+  class GetRegionPropertiesRequest {
+    constructor(properties?: $Partial<debugpb.GetRegionPropertiesRequest> | null);
+    regionId: number;
+    static create(properties?: $Partial<debugpb.GetRegionPropertiesRequest> | null): debugpb.GetRegionPropertiesRequest;
+    static encode(message: debugpb.IGetRegionPropertiesRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetRegionPropertiesRequest;
+  }
+  interface IGetRegionPropertiesResponse {
+    props?: readonly debugpb.IProperty[] | null | undefined;
+  }
+  class GetRegionPropertiesResponse {
+    constructor(properties?: $Partial<debugpb.GetRegionPropertiesResponse> | null);
+    props: debugpb.Property[];
+    static create(properties?: $Partial<debugpb.GetRegionPropertiesResponse> | null): debugpb.GetRegionPropertiesResponse;
+    static encode(message: debugpb.IGetRegionPropertiesResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetRegionPropertiesResponse;
+  }
+  interface IGetStoreInfoRequest {
+  }
+  class GetStoreInfoRequest {
+    constructor(properties?: $Partial<debugpb.GetStoreInfoRequest> | null);
+    static create(properties?: $Partial<debugpb.GetStoreInfoRequest> | null): debugpb.GetStoreInfoRequest;
+    static encode(message: debugpb.IGetStoreInfoRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetStoreInfoRequest;
+  }
+  interface IGetStoreInfoResponse {
+    storeId?: number | null | undefined;
+    apiVersion?: kvrpcpb.APIVersion | null | undefined;
+  }
+  class GetStoreInfoResponse {
+    constructor(properties?: $Partial<debugpb.GetStoreInfoResponse> | null);
+    storeId: number;
+    apiVersion: kvrpcpb.APIVersion;
+    static create(properties?: $Partial<debugpb.GetStoreInfoResponse> | null): debugpb.GetStoreInfoResponse;
+    static encode(message: debugpb.IGetStoreInfoResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetStoreInfoResponse;
+  }
+  interface IGetClusterInfoRequest {
+  }
+  class GetClusterInfoRequest {
+    constructor(properties?: $Partial<debugpb.GetClusterInfoRequest> | null);
+    static create(properties?: $Partial<debugpb.GetClusterInfoRequest> | null): debugpb.GetClusterInfoRequest;
+    static encode(message: debugpb.IGetClusterInfoRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetClusterInfoRequest;
+  }
+  interface IGetClusterInfoResponse {
+    clusterId?: bigint | null | undefined;
+  }
+  class GetClusterInfoResponse {
+    constructor(properties?: $Partial<debugpb.GetClusterInfoResponse> | null);
+    clusterId: bigint;
+    static create(properties?: $Partial<debugpb.GetClusterInfoResponse> | null): debugpb.GetClusterInfoResponse;
+    static encode(message: debugpb.IGetClusterInfoResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetClusterInfoResponse;
+  }
+  interface IGetAllRegionsInStoreRequest {
+  }
+  class GetAllRegionsInStoreRequest {
+    constructor(properties?: $Partial<debugpb.GetAllRegionsInStoreRequest> | null);
+    static create(properties?: $Partial<debugpb.GetAllRegionsInStoreRequest> | null): debugpb.GetAllRegionsInStoreRequest;
+    static encode(message: debugpb.IGetAllRegionsInStoreRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetAllRegionsInStoreRequest;
+  }
+  interface IGetAllRegionsInStoreResponse {
+    regions?: readonly number[] | null | undefined;
+  }
+  class GetAllRegionsInStoreResponse {
+    constructor(properties?: $Partial<debugpb.GetAllRegionsInStoreResponse> | null);
+    regions: number[];
+    static create(properties?: $Partial<debugpb.GetAllRegionsInStoreResponse> | null): debugpb.GetAllRegionsInStoreResponse;
+    static encode(message: debugpb.IGetAllRegionsInStoreResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetAllRegionsInStoreResponse;
+  }
+  interface IResetToVersionRequest {
+    ts?: bigint | null | undefined;
+  }
+  class ResetToVersionRequest {
+    constructor(properties?: $Partial<debugpb.ResetToVersionRequest> | null);
+    ts: bigint;
+    static create(properties?: $Partial<debugpb.ResetToVersionRequest> | null): debugpb.ResetToVersionRequest;
+    static encode(message: debugpb.IResetToVersionRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.ResetToVersionRequest;
+  }
+  interface IResetToVersionResponse {
+  }
+  class ResetToVersionResponse {
+    constructor(properties?: $Partial<debugpb.ResetToVersionResponse> | null);
+    static create(properties?: $Partial<debugpb.ResetToVersionResponse> | null): debugpb.ResetToVersionResponse;
+    static encode(message: debugpb.IResetToVersionResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.ResetToVersionResponse;
+  }
+  interface IGetRangePropertiesRequest {
+    startKey?: Uint8Array | null | undefined;
+    endKey?: Uint8Array | null | undefined;
+  }
+  class GetRangePropertiesRequest {
+    constructor(properties?: $Partial<debugpb.GetRangePropertiesRequest> | null);
+    startKey: Uint8Array;
+    endKey: Uint8Array;
+    static create(properties?: $Partial<debugpb.GetRangePropertiesRequest> | null): debugpb.GetRangePropertiesRequest;
+    static encode(message: debugpb.IGetRangePropertiesRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetRangePropertiesRequest;
+  }
+  interface IGetRangePropertiesResponse {
+    properties?: readonly debugpb.GetRangePropertiesResponse.IRangeProperty[] | null | undefined;
+  }
+  class GetRangePropertiesResponse {
+    constructor(properties?: $Partial<debugpb.GetRangePropertiesResponse> | null);
+    properties: debugpb.GetRangePropertiesResponse.RangeProperty[];
+    static create(properties?: $Partial<debugpb.GetRangePropertiesResponse> | null): debugpb.GetRangePropertiesResponse;
+    static encode(message: debugpb.IGetRangePropertiesResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetRangePropertiesResponse;
+  }
+  namespace GetRangePropertiesResponse {
+    interface IRangeProperty {
+      key?: string | null | undefined;
+      value?: string | null | undefined;
+    }
+    class RangeProperty {
+      constructor(properties?: $Partial<debugpb.GetRangePropertiesResponse.RangeProperty> | null);
+      key: string;
+      value: string;
+      static create(properties?: $Partial<debugpb.GetRangePropertiesResponse.RangeProperty> | null): debugpb.GetRangePropertiesResponse.RangeProperty;
+      static encode(message: debugpb.GetRangePropertiesResponse.IRangeProperty, writer?: $Writer): $Writer;
+      static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetRangePropertiesResponse.RangeProperty;
+    }
+  }
+  interface IFlashbackToVersionRequest {
+    context?: kvrpcpb.IContext | null | undefined;
+    version?: bigint | null | undefined;
+    regionId?: number | null | undefined;
+    startKey?: Uint8Array | null | undefined;
+    endKey?: Uint8Array | null | undefined;
+    startTs?: bigint | null | undefined;
+    commitTs?: bigint | null | undefined;
+  }
+  class FlashbackToVersionRequest {
+    constructor(properties?: $Partial<debugpb.FlashbackToVersionRequest> | null);
+    context: kvrpcpb.Context | null;
+    version: bigint;
+    regionId: number;
+    startKey: Uint8Array;
+    endKey: Uint8Array;
+    startTs: bigint;
+    commitTs: bigint;
+    static create(properties?: $Partial<debugpb.FlashbackToVersionRequest> | null): debugpb.FlashbackToVersionRequest;
+    static encode(message: debugpb.IFlashbackToVersionRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.FlashbackToVersionRequest;
+  }
+  interface IFlashbackToVersionResponse {
+    error?: string | null | undefined;
+  }
+  class FlashbackToVersionResponse {
+    constructor(properties?: $Partial<debugpb.FlashbackToVersionResponse> | null);
+    error: string;
+    static create(properties?: $Partial<debugpb.FlashbackToVersionResponse> | null): debugpb.FlashbackToVersionResponse;
+    static encode(message: debugpb.IFlashbackToVersionResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.FlashbackToVersionResponse;
+  }
+  interface IGetRegionReadProgressRequest {
+    regionId?: number | null | undefined;
+    logLocks?: boolean | null | undefined;
+    minStartTs?: bigint | null | undefined;
+  }
+  class GetRegionReadProgressRequest {
+    constructor(properties?: $Partial<debugpb.GetRegionReadProgressRequest> | null);
+    regionId: number;
+    logLocks: boolean;
+    minStartTs: bigint;
+    static create(properties?: $Partial<debugpb.GetRegionReadProgressRequest> | null): debugpb.GetRegionReadProgressRequest;
+    static encode(message: debugpb.IGetRegionReadProgressRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetRegionReadProgressRequest;
+  }
+  interface IGetRegionReadProgressResponse {
+    safeTs?: bigint | null | undefined;
+    appliedIndex?: number | null | undefined;
+    pendingFrontAppliedIndex?: number | null | undefined;
+    pendingFrontTs?: bigint | null | undefined;
+    pendingBackAppliedIndex?: number | null | undefined;
+    pendingBackTs?: bigint | null | undefined;
+    regionReadProgressPaused?: boolean | null | undefined;
+    durationToLastUpdateSafeTsMs?: number | null | undefined;
+    durationToLastConsumeLeaderMs?: number | null | undefined;
+    regionReadProgressExist?: boolean | null | undefined;
+    resolvedTs?: bigint | null | undefined;
+    resolverTrackedIndex?: number | null | undefined;
+    resolverExist?: boolean | null | undefined;
+    resolverStopped?: boolean | null | undefined;
+    error?: string | null | undefined;
+    numLocks?: number | null | undefined;
+    numTransactions?: number | null | undefined;
+    readStateTs?: bigint | null | undefined;
+    readStateApplyIndex?: number | null | undefined;
+    discard?: boolean | null | undefined;
+  }
+  class GetRegionReadProgressResponse {
+    constructor(properties?: $Partial<debugpb.GetRegionReadProgressResponse> | null);
+    safeTs: bigint;
+    appliedIndex: number;
+    pendingFrontAppliedIndex: number;
+    pendingFrontTs: bigint;
+    pendingBackAppliedIndex: number;
+    pendingBackTs: bigint;
+    regionReadProgressPaused: boolean;
+    durationToLastUpdateSafeTsMs: number;
+    durationToLastConsumeLeaderMs: number;
+    regionReadProgressExist: boolean;
+    resolvedTs: bigint;
+    resolverTrackedIndex: number;
+    resolverExist: boolean;
+    resolverStopped: boolean;
+    error: string;
+    numLocks: number;
+    numTransactions: number;
+    readStateTs: bigint;
+    readStateApplyIndex: number;
+    discard: boolean;
+    static create(properties?: $Partial<debugpb.GetRegionReadProgressResponse> | null): debugpb.GetRegionReadProgressResponse;
+    static encode(message: debugpb.IGetRegionReadProgressResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): debugpb.GetRegionReadProgressResponse;
+  }
+  enum DB {
+    INVALID = 0,
+    KV = 1,
+    RAFT = 2,
+  }
+  enum MODULE {
+    UNUSED = 0,
+    KVDB = 1,
+    RAFTDB = 2,
+    READPOOL = 3,
+    SERVER = 4,
+    STORAGE = 5,
+    PD = 6,
+    METRIC = 7,
+    COPROCESSOR = 8,
+    SECURITY = 9,
+    IMPORT = 10,
+  }
+  enum BottommostLevelCompaction {
+    Skip = 0,
+    Force = 1,
+    IfHaveCompactionFilter = 2,
+  }
+}
+export namespace eraftpb {
+  interface IEntry {
+    entryType?: eraftpb.EntryType | null | undefined;
+    term?: number | null | undefined;
+    index?: number | null | undefined;
+    data?: Uint8Array | null | undefined;
+    syncLog?: boolean | null | undefined;
+    context?: Uint8Array | null | undefined;
+  }
+  class Entry {
+    constructor(properties?: $Partial<eraftpb.Entry> | null);
+    entryType: eraftpb.EntryType;
+    term: number;
+    index: number;
+    data: Uint8Array;
+    syncLog: boolean;
+    context: Uint8Array;
+    static create(properties?: $Partial<eraftpb.Entry> | null): eraftpb.Entry;
+    static encode(message: eraftpb.IEntry, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.Entry;
+  }
+  interface ISnapshotMetadata {
+    confState?: eraftpb.IConfState | null | undefined;
+    index?: number | null | undefined;
+    term?: number | null | undefined;
+  }
+  class SnapshotMetadata {
+    constructor(properties?: $Partial<eraftpb.SnapshotMetadata> | null);
+    confState: eraftpb.ConfState | null;
+    index: number;
+    term: number;
+    static create(properties?: $Partial<eraftpb.SnapshotMetadata> | null): eraftpb.SnapshotMetadata;
+    static encode(message: eraftpb.ISnapshotMetadata, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.SnapshotMetadata;
+  }
+  interface ISnapshot {
+    data?: Uint8Array | null | undefined;
+    metadata?: eraftpb.ISnapshotMetadata | null | undefined;
+  }
+  class Snapshot {
+    constructor(properties?: $Partial<eraftpb.Snapshot> | null);
+    data: Uint8Array;
+    metadata: eraftpb.SnapshotMetadata | null;
+    static create(properties?: $Partial<eraftpb.Snapshot> | null): eraftpb.Snapshot;
+    static encode(message: eraftpb.ISnapshot, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.Snapshot;
+  }
+  interface IMessage {
+    msgType?: eraftpb.MessageType | null | undefined;
+    to?: number | null | undefined;
+    from?: number | null | undefined;
+    term?: number | null | undefined;
+    logTerm?: number | null | undefined;
+    index?: number | null | undefined;
+    entries?: readonly eraftpb.IEntry[] | null | undefined;
+    commit?: number | null | undefined;
+    snapshot?: eraftpb.ISnapshot | null | undefined;
+    reject?: boolean | null | undefined;
+    rejectHint?: number | null | undefined;
+    context?: Uint8Array | null | undefined;
+    requestSnapshot?: number | null | undefined;
+    deprecatedPriority?: number | null | undefined;
+    priority?: number | null | undefined;
+  }
+  class Message {
+    constructor(properties?: $Partial<eraftpb.Message> | null);
+    msgType: eraftpb.MessageType;
+    to: number;
+    from: number;
+    term: number;
+    logTerm: number;
+    index: number;
+    entries: eraftpb.Entry[];
+    commit: number;
+    snapshot: eraftpb.Snapshot | null;
+    reject: boolean;
+    rejectHint: number;
+    context: Uint8Array;
+    requestSnapshot: number;
+    deprecatedPriority: number;
+    priority: number;
+    static create(properties?: $Partial<eraftpb.Message> | null): eraftpb.Message;
+    static encode(message: eraftpb.IMessage, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.Message;
+  }
+  interface IHardState {
+    term?: number | null | undefined;
+    vote?: number | null | undefined;
+    commit?: number | null | undefined;
+  }
+  class HardState {
+    constructor(properties?: $Partial<eraftpb.HardState> | null);
+    term: number;
+    vote: number;
+    commit: number;
+    static create(properties?: $Partial<eraftpb.HardState> | null): eraftpb.HardState;
+    static encode(message: eraftpb.IHardState, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.HardState;
+  }
+  interface IConfState {
+    voters?: readonly number[] | null | undefined;
+    learners?: readonly number[] | null | undefined;
+    votersOutgoing?: readonly number[] | null | undefined;
+    learnersNext?: readonly number[] | null | undefined;
+    autoLeave?: boolean | null | undefined;
+  }
+  class ConfState {
+    constructor(properties?: $Partial<eraftpb.ConfState> | null);
+    voters: number[];
+    learners: number[];
+    votersOutgoing: number[];
+    learnersNext: number[];
+    autoLeave: boolean;
+    static create(properties?: $Partial<eraftpb.ConfState> | null): eraftpb.ConfState;
+    static encode(message: eraftpb.IConfState, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.ConfState;
+  }
+  interface IConfChange {
+    id?: number | null | undefined;
+    changeType?: eraftpb.ConfChangeType | null | undefined;
+    nodeId?: number | null | undefined;
+    context?: Uint8Array | null | undefined;
+  }
+  class ConfChange {
+    constructor(properties?: $Partial<eraftpb.ConfChange> | null);
+    id: number;
+    changeType: eraftpb.ConfChangeType;
+    nodeId: number;
+    context: Uint8Array;
+    static create(properties?: $Partial<eraftpb.ConfChange> | null): eraftpb.ConfChange;
+    static encode(message: eraftpb.IConfChange, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.ConfChange;
+  }
+  interface IConfChangeSingle {
+    changeType?: eraftpb.ConfChangeType | null | undefined;
+    nodeId?: number | null | undefined;
+  }
+  class ConfChangeSingle {
+    constructor(properties?: $Partial<eraftpb.ConfChangeSingle> | null);
+    changeType: eraftpb.ConfChangeType;
+    nodeId: number;
+    static create(properties?: $Partial<eraftpb.ConfChangeSingle> | null): eraftpb.ConfChangeSingle;
+    static encode(message: eraftpb.IConfChangeSingle, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.ConfChangeSingle;
+  }
+  interface IConfChangeV2 {
+    transition?: eraftpb.ConfChangeTransition | null | undefined;
+    changes?: readonly eraftpb.IConfChangeSingle[] | null | undefined;
+    context?: Uint8Array | null | undefined;
+  }
+  class ConfChangeV2 {
+    constructor(properties?: $Partial<eraftpb.ConfChangeV2> | null);
+    transition: eraftpb.ConfChangeTransition;
+    changes: eraftpb.ConfChangeSingle[];
+    context: Uint8Array;
+    static create(properties?: $Partial<eraftpb.ConfChangeV2> | null): eraftpb.ConfChangeV2;
+    static encode(message: eraftpb.IConfChangeV2, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.ConfChangeV2;
+  }
+  enum EntryType {
+    EntryNormal = 0,
+    EntryConfChange = 1,
+    EntryConfChangeV2 = 2,
+  }
+  enum MessageType {
+    MsgHup = 0,
+    MsgBeat = 1,
+    MsgPropose = 2,
+    MsgAppend = 3,
+    MsgAppendResponse = 4,
+    MsgRequestVote = 5,
+    MsgRequestVoteResponse = 6,
+    MsgSnapshot = 7,
+    MsgHeartbeat = 8,
+    MsgHeartbeatResponse = 9,
+    MsgUnreachable = 10,
+    MsgSnapStatus = 11,
+    MsgCheckQuorum = 12,
+    MsgTransferLeader = 13,
+    MsgTimeoutNow = 14,
+    MsgReadIndex = 15,
+    MsgReadIndexResp = 16,
+    MsgRequestPreVote = 17,
+    MsgRequestPreVoteResponse = 18,
+  }
+  enum ConfChangeTransition {
+    Auto = 0,
+    Implicit = 1,
+    Explicit = 2,
+  }
+  enum ConfChangeType {
+    AddNode = 0,
+    RemoveNode = 1,
+    AddLearnerNode = 2,
+  }
+}
+export namespace raft_serverpb {
+  interface IRaftMessage {
+    regionId?: number | null | undefined;
+    fromPeer?: metapb.IPeer | null | undefined;
+    toPeer?: metapb.IPeer | null | undefined;
+    message?: eraftpb.IMessage | null | undefined;
+    regionEpoch?: metapb.IRegionEpoch | null | undefined;
+    isTombstone?: boolean | null | undefined;
+    startKey?: Uint8Array | null | undefined;
+    endKey?: Uint8Array | null | undefined;
+    mergeTarget?: metapb.IRegion | null | undefined;
+    extraMsg?: raft_serverpb.IExtraMessage | null | undefined;
+    extraCtx?: Uint8Array | null | undefined;
+    diskUsage?: disk_usage.DiskUsage | null | undefined;
+  }
+  class RaftMessage {
+    constructor(properties?: $Partial<raft_serverpb.RaftMessage> | null);
+    regionId: number;
+    fromPeer: metapb.Peer | null;
+    toPeer: metapb.Peer | null;
+    message: eraftpb.Message | null;
+    regionEpoch: metapb.RegionEpoch | null;
+    isTombstone: boolean;
+    startKey: Uint8Array;
+    endKey: Uint8Array;
+    mergeTarget: metapb.Region | null;
+    extraMsg: raft_serverpb.ExtraMessage | null;
+    extraCtx: Uint8Array;
+    diskUsage: disk_usage.DiskUsage;
+    static create(properties?: $Partial<raft_serverpb.RaftMessage> | null): raft_serverpb.RaftMessage;
+    static encode(message: raft_serverpb.IRaftMessage, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftMessage;
+  }
+  interface IRaftTruncatedState {
+    index?: number | null | undefined;
+    term?: number | null | undefined;
+  }
+  class RaftTruncatedState {
+    constructor(properties?: $Partial<raft_serverpb.RaftTruncatedState> | null);
+    index: number;
+    term: number;
+    static create(properties?: $Partial<raft_serverpb.RaftTruncatedState> | null): raft_serverpb.RaftTruncatedState;
+    static encode(message: raft_serverpb.IRaftTruncatedState, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftTruncatedState;
+  }
+  interface ISnapshotCFFile {
+    cf?: string | null | undefined;
+    size?: number | null | undefined;
+    checksum?: number | null | undefined;
+  }
+  class SnapshotCFFile {
+    constructor(properties?: $Partial<raft_serverpb.SnapshotCFFile> | null);
+    cf: string;
+    size: number;
+    checksum: number;
+    static create(properties?: $Partial<raft_serverpb.SnapshotCFFile> | null): raft_serverpb.SnapshotCFFile;
+    static encode(message: raft_serverpb.ISnapshotCFFile, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.SnapshotCFFile;
+  }
+  interface ISnapshotMeta {
+    cfFiles?: readonly raft_serverpb.ISnapshotCFFile[] | null | undefined;
+    forBalance?: boolean | null | undefined;
+    forWitness?: boolean | null | undefined;
+    start?: number | null | undefined;
+    generateDurationSec?: number | null | undefined;
+    tabletSnapPath?: string | null | undefined;
+    commitIndexHint?: number | null | undefined;
+  }
+  class SnapshotMeta {
+    constructor(properties?: $Partial<raft_serverpb.SnapshotMeta> | null);
+    cfFiles: raft_serverpb.SnapshotCFFile[];
+    forBalance: boolean;
+    forWitness: boolean;
+    start: number;
+    generateDurationSec: number;
+    tabletSnapPath: string;
+    commitIndexHint: number;
+    static create(properties?: $Partial<raft_serverpb.SnapshotMeta> | null): raft_serverpb.SnapshotMeta;
+    static encode(message: raft_serverpb.ISnapshotMeta, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.SnapshotMeta;
+  }
+  interface ISnapshotChunk {
+    message?: raft_serverpb.IRaftMessage | null | undefined;
+    data?: Uint8Array | null | undefined;
+  }
+  class SnapshotChunk {
+    constructor(properties?: $Partial<raft_serverpb.SnapshotChunk> | null);
+    message: raft_serverpb.RaftMessage | null;
+    data: Uint8Array;
+    static create(properties?: $Partial<raft_serverpb.SnapshotChunk> | null): raft_serverpb.SnapshotChunk;
+    static encode(message: raft_serverpb.ISnapshotChunk, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.SnapshotChunk;
+  }
+  interface IDone {
+  }
+  class Done {
+    constructor(properties?: $Partial<raft_serverpb.Done> | null);
+    static create(properties?: $Partial<raft_serverpb.Done> | null): raft_serverpb.Done;
+    static encode(message: raft_serverpb.IDone, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.Done;
+  }
+  interface ITabletSnapshotFileMeta {
+    fileSize?: number | null | undefined;
+    fileName?: string | null | undefined;
+    headChunk?: Uint8Array | null | undefined;
+    trailingChunk?: Uint8Array | null | undefined;
+  }
+  class TabletSnapshotFileMeta {
+    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotFileMeta> | null);
+    fileSize: number;
+    fileName: string;
+    headChunk: Uint8Array;
+    trailingChunk: Uint8Array;
+    static create(properties?: $Partial<raft_serverpb.TabletSnapshotFileMeta> | null): raft_serverpb.TabletSnapshotFileMeta;
+    static encode(message: raft_serverpb.ITabletSnapshotFileMeta, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotFileMeta;
+  }
+  interface ITabletSnapshotPreview {
+    metas?: readonly raft_serverpb.ITabletSnapshotFileMeta[] | null | undefined;
+    end?: boolean | null | undefined;
+  }
+  class TabletSnapshotPreview {
+    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotPreview> | null);
+    metas: raft_serverpb.TabletSnapshotFileMeta[];
+    end: boolean;
+    static create(properties?: $Partial<raft_serverpb.TabletSnapshotPreview> | null): raft_serverpb.TabletSnapshotPreview;
+    static encode(message: raft_serverpb.ITabletSnapshotPreview, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotPreview;
+  }
+  interface ITabletSnapshotFileChunk {
+    fileSize?: number | null | undefined;
+    fileName?: string | null | undefined;
+    data?: Uint8Array | null | undefined;
+    iv?: Uint8Array | null | undefined;
+    key?: encryptionpb.IDataKey | null | undefined;
+  }
+  class TabletSnapshotFileChunk {
+    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotFileChunk> | null);
+    fileSize: number;
+    fileName: string;
+    data: Uint8Array;
+    iv: Uint8Array;
+    key: encryptionpb.DataKey | null;
+    static create(properties?: $Partial<raft_serverpb.TabletSnapshotFileChunk> | null): raft_serverpb.TabletSnapshotFileChunk;
+    static encode(message: raft_serverpb.ITabletSnapshotFileChunk, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotFileChunk;
+  }
+  interface ITabletSnapshotHead {
+    message?: raft_serverpb.IRaftMessage | null | undefined;
+    useCache?: boolean | null | undefined;
+  }
+  class TabletSnapshotHead {
+    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotHead> | null);
+    message: raft_serverpb.RaftMessage | null;
+    useCache: boolean;
+    static create(properties?: $Partial<raft_serverpb.TabletSnapshotHead> | null): raft_serverpb.TabletSnapshotHead;
+    static encode(message: raft_serverpb.ITabletSnapshotHead, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotHead;
+  }
+  interface ITabletSnapshotEnd {
+    checksum?: bigint | null | undefined;
+  }
+  class TabletSnapshotEnd {
+    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotEnd> | null);
+    checksum: bigint;
+    static create(properties?: $Partial<raft_serverpb.TabletSnapshotEnd> | null): raft_serverpb.TabletSnapshotEnd;
+    static encode(message: raft_serverpb.ITabletSnapshotEnd, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotEnd;
+  }
+  interface ITabletSnapshotRequest {
+    head?: raft_serverpb.ITabletSnapshotHead | null | undefined;
+    preview?: raft_serverpb.ITabletSnapshotPreview | null | undefined;
+    chunk?: raft_serverpb.ITabletSnapshotFileChunk | null | undefined;
+    end?: raft_serverpb.ITabletSnapshotEnd | null | undefined;
+  }
+  class TabletSnapshotRequest {
+    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotRequest> | null);
+    head: raft_serverpb.TabletSnapshotHead | null;
+    preview: raft_serverpb.TabletSnapshotPreview | null;
+    chunk: raft_serverpb.TabletSnapshotFileChunk | null;
+    end: raft_serverpb.TabletSnapshotEnd | null;
+    readonly payload?: "head" | "preview" | "chunk" | "end" | undefined;
+    static create(properties?: $Partial<raft_serverpb.TabletSnapshotRequest> | null): raft_serverpb.TabletSnapshotRequest;
+    static encode(message: raft_serverpb.ITabletSnapshotRequest, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotRequest;
+  }
+  interface IAcceptedSnapshotFiles {
+    fileName?: readonly string[] | null | undefined;
+  }
+  class AcceptedSnapshotFiles {
+    constructor(properties?: $Partial<raft_serverpb.AcceptedSnapshotFiles> | null);
+    fileName: string[];
+    static create(properties?: $Partial<raft_serverpb.AcceptedSnapshotFiles> | null): raft_serverpb.AcceptedSnapshotFiles;
+    static encode(message: raft_serverpb.IAcceptedSnapshotFiles, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.AcceptedSnapshotFiles;
+  }
+  interface ITabletSnapshotResponse {
+    files?: raft_serverpb.IAcceptedSnapshotFiles | null | undefined;
+  }
+  class TabletSnapshotResponse {
+    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotResponse> | null);
+    files: raft_serverpb.AcceptedSnapshotFiles | null;
+    static create(properties?: $Partial<raft_serverpb.TabletSnapshotResponse> | null): raft_serverpb.TabletSnapshotResponse;
+    static encode(message: raft_serverpb.ITabletSnapshotResponse, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotResponse;
+  }
+  interface IKeyValue {
+    key?: Uint8Array | null | undefined;
+    value?: Uint8Array | null | undefined;
+  }
+  class KeyValue {
+    constructor(properties?: $Partial<raft_serverpb.KeyValue> | null);
+    key: Uint8Array;
+    value: Uint8Array;
+    static create(properties?: $Partial<raft_serverpb.KeyValue> | null): raft_serverpb.KeyValue;
+    static encode(message: raft_serverpb.IKeyValue, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.KeyValue;
+  }
+  interface IRaftSnapshotData {
+    region?: metapb.IRegion | null | undefined;
+    fileSize?: number | null | undefined;
+    data?: readonly raft_serverpb.IKeyValue[] | null | undefined;
+    version?: number | null | undefined;
+    meta?: raft_serverpb.ISnapshotMeta | null | undefined;
+    removedRecords?: readonly metapb.IPeer[] | null | undefined;
+    mergedRecords?: readonly raft_serverpb.IMergedRecord[] | null | undefined;
+  }
+  class RaftSnapshotData {
+    constructor(properties?: $Partial<raft_serverpb.RaftSnapshotData> | null);
+    region: metapb.Region | null;
+    fileSize: number;
+    data: raft_serverpb.KeyValue[];
+    version: number;
+    meta: raft_serverpb.SnapshotMeta | null;
+    removedRecords: metapb.Peer[];
+    mergedRecords: raft_serverpb.MergedRecord[];
+    static create(properties?: $Partial<raft_serverpb.RaftSnapshotData> | null): raft_serverpb.RaftSnapshotData;
+    static encode(message: raft_serverpb.IRaftSnapshotData, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftSnapshotData;
+  }
+  interface IStoreIdent {
+    clusterId?: bigint | null | undefined;
+    storeId?: number | null | undefined;
+    apiVersion?: kvrpcpb.APIVersion | null | undefined;
+  }
+  class StoreIdent {
+    constructor(properties?: $Partial<raft_serverpb.StoreIdent> | null);
+    clusterId: bigint;
+    storeId: number;
+    apiVersion: kvrpcpb.APIVersion;
+    static create(properties?: $Partial<raft_serverpb.StoreIdent> | null): raft_serverpb.StoreIdent;
+    static encode(message: raft_serverpb.IStoreIdent, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.StoreIdent;
+  }
+  interface IStoreRecoverState {
+    seqno?: number | null | undefined;
+  }
+  class StoreRecoverState {
+    constructor(properties?: $Partial<raft_serverpb.StoreRecoverState> | null);
+    seqno: number;
+    static create(properties?: $Partial<raft_serverpb.StoreRecoverState> | null): raft_serverpb.StoreRecoverState;
+    static encode(message: raft_serverpb.IStoreRecoverState, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.StoreRecoverState;
+  }
+  interface IRaftLocalState {
+    hardState?: eraftpb.IHardState | null | undefined;
+    lastIndex?: number | null | undefined;
+  }
+  class RaftLocalState {
+    constructor(properties?: $Partial<raft_serverpb.RaftLocalState> | null);
+    hardState: eraftpb.HardState | null;
+    lastIndex: number;
+    static create(properties?: $Partial<raft_serverpb.RaftLocalState> | null): raft_serverpb.RaftLocalState;
+    static encode(message: raft_serverpb.IRaftLocalState, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftLocalState;
+  }
+  interface IRaftApplyState {
+    appliedIndex?: number | null | undefined;
+    truncatedState?: raft_serverpb.IRaftTruncatedState | null | undefined;
+    lastCommitIndex?: number | null | undefined;
+    commitIndex?: number | null | undefined;
+    commitTerm?: number | null | undefined;
+  }
+  class RaftApplyState {
+    constructor(properties?: $Partial<raft_serverpb.RaftApplyState> | null);
+    appliedIndex: number;
+    truncatedState: raft_serverpb.RaftTruncatedState | null;
+    lastCommitIndex: number;
+    commitIndex: number;
+    commitTerm: number;
+    static create(properties?: $Partial<raft_serverpb.RaftApplyState> | null): raft_serverpb.RaftApplyState;
+    static encode(message: raft_serverpb.IRaftApplyState, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftApplyState;
+  }
+  interface IMergeState {
+    minIndex?: number | null | undefined;
+    target?: metapb.IRegion | null | undefined;
+    commit?: number | null | undefined;
+  }
+  class MergeState {
+    constructor(properties?: $Partial<raft_serverpb.MergeState> | null);
+    minIndex: number;
+    target: metapb.Region | null;
+    commit: number;
+    static create(properties?: $Partial<raft_serverpb.MergeState> | null): raft_serverpb.MergeState;
+    static encode(message: raft_serverpb.IMergeState, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.MergeState;
+  }
+  interface IMergedRecord {
+    sourceRegionId?: number | null | undefined;
+    sourceEpoch?: metapb.IRegionEpoch | null | undefined;
+    sourcePeers?: readonly metapb.IPeer[] | null | undefined;
+    targetRegionId?: number | null | undefined;
+    targetEpoch?: metapb.IRegionEpoch | null | undefined;
+    targetPeers?: readonly metapb.IPeer[] | null | undefined;
+    index?: number | null | undefined;
+    sourceIndex?: number | null | undefined;
+    sourceRemovedRecords?: readonly metapb.IPeer[] | null | undefined;
+  }
+  class MergedRecord {
+    constructor(properties?: $Partial<raft_serverpb.MergedRecord> | null);
+    sourceRegionId: number;
+    sourceEpoch: metapb.RegionEpoch | null;
+    sourcePeers: metapb.Peer[];
+    targetRegionId: number;
+    targetEpoch: metapb.RegionEpoch | null;
+    targetPeers: metapb.Peer[];
+    index: number;
+    sourceIndex: number;
+    sourceRemovedRecords: metapb.Peer[];
+    static create(properties?: $Partial<raft_serverpb.MergedRecord> | null): raft_serverpb.MergedRecord;
+    static encode(message: raft_serverpb.IMergedRecord, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.MergedRecord;
+  }
+  interface IRegionLocalState {
+    state?: raft_serverpb.PeerState | null | undefined;
+    region?: metapb.IRegion | null | undefined;
+    mergeState?: raft_serverpb.IMergeState | null | undefined;
+    tabletIndex?: number | null | undefined;
+    removedRecords?: readonly metapb.IPeer[] | null | undefined;
+    mergedRecords?: readonly raft_serverpb.IMergedRecord[] | null | undefined;
+  }
+  class RegionLocalState {
+    constructor(properties?: $Partial<raft_serverpb.RegionLocalState> | null);
+    state: raft_serverpb.PeerState;
+    region: metapb.Region | null;
+    mergeState: raft_serverpb.MergeState | null;
+    tabletIndex: number;
+    removedRecords: metapb.Peer[];
+    mergedRecords: raft_serverpb.MergedRecord[];
+    static create(properties?: $Partial<raft_serverpb.RegionLocalState> | null): raft_serverpb.RegionLocalState;
+    static encode(message: raft_serverpb.IRegionLocalState, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RegionLocalState;
+  }
+  interface IRegionSequenceNumberRelation {
+    regionId?: number | null | undefined;
+    sequenceNumber?: number | null | undefined;
+    applyState?: raft_serverpb.IRaftApplyState | null | undefined;
+    regionState?: raft_serverpb.IRegionLocalState | null | undefined;
+  }
+  class RegionSequenceNumberRelation {
+    constructor(properties?: $Partial<raft_serverpb.RegionSequenceNumberRelation> | null);
+    regionId: number;
+    sequenceNumber: number;
+    applyState: raft_serverpb.RaftApplyState | null;
+    regionState: raft_serverpb.RegionLocalState | null;
+    static create(properties?: $Partial<raft_serverpb.RegionSequenceNumberRelation> | null): raft_serverpb.RegionSequenceNumberRelation;
+    static encode(message: raft_serverpb.IRegionSequenceNumberRelation, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RegionSequenceNumberRelation;
+  }
+  interface IAvailabilityContext {
+    fromRegionId?: number | null | undefined;
+    fromRegionEpoch?: metapb.IRegionEpoch | null | undefined;
+    unavailable?: boolean | null | undefined;
+    trimmed?: boolean | null | undefined;
+  }
+  class AvailabilityContext {
+    constructor(properties?: $Partial<raft_serverpb.AvailabilityContext> | null);
+    fromRegionId: number;
+    fromRegionEpoch: metapb.RegionEpoch | null;
+    unavailable: boolean;
+    trimmed: boolean;
+    static create(properties?: $Partial<raft_serverpb.AvailabilityContext> | null): raft_serverpb.AvailabilityContext;
+    static encode(message: raft_serverpb.IAvailabilityContext, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.AvailabilityContext;
+  }
+  interface IFlushMemtable {
+    regionId?: number | null | undefined;
+  }
+  class FlushMemtable {
+    constructor(properties?: $Partial<raft_serverpb.FlushMemtable> | null);
+    regionId: number;
+    static create(properties?: $Partial<raft_serverpb.FlushMemtable> | null): raft_serverpb.FlushMemtable;
+    static encode(message: raft_serverpb.IFlushMemtable, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.FlushMemtable;
+  }
+  interface IRefreshBuckets {
+    version?: number | null | undefined;
+    keys?: readonly Uint8Array[] | null | undefined;
+    sizes?: readonly number[] | null | undefined;
+  }
+  class RefreshBuckets {
+    constructor(properties?: $Partial<raft_serverpb.RefreshBuckets> | null);
+    version: number;
+    keys: Uint8Array[];
+    sizes: number[];
+    static create(properties?: $Partial<raft_serverpb.RefreshBuckets> | null): raft_serverpb.RefreshBuckets;
+    static encode(message: raft_serverpb.IRefreshBuckets, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RefreshBuckets;
+  }
+  interface ICheckGcPeer {
+    fromRegionId?: number | null | undefined;
+    checkRegionId?: number | null | undefined;
+    checkRegionEpoch?: metapb.IRegionEpoch | null | undefined;
+    checkPeer?: metapb.IPeer | null | undefined;
+  }
+  class CheckGcPeer {
+    constructor(properties?: $Partial<raft_serverpb.CheckGcPeer> | null);
+    fromRegionId: number;
+    checkRegionId: number;
+    checkRegionEpoch: metapb.RegionEpoch | null;
+    checkPeer: metapb.Peer | null;
+    static create(properties?: $Partial<raft_serverpb.CheckGcPeer> | null): raft_serverpb.CheckGcPeer;
+    static encode(message: raft_serverpb.ICheckGcPeer, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.CheckGcPeer;
+  }
+  interface IExtraMessage {
+    type?: raft_serverpb.ExtraMessageType | null | undefined;
+    index?: number | null | undefined;
+    checkPeers?: readonly metapb.IPeer[] | null | undefined;
+    waitData?: boolean | null | undefined;
+    forcelyAwaken?: boolean | null | undefined;
+    checkGcPeer?: raft_serverpb.ICheckGcPeer | null | undefined;
+    flushMemtable?: raft_serverpb.IFlushMemtable | null | undefined;
+    availabilityContext?: raft_serverpb.IAvailabilityContext | null | undefined;
+    refreshBuckets?: raft_serverpb.IRefreshBuckets | null | undefined;
+    snapGenPrecheckPassed?: boolean | null | undefined;
+  }
+  class ExtraMessage {
+    constructor(properties?: $Partial<raft_serverpb.ExtraMessage> | null);
+    type: raft_serverpb.ExtraMessageType;
+    index: number;
+    checkPeers: metapb.Peer[];
+    waitData: boolean;
+    forcelyAwaken: boolean;
+    checkGcPeer: raft_serverpb.CheckGcPeer | null;
+    flushMemtable: raft_serverpb.FlushMemtable | null;
+    availabilityContext: raft_serverpb.AvailabilityContext | null;
+    refreshBuckets: raft_serverpb.RefreshBuckets | null;
+    snapGenPrecheckPassed: boolean;
+    static create(properties?: $Partial<raft_serverpb.ExtraMessage> | null): raft_serverpb.ExtraMessage;
+    static encode(message: raft_serverpb.IExtraMessage, writer?: $Writer): $Writer;
+    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.ExtraMessage;
+  }
+  enum PeerState {
+    Normal = 0,
+    Applying = 1,
+    Tombstone = 2,
+    Merging = 3,
+    Unavailable = 4,
+  }
+  enum ExtraMessageType {
+    MsgRegionWakeUp = 0,
+    MsgWantRollbackMerge = 1,
+    MsgCheckStalePeer = 2,
+    MsgCheckStalePeerResponse = 3,
+    MsgHibernateRequest = 4,
+    MsgHibernateResponse = 5,
+    MsgRejectRaftLogCausedByMemoryUsage = 6,
+    MsgAvailabilityRequest = 7,
+    MsgAvailabilityResponse = 8,
+    MsgVoterReplicatedIndexRequest = 9,
+    MsgVoterReplicatedIndexResponse = 10,
+    MsgGcPeerRequest = 11,
+    MsgGcPeerResponse = 12,
+    MsgFlushMemtable = 13,
+    MsgRefreshBuckets = 14,
+    MsgSnapGenPrecheckRequest = 15,
+    MsgSnapGenPrecheckResponse = 16,
+    MsgPreLoadRegionRequest = 17,
+    MsgPreLoadRegionResponse = 18,
+  }
+}
+export namespace disk_usage {
+  enum DiskUsage {
+    Normal = 0,
+    AlmostFull = 1,
+    AlreadyFull = 2,
+  }
+}
 export namespace disaggregated {
   interface IS3LockResult {
     success?: disaggregated.ISuccess | null | undefined;
@@ -3919,209 +5164,6 @@ export namespace disaggregated {
     static create(properties?: $Partial<disaggregated.PagesPacket> | null): disaggregated.PagesPacket;
     static encode(message: disaggregated.IPagesPacket, writer?: $Writer): $Writer;
     static decode(reader: $Reader | Uint8Array, length?: number): disaggregated.PagesPacket;
-  }
-}
-export namespace disk_usage {
-  enum DiskUsage {
-    Normal = 0,
-    AlmostFull = 1,
-    AlreadyFull = 2,
-  }
-}
-export namespace eraftpb {
-  interface IEntry {
-    entryType?: eraftpb.EntryType | null | undefined;
-    term?: number | null | undefined;
-    index?: number | null | undefined;
-    data?: Uint8Array | null | undefined;
-    syncLog?: boolean | null | undefined;
-    context?: Uint8Array | null | undefined;
-  }
-  class Entry {
-    constructor(properties?: $Partial<eraftpb.Entry> | null);
-    entryType: eraftpb.EntryType;
-    term: number;
-    index: number;
-    data: Uint8Array;
-    syncLog: boolean;
-    context: Uint8Array;
-    static create(properties?: $Partial<eraftpb.Entry> | null): eraftpb.Entry;
-    static encode(message: eraftpb.IEntry, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.Entry;
-  }
-  interface ISnapshotMetadata {
-    confState?: eraftpb.IConfState | null | undefined;
-    index?: number | null | undefined;
-    term?: number | null | undefined;
-  }
-  class SnapshotMetadata {
-    constructor(properties?: $Partial<eraftpb.SnapshotMetadata> | null);
-    confState: eraftpb.ConfState | null;
-    index: number;
-    term: number;
-    static create(properties?: $Partial<eraftpb.SnapshotMetadata> | null): eraftpb.SnapshotMetadata;
-    static encode(message: eraftpb.ISnapshotMetadata, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.SnapshotMetadata;
-  }
-  interface ISnapshot {
-    data?: Uint8Array | null | undefined;
-    metadata?: eraftpb.ISnapshotMetadata | null | undefined;
-  }
-  class Snapshot {
-    constructor(properties?: $Partial<eraftpb.Snapshot> | null);
-    data: Uint8Array;
-    metadata: eraftpb.SnapshotMetadata | null;
-    static create(properties?: $Partial<eraftpb.Snapshot> | null): eraftpb.Snapshot;
-    static encode(message: eraftpb.ISnapshot, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.Snapshot;
-  }
-  interface IMessage {
-    msgType?: eraftpb.MessageType | null | undefined;
-    to?: number | null | undefined;
-    from?: number | null | undefined;
-    term?: number | null | undefined;
-    logTerm?: number | null | undefined;
-    index?: number | null | undefined;
-    entries?: readonly eraftpb.IEntry[] | null | undefined;
-    commit?: number | null | undefined;
-    snapshot?: eraftpb.ISnapshot | null | undefined;
-    reject?: boolean | null | undefined;
-    rejectHint?: number | null | undefined;
-    context?: Uint8Array | null | undefined;
-    requestSnapshot?: number | null | undefined;
-    deprecatedPriority?: number | null | undefined;
-    priority?: number | null | undefined;
-  }
-  class Message {
-    constructor(properties?: $Partial<eraftpb.Message> | null);
-    msgType: eraftpb.MessageType;
-    to: number;
-    from: number;
-    term: number;
-    logTerm: number;
-    index: number;
-    entries: eraftpb.Entry[];
-    commit: number;
-    snapshot: eraftpb.Snapshot | null;
-    reject: boolean;
-    rejectHint: number;
-    context: Uint8Array;
-    requestSnapshot: number;
-    deprecatedPriority: number;
-    priority: number;
-    static create(properties?: $Partial<eraftpb.Message> | null): eraftpb.Message;
-    static encode(message: eraftpb.IMessage, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.Message;
-  }
-  interface IHardState {
-    term?: number | null | undefined;
-    vote?: number | null | undefined;
-    commit?: number | null | undefined;
-  }
-  class HardState {
-    constructor(properties?: $Partial<eraftpb.HardState> | null);
-    term: number;
-    vote: number;
-    commit: number;
-    static create(properties?: $Partial<eraftpb.HardState> | null): eraftpb.HardState;
-    static encode(message: eraftpb.IHardState, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.HardState;
-  }
-  interface IConfState {
-    voters?: readonly number[] | null | undefined;
-    learners?: readonly number[] | null | undefined;
-    votersOutgoing?: readonly number[] | null | undefined;
-    learnersNext?: readonly number[] | null | undefined;
-    autoLeave?: boolean | null | undefined;
-  }
-  class ConfState {
-    constructor(properties?: $Partial<eraftpb.ConfState> | null);
-    voters: number[];
-    learners: number[];
-    votersOutgoing: number[];
-    learnersNext: number[];
-    autoLeave: boolean;
-    static create(properties?: $Partial<eraftpb.ConfState> | null): eraftpb.ConfState;
-    static encode(message: eraftpb.IConfState, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.ConfState;
-  }
-  interface IConfChange {
-    id?: number | null | undefined;
-    changeType?: eraftpb.ConfChangeType | null | undefined;
-    nodeId?: number | null | undefined;
-    context?: Uint8Array | null | undefined;
-  }
-  class ConfChange {
-    constructor(properties?: $Partial<eraftpb.ConfChange> | null);
-    id: number;
-    changeType: eraftpb.ConfChangeType;
-    nodeId: number;
-    context: Uint8Array;
-    static create(properties?: $Partial<eraftpb.ConfChange> | null): eraftpb.ConfChange;
-    static encode(message: eraftpb.IConfChange, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.ConfChange;
-  }
-  interface IConfChangeSingle {
-    changeType?: eraftpb.ConfChangeType | null | undefined;
-    nodeId?: number | null | undefined;
-  }
-  class ConfChangeSingle {
-    constructor(properties?: $Partial<eraftpb.ConfChangeSingle> | null);
-    changeType: eraftpb.ConfChangeType;
-    nodeId: number;
-    static create(properties?: $Partial<eraftpb.ConfChangeSingle> | null): eraftpb.ConfChangeSingle;
-    static encode(message: eraftpb.IConfChangeSingle, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.ConfChangeSingle;
-  }
-  interface IConfChangeV2 {
-    transition?: eraftpb.ConfChangeTransition | null | undefined;
-    changes?: readonly eraftpb.IConfChangeSingle[] | null | undefined;
-    context?: Uint8Array | null | undefined;
-  }
-  class ConfChangeV2 {
-    constructor(properties?: $Partial<eraftpb.ConfChangeV2> | null);
-    transition: eraftpb.ConfChangeTransition;
-    changes: eraftpb.ConfChangeSingle[];
-    context: Uint8Array;
-    static create(properties?: $Partial<eraftpb.ConfChangeV2> | null): eraftpb.ConfChangeV2;
-    static encode(message: eraftpb.IConfChangeV2, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): eraftpb.ConfChangeV2;
-  }
-  enum EntryType {
-    EntryNormal = 0,
-    EntryConfChange = 1,
-    EntryConfChangeV2 = 2,
-  }
-  enum MessageType {
-    MsgHup = 0,
-    MsgBeat = 1,
-    MsgPropose = 2,
-    MsgAppend = 3,
-    MsgAppendResponse = 4,
-    MsgRequestVote = 5,
-    MsgRequestVoteResponse = 6,
-    MsgSnapshot = 7,
-    MsgHeartbeat = 8,
-    MsgHeartbeatResponse = 9,
-    MsgUnreachable = 10,
-    MsgSnapStatus = 11,
-    MsgCheckQuorum = 12,
-    MsgTransferLeader = 13,
-    MsgTimeoutNow = 14,
-    MsgReadIndex = 15,
-    MsgReadIndexResp = 16,
-    MsgRequestPreVote = 17,
-    MsgRequestPreVoteResponse = 18,
-  }
-  enum ConfChangeTransition {
-    Auto = 0,
-    Implicit = 1,
-    Explicit = 2,
-  }
-  enum ConfChangeType {
-    AddNode = 0,
-    RemoveNode = 1,
-    AddLearnerNode = 2,
   }
 }
 export namespace etcdserverpb {
@@ -6998,489 +8040,6 @@ export namespace pdpb {
     AcquirePessimisticLock = 9,
     Commit = 10,
     Rollback = 11,
-  }
-}
-export namespace raft_serverpb {
-  interface IRaftMessage {
-    regionId?: number | null | undefined;
-    fromPeer?: metapb.IPeer | null | undefined;
-    toPeer?: metapb.IPeer | null | undefined;
-    message?: eraftpb.IMessage | null | undefined;
-    regionEpoch?: metapb.IRegionEpoch | null | undefined;
-    isTombstone?: boolean | null | undefined;
-    startKey?: Uint8Array | null | undefined;
-    endKey?: Uint8Array | null | undefined;
-    mergeTarget?: metapb.IRegion | null | undefined;
-    extraMsg?: raft_serverpb.IExtraMessage | null | undefined;
-    extraCtx?: Uint8Array | null | undefined;
-    diskUsage?: disk_usage.DiskUsage | null | undefined;
-  }
-  class RaftMessage {
-    constructor(properties?: $Partial<raft_serverpb.RaftMessage> | null);
-    regionId: number;
-    fromPeer: metapb.Peer | null;
-    toPeer: metapb.Peer | null;
-    message: eraftpb.Message | null;
-    regionEpoch: metapb.RegionEpoch | null;
-    isTombstone: boolean;
-    startKey: Uint8Array;
-    endKey: Uint8Array;
-    mergeTarget: metapb.Region | null;
-    extraMsg: raft_serverpb.ExtraMessage | null;
-    extraCtx: Uint8Array;
-    diskUsage: disk_usage.DiskUsage;
-    static create(properties?: $Partial<raft_serverpb.RaftMessage> | null): raft_serverpb.RaftMessage;
-    static encode(message: raft_serverpb.IRaftMessage, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftMessage;
-  }
-  interface IRaftTruncatedState {
-    index?: number | null | undefined;
-    term?: number | null | undefined;
-  }
-  class RaftTruncatedState {
-    constructor(properties?: $Partial<raft_serverpb.RaftTruncatedState> | null);
-    index: number;
-    term: number;
-    static create(properties?: $Partial<raft_serverpb.RaftTruncatedState> | null): raft_serverpb.RaftTruncatedState;
-    static encode(message: raft_serverpb.IRaftTruncatedState, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftTruncatedState;
-  }
-  interface ISnapshotCFFile {
-    cf?: string | null | undefined;
-    size?: number | null | undefined;
-    checksum?: number | null | undefined;
-  }
-  class SnapshotCFFile {
-    constructor(properties?: $Partial<raft_serverpb.SnapshotCFFile> | null);
-    cf: string;
-    size: number;
-    checksum: number;
-    static create(properties?: $Partial<raft_serverpb.SnapshotCFFile> | null): raft_serverpb.SnapshotCFFile;
-    static encode(message: raft_serverpb.ISnapshotCFFile, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.SnapshotCFFile;
-  }
-  interface ISnapshotMeta {
-    cfFiles?: readonly raft_serverpb.ISnapshotCFFile[] | null | undefined;
-    forBalance?: boolean | null | undefined;
-    forWitness?: boolean | null | undefined;
-    start?: number | null | undefined;
-    generateDurationSec?: number | null | undefined;
-    tabletSnapPath?: string | null | undefined;
-    commitIndexHint?: number | null | undefined;
-  }
-  class SnapshotMeta {
-    constructor(properties?: $Partial<raft_serverpb.SnapshotMeta> | null);
-    cfFiles: raft_serverpb.SnapshotCFFile[];
-    forBalance: boolean;
-    forWitness: boolean;
-    start: number;
-    generateDurationSec: number;
-    tabletSnapPath: string;
-    commitIndexHint: number;
-    static create(properties?: $Partial<raft_serverpb.SnapshotMeta> | null): raft_serverpb.SnapshotMeta;
-    static encode(message: raft_serverpb.ISnapshotMeta, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.SnapshotMeta;
-  }
-  interface ISnapshotChunk {
-    message?: raft_serverpb.IRaftMessage | null | undefined;
-    data?: Uint8Array | null | undefined;
-  }
-  class SnapshotChunk {
-    constructor(properties?: $Partial<raft_serverpb.SnapshotChunk> | null);
-    message: raft_serverpb.RaftMessage | null;
-    data: Uint8Array;
-    static create(properties?: $Partial<raft_serverpb.SnapshotChunk> | null): raft_serverpb.SnapshotChunk;
-    static encode(message: raft_serverpb.ISnapshotChunk, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.SnapshotChunk;
-  }
-  interface IDone {
-  }
-  class Done {
-    constructor(properties?: $Partial<raft_serverpb.Done> | null);
-    static create(properties?: $Partial<raft_serverpb.Done> | null): raft_serverpb.Done;
-    static encode(message: raft_serverpb.IDone, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.Done;
-  }
-  interface ITabletSnapshotFileMeta {
-    fileSize?: number | null | undefined;
-    fileName?: string | null | undefined;
-    headChunk?: Uint8Array | null | undefined;
-    trailingChunk?: Uint8Array | null | undefined;
-  }
-  class TabletSnapshotFileMeta {
-    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotFileMeta> | null);
-    fileSize: number;
-    fileName: string;
-    headChunk: Uint8Array;
-    trailingChunk: Uint8Array;
-    static create(properties?: $Partial<raft_serverpb.TabletSnapshotFileMeta> | null): raft_serverpb.TabletSnapshotFileMeta;
-    static encode(message: raft_serverpb.ITabletSnapshotFileMeta, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotFileMeta;
-  }
-  interface ITabletSnapshotPreview {
-    metas?: readonly raft_serverpb.ITabletSnapshotFileMeta[] | null | undefined;
-    end?: boolean | null | undefined;
-  }
-  class TabletSnapshotPreview {
-    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotPreview> | null);
-    metas: raft_serverpb.TabletSnapshotFileMeta[];
-    end: boolean;
-    static create(properties?: $Partial<raft_serverpb.TabletSnapshotPreview> | null): raft_serverpb.TabletSnapshotPreview;
-    static encode(message: raft_serverpb.ITabletSnapshotPreview, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotPreview;
-  }
-  interface ITabletSnapshotFileChunk {
-    fileSize?: number | null | undefined;
-    fileName?: string | null | undefined;
-    data?: Uint8Array | null | undefined;
-    iv?: Uint8Array | null | undefined;
-    key?: encryptionpb.IDataKey | null | undefined;
-  }
-  class TabletSnapshotFileChunk {
-    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotFileChunk> | null);
-    fileSize: number;
-    fileName: string;
-    data: Uint8Array;
-    iv: Uint8Array;
-    key: encryptionpb.DataKey | null;
-    static create(properties?: $Partial<raft_serverpb.TabletSnapshotFileChunk> | null): raft_serverpb.TabletSnapshotFileChunk;
-    static encode(message: raft_serverpb.ITabletSnapshotFileChunk, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotFileChunk;
-  }
-  interface ITabletSnapshotHead {
-    message?: raft_serverpb.IRaftMessage | null | undefined;
-    useCache?: boolean | null | undefined;
-  }
-  class TabletSnapshotHead {
-    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotHead> | null);
-    message: raft_serverpb.RaftMessage | null;
-    useCache: boolean;
-    static create(properties?: $Partial<raft_serverpb.TabletSnapshotHead> | null): raft_serverpb.TabletSnapshotHead;
-    static encode(message: raft_serverpb.ITabletSnapshotHead, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotHead;
-  }
-  interface ITabletSnapshotEnd {
-    checksum?: bigint | null | undefined;
-  }
-  class TabletSnapshotEnd {
-    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotEnd> | null);
-    checksum: bigint;
-    static create(properties?: $Partial<raft_serverpb.TabletSnapshotEnd> | null): raft_serverpb.TabletSnapshotEnd;
-    static encode(message: raft_serverpb.ITabletSnapshotEnd, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotEnd;
-  }
-  interface ITabletSnapshotRequest {
-    head?: raft_serverpb.ITabletSnapshotHead | null | undefined;
-    preview?: raft_serverpb.ITabletSnapshotPreview | null | undefined;
-    chunk?: raft_serverpb.ITabletSnapshotFileChunk | null | undefined;
-    end?: raft_serverpb.ITabletSnapshotEnd | null | undefined;
-  }
-  class TabletSnapshotRequest {
-    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotRequest> | null);
-    head: raft_serverpb.TabletSnapshotHead | null;
-    preview: raft_serverpb.TabletSnapshotPreview | null;
-    chunk: raft_serverpb.TabletSnapshotFileChunk | null;
-    end: raft_serverpb.TabletSnapshotEnd | null;
-    readonly payload?: "head" | "preview" | "chunk" | "end" | undefined;
-    static create(properties?: $Partial<raft_serverpb.TabletSnapshotRequest> | null): raft_serverpb.TabletSnapshotRequest;
-    static encode(message: raft_serverpb.ITabletSnapshotRequest, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotRequest;
-  }
-  interface IAcceptedSnapshotFiles {
-    fileName?: readonly string[] | null | undefined;
-  }
-  class AcceptedSnapshotFiles {
-    constructor(properties?: $Partial<raft_serverpb.AcceptedSnapshotFiles> | null);
-    fileName: string[];
-    static create(properties?: $Partial<raft_serverpb.AcceptedSnapshotFiles> | null): raft_serverpb.AcceptedSnapshotFiles;
-    static encode(message: raft_serverpb.IAcceptedSnapshotFiles, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.AcceptedSnapshotFiles;
-  }
-  interface ITabletSnapshotResponse {
-    files?: raft_serverpb.IAcceptedSnapshotFiles | null | undefined;
-  }
-  class TabletSnapshotResponse {
-    constructor(properties?: $Partial<raft_serverpb.TabletSnapshotResponse> | null);
-    files: raft_serverpb.AcceptedSnapshotFiles | null;
-    static create(properties?: $Partial<raft_serverpb.TabletSnapshotResponse> | null): raft_serverpb.TabletSnapshotResponse;
-    static encode(message: raft_serverpb.ITabletSnapshotResponse, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.TabletSnapshotResponse;
-  }
-  interface IKeyValue {
-    key?: Uint8Array | null | undefined;
-    value?: Uint8Array | null | undefined;
-  }
-  class KeyValue {
-    constructor(properties?: $Partial<raft_serverpb.KeyValue> | null);
-    key: Uint8Array;
-    value: Uint8Array;
-    static create(properties?: $Partial<raft_serverpb.KeyValue> | null): raft_serverpb.KeyValue;
-    static encode(message: raft_serverpb.IKeyValue, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.KeyValue;
-  }
-  interface IRaftSnapshotData {
-    region?: metapb.IRegion | null | undefined;
-    fileSize?: number | null | undefined;
-    data?: readonly raft_serverpb.IKeyValue[] | null | undefined;
-    version?: number | null | undefined;
-    meta?: raft_serverpb.ISnapshotMeta | null | undefined;
-    removedRecords?: readonly metapb.IPeer[] | null | undefined;
-    mergedRecords?: readonly raft_serverpb.IMergedRecord[] | null | undefined;
-  }
-  class RaftSnapshotData {
-    constructor(properties?: $Partial<raft_serverpb.RaftSnapshotData> | null);
-    region: metapb.Region | null;
-    fileSize: number;
-    data: raft_serverpb.KeyValue[];
-    version: number;
-    meta: raft_serverpb.SnapshotMeta | null;
-    removedRecords: metapb.Peer[];
-    mergedRecords: raft_serverpb.MergedRecord[];
-    static create(properties?: $Partial<raft_serverpb.RaftSnapshotData> | null): raft_serverpb.RaftSnapshotData;
-    static encode(message: raft_serverpb.IRaftSnapshotData, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftSnapshotData;
-  }
-  interface IStoreIdent {
-    clusterId?: bigint | null | undefined;
-    storeId?: number | null | undefined;
-    apiVersion?: kvrpcpb.APIVersion | null | undefined;
-  }
-  class StoreIdent {
-    constructor(properties?: $Partial<raft_serverpb.StoreIdent> | null);
-    clusterId: bigint;
-    storeId: number;
-    apiVersion: kvrpcpb.APIVersion;
-    static create(properties?: $Partial<raft_serverpb.StoreIdent> | null): raft_serverpb.StoreIdent;
-    static encode(message: raft_serverpb.IStoreIdent, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.StoreIdent;
-  }
-  interface IStoreRecoverState {
-    seqno?: number | null | undefined;
-  }
-  class StoreRecoverState {
-    constructor(properties?: $Partial<raft_serverpb.StoreRecoverState> | null);
-    seqno: number;
-    static create(properties?: $Partial<raft_serverpb.StoreRecoverState> | null): raft_serverpb.StoreRecoverState;
-    static encode(message: raft_serverpb.IStoreRecoverState, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.StoreRecoverState;
-  }
-  interface IRaftLocalState {
-    hardState?: eraftpb.IHardState | null | undefined;
-    lastIndex?: number | null | undefined;
-  }
-  class RaftLocalState {
-    constructor(properties?: $Partial<raft_serverpb.RaftLocalState> | null);
-    hardState: eraftpb.HardState | null;
-    lastIndex: number;
-    static create(properties?: $Partial<raft_serverpb.RaftLocalState> | null): raft_serverpb.RaftLocalState;
-    static encode(message: raft_serverpb.IRaftLocalState, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftLocalState;
-  }
-  interface IRaftApplyState {
-    appliedIndex?: number | null | undefined;
-    truncatedState?: raft_serverpb.IRaftTruncatedState | null | undefined;
-    lastCommitIndex?: number | null | undefined;
-    commitIndex?: number | null | undefined;
-    commitTerm?: number | null | undefined;
-  }
-  class RaftApplyState {
-    constructor(properties?: $Partial<raft_serverpb.RaftApplyState> | null);
-    appliedIndex: number;
-    truncatedState: raft_serverpb.RaftTruncatedState | null;
-    lastCommitIndex: number;
-    commitIndex: number;
-    commitTerm: number;
-    static create(properties?: $Partial<raft_serverpb.RaftApplyState> | null): raft_serverpb.RaftApplyState;
-    static encode(message: raft_serverpb.IRaftApplyState, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RaftApplyState;
-  }
-  interface IMergeState {
-    minIndex?: number | null | undefined;
-    target?: metapb.IRegion | null | undefined;
-    commit?: number | null | undefined;
-  }
-  class MergeState {
-    constructor(properties?: $Partial<raft_serverpb.MergeState> | null);
-    minIndex: number;
-    target: metapb.Region | null;
-    commit: number;
-    static create(properties?: $Partial<raft_serverpb.MergeState> | null): raft_serverpb.MergeState;
-    static encode(message: raft_serverpb.IMergeState, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.MergeState;
-  }
-  interface IMergedRecord {
-    sourceRegionId?: number | null | undefined;
-    sourceEpoch?: metapb.IRegionEpoch | null | undefined;
-    sourcePeers?: readonly metapb.IPeer[] | null | undefined;
-    targetRegionId?: number | null | undefined;
-    targetEpoch?: metapb.IRegionEpoch | null | undefined;
-    targetPeers?: readonly metapb.IPeer[] | null | undefined;
-    index?: number | null | undefined;
-    sourceIndex?: number | null | undefined;
-    sourceRemovedRecords?: readonly metapb.IPeer[] | null | undefined;
-  }
-  class MergedRecord {
-    constructor(properties?: $Partial<raft_serverpb.MergedRecord> | null);
-    sourceRegionId: number;
-    sourceEpoch: metapb.RegionEpoch | null;
-    sourcePeers: metapb.Peer[];
-    targetRegionId: number;
-    targetEpoch: metapb.RegionEpoch | null;
-    targetPeers: metapb.Peer[];
-    index: number;
-    sourceIndex: number;
-    sourceRemovedRecords: metapb.Peer[];
-    static create(properties?: $Partial<raft_serverpb.MergedRecord> | null): raft_serverpb.MergedRecord;
-    static encode(message: raft_serverpb.IMergedRecord, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.MergedRecord;
-  }
-  interface IRegionLocalState {
-    state?: raft_serverpb.PeerState | null | undefined;
-    region?: metapb.IRegion | null | undefined;
-    mergeState?: raft_serverpb.IMergeState | null | undefined;
-    tabletIndex?: number | null | undefined;
-    removedRecords?: readonly metapb.IPeer[] | null | undefined;
-    mergedRecords?: readonly raft_serverpb.IMergedRecord[] | null | undefined;
-  }
-  class RegionLocalState {
-    constructor(properties?: $Partial<raft_serverpb.RegionLocalState> | null);
-    state: raft_serverpb.PeerState;
-    region: metapb.Region | null;
-    mergeState: raft_serverpb.MergeState | null;
-    tabletIndex: number;
-    removedRecords: metapb.Peer[];
-    mergedRecords: raft_serverpb.MergedRecord[];
-    static create(properties?: $Partial<raft_serverpb.RegionLocalState> | null): raft_serverpb.RegionLocalState;
-    static encode(message: raft_serverpb.IRegionLocalState, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RegionLocalState;
-  }
-  interface IRegionSequenceNumberRelation {
-    regionId?: number | null | undefined;
-    sequenceNumber?: number | null | undefined;
-    applyState?: raft_serverpb.IRaftApplyState | null | undefined;
-    regionState?: raft_serverpb.IRegionLocalState | null | undefined;
-  }
-  class RegionSequenceNumberRelation {
-    constructor(properties?: $Partial<raft_serverpb.RegionSequenceNumberRelation> | null);
-    regionId: number;
-    sequenceNumber: number;
-    applyState: raft_serverpb.RaftApplyState | null;
-    regionState: raft_serverpb.RegionLocalState | null;
-    static create(properties?: $Partial<raft_serverpb.RegionSequenceNumberRelation> | null): raft_serverpb.RegionSequenceNumberRelation;
-    static encode(message: raft_serverpb.IRegionSequenceNumberRelation, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RegionSequenceNumberRelation;
-  }
-  interface IAvailabilityContext {
-    fromRegionId?: number | null | undefined;
-    fromRegionEpoch?: metapb.IRegionEpoch | null | undefined;
-    unavailable?: boolean | null | undefined;
-    trimmed?: boolean | null | undefined;
-  }
-  class AvailabilityContext {
-    constructor(properties?: $Partial<raft_serverpb.AvailabilityContext> | null);
-    fromRegionId: number;
-    fromRegionEpoch: metapb.RegionEpoch | null;
-    unavailable: boolean;
-    trimmed: boolean;
-    static create(properties?: $Partial<raft_serverpb.AvailabilityContext> | null): raft_serverpb.AvailabilityContext;
-    static encode(message: raft_serverpb.IAvailabilityContext, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.AvailabilityContext;
-  }
-  interface IFlushMemtable {
-    regionId?: number | null | undefined;
-  }
-  class FlushMemtable {
-    constructor(properties?: $Partial<raft_serverpb.FlushMemtable> | null);
-    regionId: number;
-    static create(properties?: $Partial<raft_serverpb.FlushMemtable> | null): raft_serverpb.FlushMemtable;
-    static encode(message: raft_serverpb.IFlushMemtable, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.FlushMemtable;
-  }
-  interface IRefreshBuckets {
-    version?: number | null | undefined;
-    keys?: readonly Uint8Array[] | null | undefined;
-    sizes?: readonly number[] | null | undefined;
-  }
-  class RefreshBuckets {
-    constructor(properties?: $Partial<raft_serverpb.RefreshBuckets> | null);
-    version: number;
-    keys: Uint8Array[];
-    sizes: number[];
-    static create(properties?: $Partial<raft_serverpb.RefreshBuckets> | null): raft_serverpb.RefreshBuckets;
-    static encode(message: raft_serverpb.IRefreshBuckets, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.RefreshBuckets;
-  }
-  interface ICheckGcPeer {
-    fromRegionId?: number | null | undefined;
-    checkRegionId?: number | null | undefined;
-    checkRegionEpoch?: metapb.IRegionEpoch | null | undefined;
-    checkPeer?: metapb.IPeer | null | undefined;
-  }
-  class CheckGcPeer {
-    constructor(properties?: $Partial<raft_serverpb.CheckGcPeer> | null);
-    fromRegionId: number;
-    checkRegionId: number;
-    checkRegionEpoch: metapb.RegionEpoch | null;
-    checkPeer: metapb.Peer | null;
-    static create(properties?: $Partial<raft_serverpb.CheckGcPeer> | null): raft_serverpb.CheckGcPeer;
-    static encode(message: raft_serverpb.ICheckGcPeer, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.CheckGcPeer;
-  }
-  interface IExtraMessage {
-    type?: raft_serverpb.ExtraMessageType | null | undefined;
-    index?: number | null | undefined;
-    checkPeers?: readonly metapb.IPeer[] | null | undefined;
-    waitData?: boolean | null | undefined;
-    forcelyAwaken?: boolean | null | undefined;
-    checkGcPeer?: raft_serverpb.ICheckGcPeer | null | undefined;
-    flushMemtable?: raft_serverpb.IFlushMemtable | null | undefined;
-    availabilityContext?: raft_serverpb.IAvailabilityContext | null | undefined;
-    refreshBuckets?: raft_serverpb.IRefreshBuckets | null | undefined;
-    snapGenPrecheckPassed?: boolean | null | undefined;
-  }
-  class ExtraMessage {
-    constructor(properties?: $Partial<raft_serverpb.ExtraMessage> | null);
-    type: raft_serverpb.ExtraMessageType;
-    index: number;
-    checkPeers: metapb.Peer[];
-    waitData: boolean;
-    forcelyAwaken: boolean;
-    checkGcPeer: raft_serverpb.CheckGcPeer | null;
-    flushMemtable: raft_serverpb.FlushMemtable | null;
-    availabilityContext: raft_serverpb.AvailabilityContext | null;
-    refreshBuckets: raft_serverpb.RefreshBuckets | null;
-    snapGenPrecheckPassed: boolean;
-    static create(properties?: $Partial<raft_serverpb.ExtraMessage> | null): raft_serverpb.ExtraMessage;
-    static encode(message: raft_serverpb.IExtraMessage, writer?: $Writer): $Writer;
-    static decode(reader: $Reader | Uint8Array, length?: number): raft_serverpb.ExtraMessage;
-  }
-  enum PeerState {
-    Normal = 0,
-    Applying = 1,
-    Tombstone = 2,
-    Merging = 3,
-    Unavailable = 4,
-  }
-  enum ExtraMessageType {
-    MsgRegionWakeUp = 0,
-    MsgWantRollbackMerge = 1,
-    MsgCheckStalePeer = 2,
-    MsgCheckStalePeerResponse = 3,
-    MsgHibernateRequest = 4,
-    MsgHibernateResponse = 5,
-    MsgRejectRaftLogCausedByMemoryUsage = 6,
-    MsgAvailabilityRequest = 7,
-    MsgAvailabilityResponse = 8,
-    MsgVoterReplicatedIndexRequest = 9,
-    MsgVoterReplicatedIndexResponse = 10,
-    MsgGcPeerRequest = 11,
-    MsgGcPeerResponse = 12,
-    MsgFlushMemtable = 13,
-    MsgRefreshBuckets = 14,
-    MsgSnapGenPrecheckRequest = 15,
-    MsgSnapGenPrecheckResponse = 16,
-    MsgPreLoadRegionRequest = 17,
-    MsgPreLoadRegionResponse = 18,
   }
 }
 export namespace replication_modepb {

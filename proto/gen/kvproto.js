@@ -22939,6 +22939,7769 @@ export const tracepb = $root.tracepb = (() => {
   })();
   return tracepb;
 })();
+export const debugpb = $root.debugpb = (() => {
+  const debugpb = {};
+  debugpb.GetRequest = (function() {
+    const GetRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetRequest.prototype.db = 0;
+    GetRequest.prototype.cf = "";
+    GetRequest.prototype.key = $empty;
+    GetRequest.create = function(properties) {
+      return new GetRequest(properties);
+    };
+    GetRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.db != null && message.db !== 0)
+        writer.uint32(8).int32(message.db);
+      if (message.cf != null && message.cf !== "")
+        writer.uint32(18).string(message.cf);
+      if (message.key != null && message.key.length)
+        writer.uint32(26).bytes(message.key);
+      return writer;
+    };
+    GetRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRequest.db");
+            if (value = reader.int32())
+              message.db = value;
+            else
+              delete message.db;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetRequest.cf");
+            if ((value = reader.stringVerify()).length)
+              message.cf = value;
+            else
+              delete message.cf;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetRequest.key");
+            if ((value = reader.bytes()).length)
+              message.key = value;
+            else
+              delete message.key;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetRequest;
+  })();
+  debugpb.GetResponse = (function() {
+    const GetResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetResponse.prototype.value = $empty;
+    GetResponse.create = function(properties) {
+      return new GetResponse(properties);
+    };
+    GetResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.value != null && message.value.length)
+        writer.uint32(10).bytes(message.value);
+      return writer;
+    };
+    GetResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetResponse.value");
+            if ((value = reader.bytes()).length)
+              message.value = value;
+            else
+              delete message.value;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetResponse;
+  })();
+  debugpb.RaftLogRequest = (function() {
+    const RaftLogRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RaftLogRequest.prototype.regionId = 0;
+    RaftLogRequest.prototype.logIndex = 0;
+    RaftLogRequest.create = function(properties) {
+      return new RaftLogRequest(properties);
+    };
+    RaftLogRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.regionId, "debugpb.RaftLogRequest.region_id");
+      if (message.logIndex != null && message.logIndex !== 0)
+        $writeSafeUint64(writer.uint32(16), message.logIndex, "debugpb.RaftLogRequest.log_index");
+      return writer;
+    };
+    RaftLogRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RaftLogRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.RaftLogRequest.region_id");
+            if ((value = $readSafeUint64(reader, "debugpb.RaftLogRequest.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.RaftLogRequest.log_index");
+            if ((value = $readSafeUint64(reader, "debugpb.RaftLogRequest.log_index")) !== 0)
+              message.logIndex = value;
+            else
+              delete message.logIndex;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RaftLogRequest;
+  })();
+  debugpb.RaftLogResponse = (function() {
+    const RaftLogResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RaftLogResponse.prototype.entry = null;
+    RaftLogResponse.create = function(properties) {
+      return new RaftLogResponse(properties);
+    };
+    RaftLogResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.entry != null)
+        $root.eraftpb.Entry.encode(message.entry, writer.uint32(10).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    RaftLogResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RaftLogResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.RaftLogResponse.entry");
+            message.entry = $root.eraftpb.Entry.decode(reader, reader.size(), $undefined, _depth + 1, message.entry);
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RaftLogResponse;
+  })();
+  debugpb.RegionInfoRequest = (function() {
+    const RegionInfoRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RegionInfoRequest.prototype.regionId = 0;
+    RegionInfoRequest.create = function(properties) {
+      return new RegionInfoRequest(properties);
+    };
+    RegionInfoRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.regionId, "debugpb.RegionInfoRequest.region_id");
+      return writer;
+    };
+    RegionInfoRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RegionInfoRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.RegionInfoRequest.region_id");
+            if ((value = $readSafeUint64(reader, "debugpb.RegionInfoRequest.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RegionInfoRequest;
+  })();
+  debugpb.RegionInfoResponse = (function() {
+    const RegionInfoResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RegionInfoResponse.prototype.raftLocalState = null;
+    RegionInfoResponse.prototype.raftApplyState = null;
+    RegionInfoResponse.prototype.regionLocalState = null;
+    RegionInfoResponse.create = function(properties) {
+      return new RegionInfoResponse(properties);
+    };
+    RegionInfoResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.raftLocalState != null)
+        $root.raft_serverpb.RaftLocalState.encode(message.raftLocalState, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.raftApplyState != null)
+        $root.raft_serverpb.RaftApplyState.encode(message.raftApplyState, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.regionLocalState != null)
+        $root.raft_serverpb.RegionLocalState.encode(message.regionLocalState, writer.uint32(26).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    RegionInfoResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RegionInfoResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.RegionInfoResponse.raft_local_state");
+            message.raftLocalState = $root.raft_serverpb.RaftLocalState.decode(reader, reader.size(), $undefined, _depth + 1, message.raftLocalState);
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.RegionInfoResponse.raft_apply_state");
+            message.raftApplyState = $root.raft_serverpb.RaftApplyState.decode(reader, reader.size(), $undefined, _depth + 1, message.raftApplyState);
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.RegionInfoResponse.region_local_state");
+            message.regionLocalState = $root.raft_serverpb.RegionLocalState.decode(reader, reader.size(), $undefined, _depth + 1, message.regionLocalState);
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RegionInfoResponse;
+  })();
+  debugpb.RegionSizeRequest = (function() {
+    const RegionSizeRequest = function (properties) {
+      this.cfs = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RegionSizeRequest.prototype.regionId = 0;
+    RegionSizeRequest.prototype.cfs = $util.emptyArray;
+    RegionSizeRequest.create = function(properties) {
+      return new RegionSizeRequest(properties);
+    };
+    RegionSizeRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.regionId, "debugpb.RegionSizeRequest.region_id");
+      if (message.cfs != null && message.cfs.length)
+        for (let i = 0; i < message.cfs.length; ++i)
+          writer.uint32(18).string(message.cfs[i]);
+      return writer;
+    };
+    RegionSizeRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RegionSizeRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.RegionSizeRequest.region_id");
+            if ((value = $readSafeUint64(reader, "debugpb.RegionSizeRequest.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.RegionSizeRequest.cfs");
+            if (!(message.cfs && message.cfs.length))
+              message.cfs = [];
+            message.cfs.push(reader.stringVerify());
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RegionSizeRequest;
+  })();
+  debugpb.RegionSizeResponse = (function() {
+    const RegionSizeResponse = function (properties) {
+      this.entries = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RegionSizeResponse.prototype.entries = $util.emptyArray;
+    RegionSizeResponse.create = function(properties) {
+      return new RegionSizeResponse(properties);
+    };
+    RegionSizeResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.entries != null && message.entries.length)
+        for (let i = 0; i < message.entries.length; ++i)
+          $root.debugpb.RegionSizeResponse.Entry.encode(message.entries[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    RegionSizeResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RegionSizeResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.RegionSizeResponse.entries");
+            if (!(message.entries && message.entries.length))
+              message.entries = [];
+            message.entries.push($root.debugpb.RegionSizeResponse.Entry.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    RegionSizeResponse.Entry = (function() {
+      const Entry = function (properties) {
+        if (properties)
+          for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+            if (properties[keys[i]] != null && keys[i] !== "__proto__")
+              this[keys[i]] = properties[keys[i]];
+      };
+      Entry.prototype.cf = "";
+      Entry.prototype.size = 0;
+      Entry.create = function(properties) {
+        return new Entry(properties);
+      };
+      Entry.encode = function (message, writer, _depth) {
+        if (!writer)
+          writer = $Writer.create();
+        if (_depth === $undefined)
+          _depth = 0;
+        if (_depth > $util.recursionLimit)
+          throw $Error("max depth exceeded");
+        if (message.cf != null && message.cf !== "")
+          writer.uint32(10).string(message.cf);
+        if (message.size != null && message.size !== 0)
+          $writeSafeUint64(writer.uint32(16), message.size, "debugpb.RegionSizeResponse.Entry.size");
+        return writer;
+      };
+      Entry.decode = function (reader, length, _end, _depth, _target) {
+        if (!(reader instanceof $Reader))
+          reader = $Reader.create(reader);
+        if (_depth === $undefined)
+          _depth = 0;
+        if (_depth > $Reader.recursionLimit)
+          throw $Error("max depth exceeded");
+        let end, message, value;
+        if (length === $undefined)
+          end = reader.len;
+        else {
+          end = reader.pos + length;
+          if (end > reader.len)
+            throw $RangeError("index out of range");
+          length = reader.len;
+          reader.len = end;
+        }
+        message = _target || new $root.debugpb.RegionSizeResponse.Entry();
+        while (reader.pos < end) {
+          let tag = reader.tag();
+          if (tag === _end) {
+            _end = $undefined;
+            break;
+          }
+          let wireType = tag & 7;
+          switch (tag >>>= 3) {
+          case 1: {
+              if (wireType !== 2)
+                throw $wrongWireType(wireType, "debugpb.RegionSizeResponse.Entry.cf");
+              if ((value = reader.stringVerify()).length)
+                message.cf = value;
+              else
+                delete message.cf;
+              continue;
+            }
+          case 2: {
+              if (wireType !== 0)
+                throw $wrongWireType(wireType, "debugpb.RegionSizeResponse.Entry.size");
+              if ((value = $readSafeUint64(reader, "debugpb.RegionSizeResponse.Entry.size")) !== 0)
+                message.size = value;
+              else
+                delete message.size;
+              continue;
+            }
+          }
+          reader.skipType(wireType, _depth, tag);
+        }
+        if (length !== $undefined) {
+          if (reader.pos !== end)
+            throw $RangeError("index out of range");
+          reader.len = length;
+        }
+        if (_end !== $undefined)
+          throw $Error("missing end group");
+        return message;
+      };
+      return Entry;
+    })();
+    return RegionSizeResponse;
+  })();
+  debugpb.ScanMvccRequest = (function() {
+    const ScanMvccRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ScanMvccRequest.prototype.fromKey = $empty;
+    ScanMvccRequest.prototype.toKey = $empty;
+    ScanMvccRequest.prototype.limit = 0;
+    ScanMvccRequest.create = function(properties) {
+      return new ScanMvccRequest(properties);
+    };
+    ScanMvccRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.fromKey != null && message.fromKey.length)
+        writer.uint32(10).bytes(message.fromKey);
+      if (message.toKey != null && message.toKey.length)
+        writer.uint32(18).bytes(message.toKey);
+      if (message.limit != null && message.limit !== 0)
+        $writeSafeUint64(writer.uint32(24), message.limit, "debugpb.ScanMvccRequest.limit");
+      return writer;
+    };
+    ScanMvccRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.ScanMvccRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.ScanMvccRequest.from_key");
+            if ((value = reader.bytes()).length)
+              message.fromKey = value;
+            else
+              delete message.fromKey;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.ScanMvccRequest.to_key");
+            if ((value = reader.bytes()).length)
+              message.toKey = value;
+            else
+              delete message.toKey;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.ScanMvccRequest.limit");
+            if ((value = $readSafeUint64(reader, "debugpb.ScanMvccRequest.limit")) !== 0)
+              message.limit = value;
+            else
+              delete message.limit;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ScanMvccRequest;
+  })();
+  debugpb.ScanMvccResponse = (function() {
+    const ScanMvccResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ScanMvccResponse.prototype.key = $empty;
+    ScanMvccResponse.prototype.info = null;
+    ScanMvccResponse.create = function(properties) {
+      return new ScanMvccResponse(properties);
+    };
+    ScanMvccResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.key != null && message.key.length)
+        writer.uint32(10).bytes(message.key);
+      if (message.info != null)
+        $root.kvrpcpb.MvccInfo.encode(message.info, writer.uint32(18).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    ScanMvccResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.ScanMvccResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.ScanMvccResponse.key");
+            if ((value = reader.bytes()).length)
+              message.key = value;
+            else
+              delete message.key;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.ScanMvccResponse.info");
+            message.info = $root.kvrpcpb.MvccInfo.decode(reader, reader.size(), $undefined, _depth + 1, message.info);
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ScanMvccResponse;
+  })();
+  debugpb.CompactRequest = (function() {
+    const CompactRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    CompactRequest.prototype.db = 0;
+    CompactRequest.prototype.cf = "";
+    CompactRequest.prototype.fromKey = $empty;
+    CompactRequest.prototype.toKey = $empty;
+    CompactRequest.prototype.threads = 0;
+    CompactRequest.prototype.bottommostLevelCompaction = 0;
+    CompactRequest.create = function(properties) {
+      return new CompactRequest(properties);
+    };
+    CompactRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.db != null && message.db !== 0)
+        writer.uint32(8).int32(message.db);
+      if (message.cf != null && message.cf !== "")
+        writer.uint32(18).string(message.cf);
+      if (message.fromKey != null && message.fromKey.length)
+        writer.uint32(26).bytes(message.fromKey);
+      if (message.toKey != null && message.toKey.length)
+        writer.uint32(34).bytes(message.toKey);
+      if (message.threads != null && message.threads !== 0)
+        writer.uint32(40).uint32(message.threads);
+      if (message.bottommostLevelCompaction != null && message.bottommostLevelCompaction !== 0)
+        writer.uint32(48).int32(message.bottommostLevelCompaction);
+      return writer;
+    };
+    CompactRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.CompactRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.CompactRequest.db");
+            if (value = reader.int32())
+              message.db = value;
+            else
+              delete message.db;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.CompactRequest.cf");
+            if ((value = reader.stringVerify()).length)
+              message.cf = value;
+            else
+              delete message.cf;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.CompactRequest.from_key");
+            if ((value = reader.bytes()).length)
+              message.fromKey = value;
+            else
+              delete message.fromKey;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.CompactRequest.to_key");
+            if ((value = reader.bytes()).length)
+              message.toKey = value;
+            else
+              delete message.toKey;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.CompactRequest.threads");
+            if (value = reader.uint32())
+              message.threads = value;
+            else
+              delete message.threads;
+            continue;
+          }
+        case 6: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.CompactRequest.bottommost_level_compaction");
+            if (value = reader.int32())
+              message.bottommostLevelCompaction = value;
+            else
+              delete message.bottommostLevelCompaction;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return CompactRequest;
+  })();
+  debugpb.CompactResponse = (function() {
+    const CompactResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    CompactResponse.create = function(properties) {
+      return new CompactResponse(properties);
+    };
+    CompactResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    CompactResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.CompactResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return CompactResponse;
+  })();
+  debugpb.InjectFailPointRequest = (function() {
+    const InjectFailPointRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    InjectFailPointRequest.prototype.name = "";
+    InjectFailPointRequest.prototype.actions = "";
+    InjectFailPointRequest.create = function(properties) {
+      return new InjectFailPointRequest(properties);
+    };
+    InjectFailPointRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.name != null && message.name !== "")
+        writer.uint32(10).string(message.name);
+      if (message.actions != null && message.actions !== "")
+        writer.uint32(18).string(message.actions);
+      return writer;
+    };
+    InjectFailPointRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.InjectFailPointRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.InjectFailPointRequest.name");
+            if ((value = reader.stringVerify()).length)
+              message.name = value;
+            else
+              delete message.name;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.InjectFailPointRequest.actions");
+            if ((value = reader.stringVerify()).length)
+              message.actions = value;
+            else
+              delete message.actions;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return InjectFailPointRequest;
+  })();
+  debugpb.InjectFailPointResponse = (function() {
+    const InjectFailPointResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    InjectFailPointResponse.create = function(properties) {
+      return new InjectFailPointResponse(properties);
+    };
+    InjectFailPointResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    InjectFailPointResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.InjectFailPointResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return InjectFailPointResponse;
+  })();
+  debugpb.RecoverFailPointRequest = (function() {
+    const RecoverFailPointRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RecoverFailPointRequest.prototype.name = "";
+    RecoverFailPointRequest.create = function(properties) {
+      return new RecoverFailPointRequest(properties);
+    };
+    RecoverFailPointRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.name != null && message.name !== "")
+        writer.uint32(10).string(message.name);
+      return writer;
+    };
+    RecoverFailPointRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RecoverFailPointRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.RecoverFailPointRequest.name");
+            if ((value = reader.stringVerify()).length)
+              message.name = value;
+            else
+              delete message.name;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RecoverFailPointRequest;
+  })();
+  debugpb.RecoverFailPointResponse = (function() {
+    const RecoverFailPointResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RecoverFailPointResponse.create = function(properties) {
+      return new RecoverFailPointResponse(properties);
+    };
+    RecoverFailPointResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    RecoverFailPointResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RecoverFailPointResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RecoverFailPointResponse;
+  })();
+  debugpb.ListFailPointsRequest = (function() {
+    const ListFailPointsRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ListFailPointsRequest.create = function(properties) {
+      return new ListFailPointsRequest(properties);
+    };
+    ListFailPointsRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    ListFailPointsRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.ListFailPointsRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ListFailPointsRequest;
+  })();
+  debugpb.ListFailPointsResponse = (function() {
+    const ListFailPointsResponse = function (properties) {
+      this.entries = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ListFailPointsResponse.prototype.entries = $util.emptyArray;
+    ListFailPointsResponse.create = function(properties) {
+      return new ListFailPointsResponse(properties);
+    };
+    ListFailPointsResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.entries != null && message.entries.length)
+        for (let i = 0; i < message.entries.length; ++i)
+          $root.debugpb.ListFailPointsResponse.Entry.encode(message.entries[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    ListFailPointsResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.ListFailPointsResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.ListFailPointsResponse.entries");
+            if (!(message.entries && message.entries.length))
+              message.entries = [];
+            message.entries.push($root.debugpb.ListFailPointsResponse.Entry.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    ListFailPointsResponse.Entry = (function() {
+      const Entry = function (properties) {
+        if (properties)
+          for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+            if (properties[keys[i]] != null && keys[i] !== "__proto__")
+              this[keys[i]] = properties[keys[i]];
+      };
+      Entry.prototype.name = "";
+      Entry.prototype.actions = "";
+      Entry.create = function(properties) {
+        return new Entry(properties);
+      };
+      Entry.encode = function (message, writer, _depth) {
+        if (!writer)
+          writer = $Writer.create();
+        if (_depth === $undefined)
+          _depth = 0;
+        if (_depth > $util.recursionLimit)
+          throw $Error("max depth exceeded");
+        if (message.name != null && message.name !== "")
+          writer.uint32(10).string(message.name);
+        if (message.actions != null && message.actions !== "")
+          writer.uint32(18).string(message.actions);
+        return writer;
+      };
+      Entry.decode = function (reader, length, _end, _depth, _target) {
+        if (!(reader instanceof $Reader))
+          reader = $Reader.create(reader);
+        if (_depth === $undefined)
+          _depth = 0;
+        if (_depth > $Reader.recursionLimit)
+          throw $Error("max depth exceeded");
+        let end, message, value;
+        if (length === $undefined)
+          end = reader.len;
+        else {
+          end = reader.pos + length;
+          if (end > reader.len)
+            throw $RangeError("index out of range");
+          length = reader.len;
+          reader.len = end;
+        }
+        message = _target || new $root.debugpb.ListFailPointsResponse.Entry();
+        while (reader.pos < end) {
+          let tag = reader.tag();
+          if (tag === _end) {
+            _end = $undefined;
+            break;
+          }
+          let wireType = tag & 7;
+          switch (tag >>>= 3) {
+          case 1: {
+              if (wireType !== 2)
+                throw $wrongWireType(wireType, "debugpb.ListFailPointsResponse.Entry.name");
+              if ((value = reader.stringVerify()).length)
+                message.name = value;
+              else
+                delete message.name;
+              continue;
+            }
+          case 2: {
+              if (wireType !== 2)
+                throw $wrongWireType(wireType, "debugpb.ListFailPointsResponse.Entry.actions");
+              if ((value = reader.stringVerify()).length)
+                message.actions = value;
+              else
+                delete message.actions;
+              continue;
+            }
+          }
+          reader.skipType(wireType, _depth, tag);
+        }
+        if (length !== $undefined) {
+          if (reader.pos !== end)
+            throw $RangeError("index out of range");
+          reader.len = length;
+        }
+        if (_end !== $undefined)
+          throw $Error("missing end group");
+        return message;
+      };
+      return Entry;
+    })();
+    return ListFailPointsResponse;
+  })();
+  debugpb.GetMetricsRequest = (function() {
+    const GetMetricsRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetMetricsRequest.prototype.all = false;
+    GetMetricsRequest.create = function(properties) {
+      return new GetMetricsRequest(properties);
+    };
+    GetMetricsRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.all != null && message.all !== false)
+        writer.uint32(8).bool(message.all);
+      return writer;
+    };
+    GetMetricsRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetMetricsRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetMetricsRequest.all");
+            if (value = reader.bool())
+              message.all = value;
+            else
+              delete message.all;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetMetricsRequest;
+  })();
+  debugpb.GetMetricsResponse = (function() {
+    const GetMetricsResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetMetricsResponse.prototype.prometheus = "";
+    GetMetricsResponse.prototype.rocksdbKv = "";
+    GetMetricsResponse.prototype.rocksdbRaft = "";
+    GetMetricsResponse.prototype.jemalloc = "";
+    GetMetricsResponse.prototype.storeId = 0;
+    GetMetricsResponse.create = function(properties) {
+      return new GetMetricsResponse(properties);
+    };
+    GetMetricsResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.prometheus != null && message.prometheus !== "")
+        writer.uint32(10).string(message.prometheus);
+      if (message.rocksdbKv != null && message.rocksdbKv !== "")
+        writer.uint32(18).string(message.rocksdbKv);
+      if (message.rocksdbRaft != null && message.rocksdbRaft !== "")
+        writer.uint32(26).string(message.rocksdbRaft);
+      if (message.jemalloc != null && message.jemalloc !== "")
+        writer.uint32(34).string(message.jemalloc);
+      if (message.storeId != null && message.storeId !== 0)
+        $writeSafeUint64(writer.uint32(40), message.storeId, "debugpb.GetMetricsResponse.store_id");
+      return writer;
+    };
+    GetMetricsResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetMetricsResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetMetricsResponse.prometheus");
+            if ((value = reader.stringVerify()).length)
+              message.prometheus = value;
+            else
+              delete message.prometheus;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetMetricsResponse.rocksdb_kv");
+            if ((value = reader.stringVerify()).length)
+              message.rocksdbKv = value;
+            else
+              delete message.rocksdbKv;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetMetricsResponse.rocksdb_raft");
+            if ((value = reader.stringVerify()).length)
+              message.rocksdbRaft = value;
+            else
+              delete message.rocksdbRaft;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetMetricsResponse.jemalloc");
+            if ((value = reader.stringVerify()).length)
+              message.jemalloc = value;
+            else
+              delete message.jemalloc;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetMetricsResponse.store_id");
+            if ((value = $readSafeUint64(reader, "debugpb.GetMetricsResponse.store_id")) !== 0)
+              message.storeId = value;
+            else
+              delete message.storeId;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetMetricsResponse;
+  })();
+  debugpb.RegionConsistencyCheckRequest = (function() {
+    const RegionConsistencyCheckRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RegionConsistencyCheckRequest.prototype.regionId = 0;
+    RegionConsistencyCheckRequest.create = function(properties) {
+      return new RegionConsistencyCheckRequest(properties);
+    };
+    RegionConsistencyCheckRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.regionId, "debugpb.RegionConsistencyCheckRequest.region_id");
+      return writer;
+    };
+    RegionConsistencyCheckRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RegionConsistencyCheckRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.RegionConsistencyCheckRequest.region_id");
+            if ((value = $readSafeUint64(reader, "debugpb.RegionConsistencyCheckRequest.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RegionConsistencyCheckRequest;
+  })();
+  debugpb.RegionConsistencyCheckResponse = (function() {
+    const RegionConsistencyCheckResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RegionConsistencyCheckResponse.create = function(properties) {
+      return new RegionConsistencyCheckResponse(properties);
+    };
+    RegionConsistencyCheckResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    RegionConsistencyCheckResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.RegionConsistencyCheckResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RegionConsistencyCheckResponse;
+  })();
+  debugpb.ModifyTikvConfigRequest = (function() {
+    const ModifyTikvConfigRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ModifyTikvConfigRequest.prototype.module = 0;
+    ModifyTikvConfigRequest.prototype.configName = "";
+    ModifyTikvConfigRequest.prototype.configValue = "";
+    ModifyTikvConfigRequest.create = function(properties) {
+      return new ModifyTikvConfigRequest(properties);
+    };
+    ModifyTikvConfigRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.module != null && message.module !== 0)
+        writer.uint32(8).int32(message.module);
+      if (message.configName != null && message.configName !== "")
+        writer.uint32(18).string(message.configName);
+      if (message.configValue != null && message.configValue !== "")
+        writer.uint32(26).string(message.configValue);
+      return writer;
+    };
+    ModifyTikvConfigRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.ModifyTikvConfigRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.ModifyTikvConfigRequest.module");
+            if (value = reader.int32())
+              message.module = value;
+            else
+              delete message.module;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.ModifyTikvConfigRequest.config_name");
+            if ((value = reader.stringVerify()).length)
+              message.configName = value;
+            else
+              delete message.configName;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.ModifyTikvConfigRequest.config_value");
+            if ((value = reader.stringVerify()).length)
+              message.configValue = value;
+            else
+              delete message.configValue;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ModifyTikvConfigRequest;
+  })();
+  debugpb.ModifyTikvConfigResponse = (function() {
+    const ModifyTikvConfigResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ModifyTikvConfigResponse.create = function(properties) {
+      return new ModifyTikvConfigResponse(properties);
+    };
+    ModifyTikvConfigResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    ModifyTikvConfigResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.ModifyTikvConfigResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ModifyTikvConfigResponse;
+  })();
+  debugpb.Property = (function() {
+    const Property = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    Property.prototype.name = "";
+    Property.prototype.value = "";
+    Property.create = function(properties) {
+      return new Property(properties);
+    };
+    Property.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.name != null && message.name !== "")
+        writer.uint32(10).string(message.name);
+      if (message.value != null && message.value !== "")
+        writer.uint32(18).string(message.value);
+      return writer;
+    };
+    Property.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.Property();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.Property.name");
+            if ((value = reader.stringVerify()).length)
+              message.name = value;
+            else
+              delete message.name;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.Property.value");
+            if ((value = reader.stringVerify()).length)
+              message.value = value;
+            else
+              delete message.value;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return Property;
+  })();
+  debugpb.GetRegionPropertiesRequest = (function() {
+    const GetRegionPropertiesRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetRegionPropertiesRequest.prototype.regionId = 0;
+    GetRegionPropertiesRequest.create = function(properties) {
+      return new GetRegionPropertiesRequest(properties);
+    };
+    GetRegionPropertiesRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.regionId, "debugpb.GetRegionPropertiesRequest.region_id");
+      return writer;
+    };
+    GetRegionPropertiesRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetRegionPropertiesRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionPropertiesRequest.region_id");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionPropertiesRequest.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetRegionPropertiesRequest;
+  })();
+  debugpb.GetRegionPropertiesResponse = (function() {
+    const GetRegionPropertiesResponse = function (properties) {
+      this.props = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetRegionPropertiesResponse.prototype.props = $util.emptyArray;
+    GetRegionPropertiesResponse.create = function(properties) {
+      return new GetRegionPropertiesResponse(properties);
+    };
+    GetRegionPropertiesResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.props != null && message.props.length)
+        for (let i = 0; i < message.props.length; ++i)
+          $root.debugpb.Property.encode(message.props[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    GetRegionPropertiesResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetRegionPropertiesResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetRegionPropertiesResponse.props");
+            if (!(message.props && message.props.length))
+              message.props = [];
+            message.props.push($root.debugpb.Property.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetRegionPropertiesResponse;
+  })();
+  debugpb.GetStoreInfoRequest = (function() {
+    const GetStoreInfoRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetStoreInfoRequest.create = function(properties) {
+      return new GetStoreInfoRequest(properties);
+    };
+    GetStoreInfoRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    GetStoreInfoRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetStoreInfoRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetStoreInfoRequest;
+  })();
+  debugpb.GetStoreInfoResponse = (function() {
+    const GetStoreInfoResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetStoreInfoResponse.prototype.storeId = 0;
+    GetStoreInfoResponse.prototype.apiVersion = 0;
+    GetStoreInfoResponse.create = function(properties) {
+      return new GetStoreInfoResponse(properties);
+    };
+    GetStoreInfoResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.storeId != null && message.storeId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.storeId, "debugpb.GetStoreInfoResponse.store_id");
+      if (message.apiVersion != null && message.apiVersion !== 0)
+        writer.uint32(16).int32(message.apiVersion);
+      return writer;
+    };
+    GetStoreInfoResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetStoreInfoResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetStoreInfoResponse.store_id");
+            if ((value = $readSafeUint64(reader, "debugpb.GetStoreInfoResponse.store_id")) !== 0)
+              message.storeId = value;
+            else
+              delete message.storeId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetStoreInfoResponse.api_version");
+            if (value = reader.int32())
+              message.apiVersion = value;
+            else
+              delete message.apiVersion;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetStoreInfoResponse;
+  })();
+  debugpb.GetClusterInfoRequest = (function() {
+    const GetClusterInfoRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetClusterInfoRequest.create = function(properties) {
+      return new GetClusterInfoRequest(properties);
+    };
+    GetClusterInfoRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    GetClusterInfoRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetClusterInfoRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetClusterInfoRequest;
+  })();
+  debugpb.GetClusterInfoResponse = (function() {
+    const GetClusterInfoResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetClusterInfoResponse.prototype.clusterId = 0n;
+    GetClusterInfoResponse.create = function(properties) {
+      return new GetClusterInfoResponse(properties);
+    };
+    GetClusterInfoResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.clusterId != null && message.clusterId !== 0n)
+        $writeBigUint64(writer.uint32(8), message.clusterId, "debugpb.GetClusterInfoResponse.cluster_id");
+      return writer;
+    };
+    GetClusterInfoResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetClusterInfoResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetClusterInfoResponse.cluster_id");
+            if ((value = $readBigUint64(reader, "debugpb.GetClusterInfoResponse.cluster_id")) !== 0n)
+              message.clusterId = value;
+            else
+              delete message.clusterId;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetClusterInfoResponse;
+  })();
+  debugpb.GetAllRegionsInStoreRequest = (function() {
+    const GetAllRegionsInStoreRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetAllRegionsInStoreRequest.create = function(properties) {
+      return new GetAllRegionsInStoreRequest(properties);
+    };
+    GetAllRegionsInStoreRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    GetAllRegionsInStoreRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetAllRegionsInStoreRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetAllRegionsInStoreRequest;
+  })();
+  debugpb.GetAllRegionsInStoreResponse = (function() {
+    const GetAllRegionsInStoreResponse = function (properties) {
+      this.regions = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetAllRegionsInStoreResponse.prototype.regions = $util.emptyArray;
+    GetAllRegionsInStoreResponse.create = function(properties) {
+      return new GetAllRegionsInStoreResponse(properties);
+    };
+    GetAllRegionsInStoreResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regions != null && message.regions.length)
+        $writeSafeUint64s(writer.uint32(10), message.regions, "debugpb.GetAllRegionsInStoreResponse.regions");
+      return writer;
+    };
+    GetAllRegionsInStoreResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetAllRegionsInStoreResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType === 2) {
+              if (!(message.regions && message.regions.length))
+                message.regions = [];
+              $readSafeUint64s(reader, message.regions, "debugpb.GetAllRegionsInStoreResponse.regions");
+              continue;
+            }
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetAllRegionsInStoreResponse.regions");
+            if (!(message.regions && message.regions.length))
+              message.regions = [];
+            message.regions.push($readSafeUint64(reader, "debugpb.GetAllRegionsInStoreResponse.regions"));
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetAllRegionsInStoreResponse;
+  })();
+  debugpb.ResetToVersionRequest = (function() {
+    const ResetToVersionRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ResetToVersionRequest.prototype.ts = 0n;
+    ResetToVersionRequest.create = function(properties) {
+      return new ResetToVersionRequest(properties);
+    };
+    ResetToVersionRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.ts != null && message.ts !== 0n)
+        $writeBigUint64(writer.uint32(8), message.ts, "debugpb.ResetToVersionRequest.ts");
+      return writer;
+    };
+    ResetToVersionRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.ResetToVersionRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.ResetToVersionRequest.ts");
+            if ((value = $readBigUint64(reader, "debugpb.ResetToVersionRequest.ts")) !== 0n)
+              message.ts = value;
+            else
+              delete message.ts;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ResetToVersionRequest;
+  })();
+  debugpb.ResetToVersionResponse = (function() {
+    const ResetToVersionResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ResetToVersionResponse.create = function(properties) {
+      return new ResetToVersionResponse(properties);
+    };
+    ResetToVersionResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    ResetToVersionResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.ResetToVersionResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ResetToVersionResponse;
+  })();
+  debugpb.GetRangePropertiesRequest = (function() {
+    const GetRangePropertiesRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetRangePropertiesRequest.prototype.startKey = $empty;
+    GetRangePropertiesRequest.prototype.endKey = $empty;
+    GetRangePropertiesRequest.create = function(properties) {
+      return new GetRangePropertiesRequest(properties);
+    };
+    GetRangePropertiesRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.startKey != null && message.startKey.length)
+        writer.uint32(10).bytes(message.startKey);
+      if (message.endKey != null && message.endKey.length)
+        writer.uint32(18).bytes(message.endKey);
+      return writer;
+    };
+    GetRangePropertiesRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetRangePropertiesRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetRangePropertiesRequest.start_key");
+            if ((value = reader.bytes()).length)
+              message.startKey = value;
+            else
+              delete message.startKey;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetRangePropertiesRequest.end_key");
+            if ((value = reader.bytes()).length)
+              message.endKey = value;
+            else
+              delete message.endKey;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetRangePropertiesRequest;
+  })();
+  debugpb.GetRangePropertiesResponse = (function() {
+    const GetRangePropertiesResponse = function (properties) {
+      this.properties = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetRangePropertiesResponse.prototype.properties = $util.emptyArray;
+    GetRangePropertiesResponse.create = function(properties) {
+      return new GetRangePropertiesResponse(properties);
+    };
+    GetRangePropertiesResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.properties != null && message.properties.length)
+        for (let i = 0; i < message.properties.length; ++i)
+          $root.debugpb.GetRangePropertiesResponse.RangeProperty.encode(message.properties[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    GetRangePropertiesResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetRangePropertiesResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetRangePropertiesResponse.properties");
+            if (!(message.properties && message.properties.length))
+              message.properties = [];
+            message.properties.push($root.debugpb.GetRangePropertiesResponse.RangeProperty.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    GetRangePropertiesResponse.RangeProperty = (function() {
+      const RangeProperty = function (properties) {
+        if (properties)
+          for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+            if (properties[keys[i]] != null && keys[i] !== "__proto__")
+              this[keys[i]] = properties[keys[i]];
+      };
+      RangeProperty.prototype.key = "";
+      RangeProperty.prototype.value = "";
+      RangeProperty.create = function(properties) {
+        return new RangeProperty(properties);
+      };
+      RangeProperty.encode = function (message, writer, _depth) {
+        if (!writer)
+          writer = $Writer.create();
+        if (_depth === $undefined)
+          _depth = 0;
+        if (_depth > $util.recursionLimit)
+          throw $Error("max depth exceeded");
+        if (message.key != null && message.key !== "")
+          writer.uint32(10).string(message.key);
+        if (message.value != null && message.value !== "")
+          writer.uint32(18).string(message.value);
+        return writer;
+      };
+      RangeProperty.decode = function (reader, length, _end, _depth, _target) {
+        if (!(reader instanceof $Reader))
+          reader = $Reader.create(reader);
+        if (_depth === $undefined)
+          _depth = 0;
+        if (_depth > $Reader.recursionLimit)
+          throw $Error("max depth exceeded");
+        let end, message, value;
+        if (length === $undefined)
+          end = reader.len;
+        else {
+          end = reader.pos + length;
+          if (end > reader.len)
+            throw $RangeError("index out of range");
+          length = reader.len;
+          reader.len = end;
+        }
+        message = _target || new $root.debugpb.GetRangePropertiesResponse.RangeProperty();
+        while (reader.pos < end) {
+          let tag = reader.tag();
+          if (tag === _end) {
+            _end = $undefined;
+            break;
+          }
+          let wireType = tag & 7;
+          switch (tag >>>= 3) {
+          case 1: {
+              if (wireType !== 2)
+                throw $wrongWireType(wireType, "debugpb.GetRangePropertiesResponse.RangeProperty.key");
+              if ((value = reader.stringVerify()).length)
+                message.key = value;
+              else
+                delete message.key;
+              continue;
+            }
+          case 2: {
+              if (wireType !== 2)
+                throw $wrongWireType(wireType, "debugpb.GetRangePropertiesResponse.RangeProperty.value");
+              if ((value = reader.stringVerify()).length)
+                message.value = value;
+              else
+                delete message.value;
+              continue;
+            }
+          }
+          reader.skipType(wireType, _depth, tag);
+        }
+        if (length !== $undefined) {
+          if (reader.pos !== end)
+            throw $RangeError("index out of range");
+          reader.len = length;
+        }
+        if (_end !== $undefined)
+          throw $Error("missing end group");
+        return message;
+      };
+      return RangeProperty;
+    })();
+    return GetRangePropertiesResponse;
+  })();
+  debugpb.FlashbackToVersionRequest = (function() {
+    const FlashbackToVersionRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    FlashbackToVersionRequest.prototype.context = null;
+    FlashbackToVersionRequest.prototype.version = 0n;
+    FlashbackToVersionRequest.prototype.regionId = 0;
+    FlashbackToVersionRequest.prototype.startKey = $empty;
+    FlashbackToVersionRequest.prototype.endKey = $empty;
+    FlashbackToVersionRequest.prototype.startTs = 0n;
+    FlashbackToVersionRequest.prototype.commitTs = 0n;
+    FlashbackToVersionRequest.create = function(properties) {
+      return new FlashbackToVersionRequest(properties);
+    };
+    FlashbackToVersionRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.context != null)
+        $root.kvrpcpb.Context.encode(message.context, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.version != null && message.version !== 0n)
+        $writeBigUint64(writer.uint32(16), message.version, "debugpb.FlashbackToVersionRequest.version");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(24), message.regionId, "debugpb.FlashbackToVersionRequest.region_id");
+      if (message.startKey != null && message.startKey.length)
+        writer.uint32(34).bytes(message.startKey);
+      if (message.endKey != null && message.endKey.length)
+        writer.uint32(42).bytes(message.endKey);
+      if (message.startTs != null && message.startTs !== 0n)
+        $writeBigUint64(writer.uint32(48), message.startTs, "debugpb.FlashbackToVersionRequest.start_ts");
+      if (message.commitTs != null && message.commitTs !== 0n)
+        $writeBigUint64(writer.uint32(56), message.commitTs, "debugpb.FlashbackToVersionRequest.commit_ts");
+      return writer;
+    };
+    FlashbackToVersionRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.FlashbackToVersionRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.FlashbackToVersionRequest.context");
+            message.context = $root.kvrpcpb.Context.decode(reader, reader.size(), $undefined, _depth + 1, message.context);
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.FlashbackToVersionRequest.version");
+            if ((value = $readBigUint64(reader, "debugpb.FlashbackToVersionRequest.version")) !== 0n)
+              message.version = value;
+            else
+              delete message.version;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.FlashbackToVersionRequest.region_id");
+            if ((value = $readSafeUint64(reader, "debugpb.FlashbackToVersionRequest.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.FlashbackToVersionRequest.start_key");
+            if ((value = reader.bytes()).length)
+              message.startKey = value;
+            else
+              delete message.startKey;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.FlashbackToVersionRequest.end_key");
+            if ((value = reader.bytes()).length)
+              message.endKey = value;
+            else
+              delete message.endKey;
+            continue;
+          }
+        case 6: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.FlashbackToVersionRequest.start_ts");
+            if ((value = $readBigUint64(reader, "debugpb.FlashbackToVersionRequest.start_ts")) !== 0n)
+              message.startTs = value;
+            else
+              delete message.startTs;
+            continue;
+          }
+        case 7: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.FlashbackToVersionRequest.commit_ts");
+            if ((value = $readBigUint64(reader, "debugpb.FlashbackToVersionRequest.commit_ts")) !== 0n)
+              message.commitTs = value;
+            else
+              delete message.commitTs;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return FlashbackToVersionRequest;
+  })();
+  debugpb.FlashbackToVersionResponse = (function() {
+    const FlashbackToVersionResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    FlashbackToVersionResponse.prototype.error = "";
+    FlashbackToVersionResponse.create = function(properties) {
+      return new FlashbackToVersionResponse(properties);
+    };
+    FlashbackToVersionResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.error != null && message.error !== "")
+        writer.uint32(10).string(message.error);
+      return writer;
+    };
+    FlashbackToVersionResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.FlashbackToVersionResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.FlashbackToVersionResponse.error");
+            if ((value = reader.stringVerify()).length)
+              message.error = value;
+            else
+              delete message.error;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return FlashbackToVersionResponse;
+  })();
+  debugpb.GetRegionReadProgressRequest = (function() {
+    const GetRegionReadProgressRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetRegionReadProgressRequest.prototype.regionId = 0;
+    GetRegionReadProgressRequest.prototype.logLocks = false;
+    GetRegionReadProgressRequest.prototype.minStartTs = 0n;
+    GetRegionReadProgressRequest.create = function(properties) {
+      return new GetRegionReadProgressRequest(properties);
+    };
+    GetRegionReadProgressRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.regionId, "debugpb.GetRegionReadProgressRequest.region_id");
+      if (message.logLocks != null && message.logLocks !== false)
+        writer.uint32(16).bool(message.logLocks);
+      if (message.minStartTs != null && message.minStartTs !== 0n)
+        $writeBigUint64(writer.uint32(24), message.minStartTs, "debugpb.GetRegionReadProgressRequest.min_start_ts");
+      return writer;
+    };
+    GetRegionReadProgressRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetRegionReadProgressRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressRequest.region_id");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressRequest.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressRequest.log_locks");
+            if (value = reader.bool())
+              message.logLocks = value;
+            else
+              delete message.logLocks;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressRequest.min_start_ts");
+            if ((value = $readBigUint64(reader, "debugpb.GetRegionReadProgressRequest.min_start_ts")) !== 0n)
+              message.minStartTs = value;
+            else
+              delete message.minStartTs;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetRegionReadProgressRequest;
+  })();
+  debugpb.GetRegionReadProgressResponse = (function() {
+    const GetRegionReadProgressResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    GetRegionReadProgressResponse.prototype.safeTs = 0n;
+    GetRegionReadProgressResponse.prototype.appliedIndex = 0;
+    GetRegionReadProgressResponse.prototype.pendingFrontAppliedIndex = 0;
+    GetRegionReadProgressResponse.prototype.pendingFrontTs = 0n;
+    GetRegionReadProgressResponse.prototype.pendingBackAppliedIndex = 0;
+    GetRegionReadProgressResponse.prototype.pendingBackTs = 0n;
+    GetRegionReadProgressResponse.prototype.regionReadProgressPaused = false;
+    GetRegionReadProgressResponse.prototype.durationToLastUpdateSafeTsMs = 0;
+    GetRegionReadProgressResponse.prototype.durationToLastConsumeLeaderMs = 0;
+    GetRegionReadProgressResponse.prototype.regionReadProgressExist = false;
+    GetRegionReadProgressResponse.prototype.resolvedTs = 0n;
+    GetRegionReadProgressResponse.prototype.resolverTrackedIndex = 0;
+    GetRegionReadProgressResponse.prototype.resolverExist = false;
+    GetRegionReadProgressResponse.prototype.resolverStopped = false;
+    GetRegionReadProgressResponse.prototype.error = "";
+    GetRegionReadProgressResponse.prototype.numLocks = 0;
+    GetRegionReadProgressResponse.prototype.numTransactions = 0;
+    GetRegionReadProgressResponse.prototype.readStateTs = 0n;
+    GetRegionReadProgressResponse.prototype.readStateApplyIndex = 0;
+    GetRegionReadProgressResponse.prototype.discard = false;
+    GetRegionReadProgressResponse.create = function(properties) {
+      return new GetRegionReadProgressResponse(properties);
+    };
+    GetRegionReadProgressResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.safeTs != null && message.safeTs !== 0n)
+        $writeBigUint64(writer.uint32(8), message.safeTs, "debugpb.GetRegionReadProgressResponse.safe_ts");
+      if (message.appliedIndex != null && message.appliedIndex !== 0)
+        $writeSafeUint64(writer.uint32(16), message.appliedIndex, "debugpb.GetRegionReadProgressResponse.applied_index");
+      if (message.pendingFrontAppliedIndex != null && message.pendingFrontAppliedIndex !== 0)
+        $writeSafeUint64(writer.uint32(24), message.pendingFrontAppliedIndex, "debugpb.GetRegionReadProgressResponse.pending_front_applied_index");
+      if (message.pendingFrontTs != null && message.pendingFrontTs !== 0n)
+        $writeBigUint64(writer.uint32(32), message.pendingFrontTs, "debugpb.GetRegionReadProgressResponse.pending_front_ts");
+      if (message.pendingBackAppliedIndex != null && message.pendingBackAppliedIndex !== 0)
+        $writeSafeUint64(writer.uint32(40), message.pendingBackAppliedIndex, "debugpb.GetRegionReadProgressResponse.pending_back_applied_index");
+      if (message.pendingBackTs != null && message.pendingBackTs !== 0n)
+        $writeBigUint64(writer.uint32(48), message.pendingBackTs, "debugpb.GetRegionReadProgressResponse.pending_back_ts");
+      if (message.regionReadProgressPaused != null && message.regionReadProgressPaused !== false)
+        writer.uint32(56).bool(message.regionReadProgressPaused);
+      if (message.durationToLastUpdateSafeTsMs != null && message.durationToLastUpdateSafeTsMs !== 0)
+        $writeSafeUint64(writer.uint32(64), message.durationToLastUpdateSafeTsMs, "debugpb.GetRegionReadProgressResponse.duration_to_last_update_safe_ts_ms");
+      if (message.durationToLastConsumeLeaderMs != null && message.durationToLastConsumeLeaderMs !== 0)
+        $writeSafeUint64(writer.uint32(72), message.durationToLastConsumeLeaderMs, "debugpb.GetRegionReadProgressResponse.duration_to_last_consume_leader_ms");
+      if (message.regionReadProgressExist != null && message.regionReadProgressExist !== false)
+        writer.uint32(80).bool(message.regionReadProgressExist);
+      if (message.resolvedTs != null && message.resolvedTs !== 0n)
+        $writeBigUint64(writer.uint32(88), message.resolvedTs, "debugpb.GetRegionReadProgressResponse.resolved_ts");
+      if (message.resolverTrackedIndex != null && message.resolverTrackedIndex !== 0)
+        $writeSafeUint64(writer.uint32(96), message.resolverTrackedIndex, "debugpb.GetRegionReadProgressResponse.resolver_tracked_index");
+      if (message.resolverExist != null && message.resolverExist !== false)
+        writer.uint32(104).bool(message.resolverExist);
+      if (message.resolverStopped != null && message.resolverStopped !== false)
+        writer.uint32(112).bool(message.resolverStopped);
+      if (message.error != null && message.error !== "")
+        writer.uint32(122).string(message.error);
+      if (message.numLocks != null && message.numLocks !== 0)
+        $writeSafeUint64(writer.uint32(128), message.numLocks, "debugpb.GetRegionReadProgressResponse.num_locks");
+      if (message.numTransactions != null && message.numTransactions !== 0)
+        $writeSafeUint64(writer.uint32(136), message.numTransactions, "debugpb.GetRegionReadProgressResponse.num_transactions");
+      if (message.readStateTs != null && message.readStateTs !== 0n)
+        $writeBigUint64(writer.uint32(144), message.readStateTs, "debugpb.GetRegionReadProgressResponse.read_state_ts");
+      if (message.readStateApplyIndex != null && message.readStateApplyIndex !== 0)
+        $writeSafeUint64(writer.uint32(152), message.readStateApplyIndex, "debugpb.GetRegionReadProgressResponse.read_state_apply_index");
+      if (message.discard != null && message.discard !== false)
+        writer.uint32(160).bool(message.discard);
+      return writer;
+    };
+    GetRegionReadProgressResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.debugpb.GetRegionReadProgressResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.safe_ts");
+            if ((value = $readBigUint64(reader, "debugpb.GetRegionReadProgressResponse.safe_ts")) !== 0n)
+              message.safeTs = value;
+            else
+              delete message.safeTs;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.applied_index");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressResponse.applied_index")) !== 0)
+              message.appliedIndex = value;
+            else
+              delete message.appliedIndex;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.pending_front_applied_index");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressResponse.pending_front_applied_index")) !== 0)
+              message.pendingFrontAppliedIndex = value;
+            else
+              delete message.pendingFrontAppliedIndex;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.pending_front_ts");
+            if ((value = $readBigUint64(reader, "debugpb.GetRegionReadProgressResponse.pending_front_ts")) !== 0n)
+              message.pendingFrontTs = value;
+            else
+              delete message.pendingFrontTs;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.pending_back_applied_index");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressResponse.pending_back_applied_index")) !== 0)
+              message.pendingBackAppliedIndex = value;
+            else
+              delete message.pendingBackAppliedIndex;
+            continue;
+          }
+        case 6: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.pending_back_ts");
+            if ((value = $readBigUint64(reader, "debugpb.GetRegionReadProgressResponse.pending_back_ts")) !== 0n)
+              message.pendingBackTs = value;
+            else
+              delete message.pendingBackTs;
+            continue;
+          }
+        case 7: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.region_read_progress_paused");
+            if (value = reader.bool())
+              message.regionReadProgressPaused = value;
+            else
+              delete message.regionReadProgressPaused;
+            continue;
+          }
+        case 8: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.duration_to_last_update_safe_ts_ms");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressResponse.duration_to_last_update_safe_ts_ms")) !== 0)
+              message.durationToLastUpdateSafeTsMs = value;
+            else
+              delete message.durationToLastUpdateSafeTsMs;
+            continue;
+          }
+        case 9: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.duration_to_last_consume_leader_ms");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressResponse.duration_to_last_consume_leader_ms")) !== 0)
+              message.durationToLastConsumeLeaderMs = value;
+            else
+              delete message.durationToLastConsumeLeaderMs;
+            continue;
+          }
+        case 10: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.region_read_progress_exist");
+            if (value = reader.bool())
+              message.regionReadProgressExist = value;
+            else
+              delete message.regionReadProgressExist;
+            continue;
+          }
+        case 11: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.resolved_ts");
+            if ((value = $readBigUint64(reader, "debugpb.GetRegionReadProgressResponse.resolved_ts")) !== 0n)
+              message.resolvedTs = value;
+            else
+              delete message.resolvedTs;
+            continue;
+          }
+        case 12: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.resolver_tracked_index");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressResponse.resolver_tracked_index")) !== 0)
+              message.resolverTrackedIndex = value;
+            else
+              delete message.resolverTrackedIndex;
+            continue;
+          }
+        case 13: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.resolver_exist");
+            if (value = reader.bool())
+              message.resolverExist = value;
+            else
+              delete message.resolverExist;
+            continue;
+          }
+        case 14: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.resolver_stopped");
+            if (value = reader.bool())
+              message.resolverStopped = value;
+            else
+              delete message.resolverStopped;
+            continue;
+          }
+        case 15: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.error");
+            if ((value = reader.stringVerify()).length)
+              message.error = value;
+            else
+              delete message.error;
+            continue;
+          }
+        case 16: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.num_locks");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressResponse.num_locks")) !== 0)
+              message.numLocks = value;
+            else
+              delete message.numLocks;
+            continue;
+          }
+        case 17: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.num_transactions");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressResponse.num_transactions")) !== 0)
+              message.numTransactions = value;
+            else
+              delete message.numTransactions;
+            continue;
+          }
+        case 18: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.read_state_ts");
+            if ((value = $readBigUint64(reader, "debugpb.GetRegionReadProgressResponse.read_state_ts")) !== 0n)
+              message.readStateTs = value;
+            else
+              delete message.readStateTs;
+            continue;
+          }
+        case 19: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.read_state_apply_index");
+            if ((value = $readSafeUint64(reader, "debugpb.GetRegionReadProgressResponse.read_state_apply_index")) !== 0)
+              message.readStateApplyIndex = value;
+            else
+              delete message.readStateApplyIndex;
+            continue;
+          }
+        case 20: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "debugpb.GetRegionReadProgressResponse.discard");
+            if (value = reader.bool())
+              message.discard = value;
+            else
+              delete message.discard;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return GetRegionReadProgressResponse;
+  })();
+  debugpb.DB = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "INVALID"] = 0;
+    values[valuesById[1] = "KV"] = 1;
+    values[valuesById[2] = "RAFT"] = 2;
+    return values;
+  })();
+  debugpb.MODULE = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "UNUSED"] = 0;
+    values[valuesById[1] = "KVDB"] = 1;
+    values[valuesById[2] = "RAFTDB"] = 2;
+    values[valuesById[3] = "READPOOL"] = 3;
+    values[valuesById[4] = "SERVER"] = 4;
+    values[valuesById[5] = "STORAGE"] = 5;
+    values[valuesById[6] = "PD"] = 6;
+    values[valuesById[7] = "METRIC"] = 7;
+    values[valuesById[8] = "COPROCESSOR"] = 8;
+    values[valuesById[9] = "SECURITY"] = 9;
+    values[valuesById[10] = "IMPORT"] = 10;
+    return values;
+  })();
+  debugpb.BottommostLevelCompaction = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "Skip"] = 0;
+    values[valuesById[1] = "Force"] = 1;
+    values[valuesById[2] = "IfHaveCompactionFilter"] = 2;
+    return values;
+  })();
+  return debugpb;
+})();
+export const eraftpb = $root.eraftpb = (() => {
+  const eraftpb = {};
+  eraftpb.Entry = (function() {
+    const Entry = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    Entry.prototype.entryType = 0;
+    Entry.prototype.term = 0;
+    Entry.prototype.index = 0;
+    Entry.prototype.data = $empty;
+    Entry.prototype.syncLog = false;
+    Entry.prototype.context = $empty;
+    Entry.create = function(properties) {
+      return new Entry(properties);
+    };
+    Entry.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.entryType != null && message.entryType !== 0)
+        writer.uint32(8).int32(message.entryType);
+      if (message.term != null && message.term !== 0)
+        $writeSafeUint64(writer.uint32(16), message.term, "eraftpb.Entry.term");
+      if (message.index != null && message.index !== 0)
+        $writeSafeUint64(writer.uint32(24), message.index, "eraftpb.Entry.index");
+      if (message.data != null && message.data.length)
+        writer.uint32(34).bytes(message.data);
+      if (message.syncLog != null && message.syncLog !== false)
+        writer.uint32(40).bool(message.syncLog);
+      if (message.context != null && message.context.length)
+        writer.uint32(50).bytes(message.context);
+      return writer;
+    };
+    Entry.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.eraftpb.Entry();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Entry.entry_type");
+            if (value = reader.int32())
+              message.entryType = value;
+            else
+              delete message.entryType;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Entry.term");
+            if ((value = $readSafeUint64(reader, "eraftpb.Entry.term")) !== 0)
+              message.term = value;
+            else
+              delete message.term;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Entry.index");
+            if ((value = $readSafeUint64(reader, "eraftpb.Entry.index")) !== 0)
+              message.index = value;
+            else
+              delete message.index;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.Entry.data");
+            if ((value = reader.bytes()).length)
+              message.data = value;
+            else
+              delete message.data;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Entry.sync_log");
+            if (value = reader.bool())
+              message.syncLog = value;
+            else
+              delete message.syncLog;
+            continue;
+          }
+        case 6: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.Entry.context");
+            if ((value = reader.bytes()).length)
+              message.context = value;
+            else
+              delete message.context;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return Entry;
+  })();
+  eraftpb.SnapshotMetadata = (function() {
+    const SnapshotMetadata = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    SnapshotMetadata.prototype.confState = null;
+    SnapshotMetadata.prototype.index = 0;
+    SnapshotMetadata.prototype.term = 0;
+    SnapshotMetadata.create = function(properties) {
+      return new SnapshotMetadata(properties);
+    };
+    SnapshotMetadata.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.confState != null)
+        $root.eraftpb.ConfState.encode(message.confState, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.index != null && message.index !== 0)
+        $writeSafeUint64(writer.uint32(16), message.index, "eraftpb.SnapshotMetadata.index");
+      if (message.term != null && message.term !== 0)
+        $writeSafeUint64(writer.uint32(24), message.term, "eraftpb.SnapshotMetadata.term");
+      return writer;
+    };
+    SnapshotMetadata.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.eraftpb.SnapshotMetadata();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.SnapshotMetadata.conf_state");
+            message.confState = $root.eraftpb.ConfState.decode(reader, reader.size(), $undefined, _depth + 1, message.confState);
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.SnapshotMetadata.index");
+            if ((value = $readSafeUint64(reader, "eraftpb.SnapshotMetadata.index")) !== 0)
+              message.index = value;
+            else
+              delete message.index;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.SnapshotMetadata.term");
+            if ((value = $readSafeUint64(reader, "eraftpb.SnapshotMetadata.term")) !== 0)
+              message.term = value;
+            else
+              delete message.term;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return SnapshotMetadata;
+  })();
+  eraftpb.Snapshot = (function() {
+    const Snapshot = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    Snapshot.prototype.data = $empty;
+    Snapshot.prototype.metadata = null;
+    Snapshot.create = function(properties) {
+      return new Snapshot(properties);
+    };
+    Snapshot.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.data != null && message.data.length)
+        writer.uint32(10).bytes(message.data);
+      if (message.metadata != null)
+        $root.eraftpb.SnapshotMetadata.encode(message.metadata, writer.uint32(18).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    Snapshot.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.eraftpb.Snapshot();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.Snapshot.data");
+            if ((value = reader.bytes()).length)
+              message.data = value;
+            else
+              delete message.data;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.Snapshot.metadata");
+            message.metadata = $root.eraftpb.SnapshotMetadata.decode(reader, reader.size(), $undefined, _depth + 1, message.metadata);
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return Snapshot;
+  })();
+  eraftpb.Message = (function() {
+    const Message = function (properties) {
+      this.entries = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    Message.prototype.msgType = 0;
+    Message.prototype.to = 0;
+    Message.prototype.from = 0;
+    Message.prototype.term = 0;
+    Message.prototype.logTerm = 0;
+    Message.prototype.index = 0;
+    Message.prototype.entries = $util.emptyArray;
+    Message.prototype.commit = 0;
+    Message.prototype.snapshot = null;
+    Message.prototype.reject = false;
+    Message.prototype.rejectHint = 0;
+    Message.prototype.context = $empty;
+    Message.prototype.requestSnapshot = 0;
+    Message.prototype.deprecatedPriority = 0;
+    Message.prototype.priority = 0;
+    Message.create = function(properties) {
+      return new Message(properties);
+    };
+    Message.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.msgType != null && message.msgType !== 0)
+        writer.uint32(8).int32(message.msgType);
+      if (message.to != null && message.to !== 0)
+        $writeSafeUint64(writer.uint32(16), message.to, "eraftpb.Message.to");
+      if (message.from != null && message.from !== 0)
+        $writeSafeUint64(writer.uint32(24), message.from, "eraftpb.Message.from");
+      if (message.term != null && message.term !== 0)
+        $writeSafeUint64(writer.uint32(32), message.term, "eraftpb.Message.term");
+      if (message.logTerm != null && message.logTerm !== 0)
+        $writeSafeUint64(writer.uint32(40), message.logTerm, "eraftpb.Message.log_term");
+      if (message.index != null && message.index !== 0)
+        $writeSafeUint64(writer.uint32(48), message.index, "eraftpb.Message.index");
+      if (message.entries != null && message.entries.length)
+        for (let i = 0; i < message.entries.length; ++i)
+          $root.eraftpb.Entry.encode(message.entries[i], writer.uint32(58).fork(), _depth + 1).ldelim();
+      if (message.commit != null && message.commit !== 0)
+        $writeSafeUint64(writer.uint32(64), message.commit, "eraftpb.Message.commit");
+      if (message.snapshot != null)
+        $root.eraftpb.Snapshot.encode(message.snapshot, writer.uint32(74).fork(), _depth + 1).ldelim();
+      if (message.reject != null && message.reject !== false)
+        writer.uint32(80).bool(message.reject);
+      if (message.rejectHint != null && message.rejectHint !== 0)
+        $writeSafeUint64(writer.uint32(88), message.rejectHint, "eraftpb.Message.reject_hint");
+      if (message.context != null && message.context.length)
+        writer.uint32(98).bytes(message.context);
+      if (message.requestSnapshot != null && message.requestSnapshot !== 0)
+        $writeSafeUint64(writer.uint32(104), message.requestSnapshot, "eraftpb.Message.request_snapshot");
+      if (message.deprecatedPriority != null && message.deprecatedPriority !== 0)
+        $writeSafeUint64(writer.uint32(112), message.deprecatedPriority, "eraftpb.Message.deprecated_priority");
+      if (message.priority != null && message.priority !== 0)
+        $writeSafeInt64(writer.uint32(120), message.priority, "eraftpb.Message.priority");
+      return writer;
+    };
+    Message.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.eraftpb.Message();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.msg_type");
+            if (value = reader.int32())
+              message.msgType = value;
+            else
+              delete message.msgType;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.to");
+            if ((value = $readSafeUint64(reader, "eraftpb.Message.to")) !== 0)
+              message.to = value;
+            else
+              delete message.to;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.from");
+            if ((value = $readSafeUint64(reader, "eraftpb.Message.from")) !== 0)
+              message.from = value;
+            else
+              delete message.from;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.term");
+            if ((value = $readSafeUint64(reader, "eraftpb.Message.term")) !== 0)
+              message.term = value;
+            else
+              delete message.term;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.log_term");
+            if ((value = $readSafeUint64(reader, "eraftpb.Message.log_term")) !== 0)
+              message.logTerm = value;
+            else
+              delete message.logTerm;
+            continue;
+          }
+        case 6: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.index");
+            if ((value = $readSafeUint64(reader, "eraftpb.Message.index")) !== 0)
+              message.index = value;
+            else
+              delete message.index;
+            continue;
+          }
+        case 7: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.Message.entries");
+            if (!(message.entries && message.entries.length))
+              message.entries = [];
+            message.entries.push($root.eraftpb.Entry.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 8: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.commit");
+            if ((value = $readSafeUint64(reader, "eraftpb.Message.commit")) !== 0)
+              message.commit = value;
+            else
+              delete message.commit;
+            continue;
+          }
+        case 9: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.Message.snapshot");
+            message.snapshot = $root.eraftpb.Snapshot.decode(reader, reader.size(), $undefined, _depth + 1, message.snapshot);
+            continue;
+          }
+        case 10: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.reject");
+            if (value = reader.bool())
+              message.reject = value;
+            else
+              delete message.reject;
+            continue;
+          }
+        case 11: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.reject_hint");
+            if ((value = $readSafeUint64(reader, "eraftpb.Message.reject_hint")) !== 0)
+              message.rejectHint = value;
+            else
+              delete message.rejectHint;
+            continue;
+          }
+        case 12: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.Message.context");
+            if ((value = reader.bytes()).length)
+              message.context = value;
+            else
+              delete message.context;
+            continue;
+          }
+        case 13: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.request_snapshot");
+            if ((value = $readSafeUint64(reader, "eraftpb.Message.request_snapshot")) !== 0)
+              message.requestSnapshot = value;
+            else
+              delete message.requestSnapshot;
+            continue;
+          }
+        case 14: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.deprecated_priority");
+            if ((value = $readSafeUint64(reader, "eraftpb.Message.deprecated_priority")) !== 0)
+              message.deprecatedPriority = value;
+            else
+              delete message.deprecatedPriority;
+            continue;
+          }
+        case 15: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.Message.priority");
+            if ((value = $readSafeInt64(reader, "eraftpb.Message.priority")) !== 0)
+              message.priority = value;
+            else
+              delete message.priority;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return Message;
+  })();
+  eraftpb.HardState = (function() {
+    const HardState = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    HardState.prototype.term = 0;
+    HardState.prototype.vote = 0;
+    HardState.prototype.commit = 0;
+    HardState.create = function(properties) {
+      return new HardState(properties);
+    };
+    HardState.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.term != null && message.term !== 0)
+        $writeSafeUint64(writer.uint32(8), message.term, "eraftpb.HardState.term");
+      if (message.vote != null && message.vote !== 0)
+        $writeSafeUint64(writer.uint32(16), message.vote, "eraftpb.HardState.vote");
+      if (message.commit != null && message.commit !== 0)
+        $writeSafeUint64(writer.uint32(24), message.commit, "eraftpb.HardState.commit");
+      return writer;
+    };
+    HardState.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.eraftpb.HardState();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.HardState.term");
+            if ((value = $readSafeUint64(reader, "eraftpb.HardState.term")) !== 0)
+              message.term = value;
+            else
+              delete message.term;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.HardState.vote");
+            if ((value = $readSafeUint64(reader, "eraftpb.HardState.vote")) !== 0)
+              message.vote = value;
+            else
+              delete message.vote;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.HardState.commit");
+            if ((value = $readSafeUint64(reader, "eraftpb.HardState.commit")) !== 0)
+              message.commit = value;
+            else
+              delete message.commit;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return HardState;
+  })();
+  eraftpb.ConfState = (function() {
+    const ConfState = function (properties) {
+      this.voters = [];
+      this.learners = [];
+      this.votersOutgoing = [];
+      this.learnersNext = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ConfState.prototype.voters = $util.emptyArray;
+    ConfState.prototype.learners = $util.emptyArray;
+    ConfState.prototype.votersOutgoing = $util.emptyArray;
+    ConfState.prototype.learnersNext = $util.emptyArray;
+    ConfState.prototype.autoLeave = false;
+    ConfState.create = function(properties) {
+      return new ConfState(properties);
+    };
+    ConfState.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.voters != null && message.voters.length)
+        $writeSafeUint64s(writer.uint32(10), message.voters, "eraftpb.ConfState.voters");
+      if (message.learners != null && message.learners.length)
+        $writeSafeUint64s(writer.uint32(18), message.learners, "eraftpb.ConfState.learners");
+      if (message.votersOutgoing != null && message.votersOutgoing.length)
+        $writeSafeUint64s(writer.uint32(26), message.votersOutgoing, "eraftpb.ConfState.voters_outgoing");
+      if (message.learnersNext != null && message.learnersNext.length)
+        $writeSafeUint64s(writer.uint32(34), message.learnersNext, "eraftpb.ConfState.learners_next");
+      if (message.autoLeave != null && message.autoLeave !== false)
+        writer.uint32(40).bool(message.autoLeave);
+      return writer;
+    };
+    ConfState.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.eraftpb.ConfState();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType === 2) {
+              if (!(message.voters && message.voters.length))
+                message.voters = [];
+              $readSafeUint64s(reader, message.voters, "eraftpb.ConfState.voters");
+              continue;
+            }
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfState.voters");
+            if (!(message.voters && message.voters.length))
+              message.voters = [];
+            message.voters.push($readSafeUint64(reader, "eraftpb.ConfState.voters"));
+            continue;
+          }
+        case 2: {
+            if (wireType === 2) {
+              if (!(message.learners && message.learners.length))
+                message.learners = [];
+              $readSafeUint64s(reader, message.learners, "eraftpb.ConfState.learners");
+              continue;
+            }
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfState.learners");
+            if (!(message.learners && message.learners.length))
+              message.learners = [];
+            message.learners.push($readSafeUint64(reader, "eraftpb.ConfState.learners"));
+            continue;
+          }
+        case 3: {
+            if (wireType === 2) {
+              if (!(message.votersOutgoing && message.votersOutgoing.length))
+                message.votersOutgoing = [];
+              $readSafeUint64s(reader, message.votersOutgoing, "eraftpb.ConfState.voters_outgoing");
+              continue;
+            }
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfState.voters_outgoing");
+            if (!(message.votersOutgoing && message.votersOutgoing.length))
+              message.votersOutgoing = [];
+            message.votersOutgoing.push($readSafeUint64(reader, "eraftpb.ConfState.voters_outgoing"));
+            continue;
+          }
+        case 4: {
+            if (wireType === 2) {
+              if (!(message.learnersNext && message.learnersNext.length))
+                message.learnersNext = [];
+              $readSafeUint64s(reader, message.learnersNext, "eraftpb.ConfState.learners_next");
+              continue;
+            }
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfState.learners_next");
+            if (!(message.learnersNext && message.learnersNext.length))
+              message.learnersNext = [];
+            message.learnersNext.push($readSafeUint64(reader, "eraftpb.ConfState.learners_next"));
+            continue;
+          }
+        case 5: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfState.auto_leave");
+            if (value = reader.bool())
+              message.autoLeave = value;
+            else
+              delete message.autoLeave;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ConfState;
+  })();
+  eraftpb.ConfChange = (function() {
+    const ConfChange = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ConfChange.prototype.id = 0;
+    ConfChange.prototype.changeType = 0;
+    ConfChange.prototype.nodeId = 0;
+    ConfChange.prototype.context = $empty;
+    ConfChange.create = function(properties) {
+      return new ConfChange(properties);
+    };
+    ConfChange.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.id != null && message.id !== 0)
+        $writeSafeUint64(writer.uint32(8), message.id, "eraftpb.ConfChange.id");
+      if (message.changeType != null && message.changeType !== 0)
+        writer.uint32(16).int32(message.changeType);
+      if (message.nodeId != null && message.nodeId !== 0)
+        $writeSafeUint64(writer.uint32(24), message.nodeId, "eraftpb.ConfChange.node_id");
+      if (message.context != null && message.context.length)
+        writer.uint32(34).bytes(message.context);
+      return writer;
+    };
+    ConfChange.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.eraftpb.ConfChange();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfChange.id");
+            if ((value = $readSafeUint64(reader, "eraftpb.ConfChange.id")) !== 0)
+              message.id = value;
+            else
+              delete message.id;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfChange.change_type");
+            if (value = reader.int32())
+              message.changeType = value;
+            else
+              delete message.changeType;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfChange.node_id");
+            if ((value = $readSafeUint64(reader, "eraftpb.ConfChange.node_id")) !== 0)
+              message.nodeId = value;
+            else
+              delete message.nodeId;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.ConfChange.context");
+            if ((value = reader.bytes()).length)
+              message.context = value;
+            else
+              delete message.context;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ConfChange;
+  })();
+  eraftpb.ConfChangeSingle = (function() {
+    const ConfChangeSingle = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ConfChangeSingle.prototype.changeType = 0;
+    ConfChangeSingle.prototype.nodeId = 0;
+    ConfChangeSingle.create = function(properties) {
+      return new ConfChangeSingle(properties);
+    };
+    ConfChangeSingle.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.changeType != null && message.changeType !== 0)
+        writer.uint32(8).int32(message.changeType);
+      if (message.nodeId != null && message.nodeId !== 0)
+        $writeSafeUint64(writer.uint32(16), message.nodeId, "eraftpb.ConfChangeSingle.node_id");
+      return writer;
+    };
+    ConfChangeSingle.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.eraftpb.ConfChangeSingle();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfChangeSingle.change_type");
+            if (value = reader.int32())
+              message.changeType = value;
+            else
+              delete message.changeType;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfChangeSingle.node_id");
+            if ((value = $readSafeUint64(reader, "eraftpb.ConfChangeSingle.node_id")) !== 0)
+              message.nodeId = value;
+            else
+              delete message.nodeId;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ConfChangeSingle;
+  })();
+  eraftpb.ConfChangeV2 = (function() {
+    const ConfChangeV2 = function (properties) {
+      this.changes = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ConfChangeV2.prototype.transition = 0;
+    ConfChangeV2.prototype.changes = $util.emptyArray;
+    ConfChangeV2.prototype.context = $empty;
+    ConfChangeV2.create = function(properties) {
+      return new ConfChangeV2(properties);
+    };
+    ConfChangeV2.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.transition != null && message.transition !== 0)
+        writer.uint32(8).int32(message.transition);
+      if (message.changes != null && message.changes.length)
+        for (let i = 0; i < message.changes.length; ++i)
+          $root.eraftpb.ConfChangeSingle.encode(message.changes[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.context != null && message.context.length)
+        writer.uint32(26).bytes(message.context);
+      return writer;
+    };
+    ConfChangeV2.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.eraftpb.ConfChangeV2();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "eraftpb.ConfChangeV2.transition");
+            if (value = reader.int32())
+              message.transition = value;
+            else
+              delete message.transition;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.ConfChangeV2.changes");
+            if (!(message.changes && message.changes.length))
+              message.changes = [];
+            message.changes.push($root.eraftpb.ConfChangeSingle.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "eraftpb.ConfChangeV2.context");
+            if ((value = reader.bytes()).length)
+              message.context = value;
+            else
+              delete message.context;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ConfChangeV2;
+  })();
+  eraftpb.EntryType = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "EntryNormal"] = 0;
+    values[valuesById[1] = "EntryConfChange"] = 1;
+    values[valuesById[2] = "EntryConfChangeV2"] = 2;
+    return values;
+  })();
+  eraftpb.MessageType = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "MsgHup"] = 0;
+    values[valuesById[1] = "MsgBeat"] = 1;
+    values[valuesById[2] = "MsgPropose"] = 2;
+    values[valuesById[3] = "MsgAppend"] = 3;
+    values[valuesById[4] = "MsgAppendResponse"] = 4;
+    values[valuesById[5] = "MsgRequestVote"] = 5;
+    values[valuesById[6] = "MsgRequestVoteResponse"] = 6;
+    values[valuesById[7] = "MsgSnapshot"] = 7;
+    values[valuesById[8] = "MsgHeartbeat"] = 8;
+    values[valuesById[9] = "MsgHeartbeatResponse"] = 9;
+    values[valuesById[10] = "MsgUnreachable"] = 10;
+    values[valuesById[11] = "MsgSnapStatus"] = 11;
+    values[valuesById[12] = "MsgCheckQuorum"] = 12;
+    values[valuesById[13] = "MsgTransferLeader"] = 13;
+    values[valuesById[14] = "MsgTimeoutNow"] = 14;
+    values[valuesById[15] = "MsgReadIndex"] = 15;
+    values[valuesById[16] = "MsgReadIndexResp"] = 16;
+    values[valuesById[17] = "MsgRequestPreVote"] = 17;
+    values[valuesById[18] = "MsgRequestPreVoteResponse"] = 18;
+    return values;
+  })();
+  eraftpb.ConfChangeTransition = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "Auto"] = 0;
+    values[valuesById[1] = "Implicit"] = 1;
+    values[valuesById[2] = "Explicit"] = 2;
+    return values;
+  })();
+  eraftpb.ConfChangeType = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "AddNode"] = 0;
+    values[valuesById[1] = "RemoveNode"] = 1;
+    values[valuesById[2] = "AddLearnerNode"] = 2;
+    return values;
+  })();
+  return eraftpb;
+})();
+export const raft_serverpb = $root.raft_serverpb = (() => {
+  const raft_serverpb = {};
+  raft_serverpb.RaftMessage = (function() {
+    const RaftMessage = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RaftMessage.prototype.regionId = 0;
+    RaftMessage.prototype.fromPeer = null;
+    RaftMessage.prototype.toPeer = null;
+    RaftMessage.prototype.message = null;
+    RaftMessage.prototype.regionEpoch = null;
+    RaftMessage.prototype.isTombstone = false;
+    RaftMessage.prototype.startKey = $empty;
+    RaftMessage.prototype.endKey = $empty;
+    RaftMessage.prototype.mergeTarget = null;
+    RaftMessage.prototype.extraMsg = null;
+    RaftMessage.prototype.extraCtx = $empty;
+    RaftMessage.prototype.diskUsage = 0;
+    RaftMessage.create = function(properties) {
+      return new RaftMessage(properties);
+    };
+    RaftMessage.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.regionId, "raft_serverpb.RaftMessage.region_id");
+      if (message.fromPeer != null)
+        $root.metapb.Peer.encode(message.fromPeer, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.toPeer != null)
+        $root.metapb.Peer.encode(message.toPeer, writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.message != null)
+        $root.eraftpb.Message.encode(message.message, writer.uint32(34).fork(), _depth + 1).ldelim();
+      if (message.regionEpoch != null)
+        $root.metapb.RegionEpoch.encode(message.regionEpoch, writer.uint32(42).fork(), _depth + 1).ldelim();
+      if (message.isTombstone != null && message.isTombstone !== false)
+        writer.uint32(48).bool(message.isTombstone);
+      if (message.startKey != null && message.startKey.length)
+        writer.uint32(58).bytes(message.startKey);
+      if (message.endKey != null && message.endKey.length)
+        writer.uint32(66).bytes(message.endKey);
+      if (message.mergeTarget != null)
+        $root.metapb.Region.encode(message.mergeTarget, writer.uint32(74).fork(), _depth + 1).ldelim();
+      if (message.extraMsg != null)
+        $root.raft_serverpb.ExtraMessage.encode(message.extraMsg, writer.uint32(82).fork(), _depth + 1).ldelim();
+      if (message.extraCtx != null && message.extraCtx.length)
+        writer.uint32(90).bytes(message.extraCtx);
+      if (message.diskUsage != null && message.diskUsage !== 0)
+        writer.uint32(96).int32(message.diskUsage);
+      return writer;
+    };
+    RaftMessage.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.RaftMessage();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.region_id");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftMessage.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.from_peer");
+            message.fromPeer = $root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1, message.fromPeer);
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.to_peer");
+            message.toPeer = $root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1, message.toPeer);
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.message");
+            message.message = $root.eraftpb.Message.decode(reader, reader.size(), $undefined, _depth + 1, message.message);
+            continue;
+          }
+        case 5: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.region_epoch");
+            message.regionEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.regionEpoch);
+            continue;
+          }
+        case 6: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.is_tombstone");
+            if (value = reader.bool())
+              message.isTombstone = value;
+            else
+              delete message.isTombstone;
+            continue;
+          }
+        case 7: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.start_key");
+            if ((value = reader.bytes()).length)
+              message.startKey = value;
+            else
+              delete message.startKey;
+            continue;
+          }
+        case 8: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.end_key");
+            if ((value = reader.bytes()).length)
+              message.endKey = value;
+            else
+              delete message.endKey;
+            continue;
+          }
+        case 9: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.merge_target");
+            message.mergeTarget = $root.metapb.Region.decode(reader, reader.size(), $undefined, _depth + 1, message.mergeTarget);
+            continue;
+          }
+        case 10: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.extra_msg");
+            message.extraMsg = $root.raft_serverpb.ExtraMessage.decode(reader, reader.size(), $undefined, _depth + 1, message.extraMsg);
+            continue;
+          }
+        case 11: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.extra_ctx");
+            if ((value = reader.bytes()).length)
+              message.extraCtx = value;
+            else
+              delete message.extraCtx;
+            continue;
+          }
+        case 12: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.disk_usage");
+            if (value = reader.int32())
+              message.diskUsage = value;
+            else
+              delete message.diskUsage;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RaftMessage;
+  })();
+  raft_serverpb.RaftTruncatedState = (function() {
+    const RaftTruncatedState = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RaftTruncatedState.prototype.index = 0;
+    RaftTruncatedState.prototype.term = 0;
+    RaftTruncatedState.create = function(properties) {
+      return new RaftTruncatedState(properties);
+    };
+    RaftTruncatedState.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.index != null && message.index !== 0)
+        $writeSafeUint64(writer.uint32(8), message.index, "raft_serverpb.RaftTruncatedState.index");
+      if (message.term != null && message.term !== 0)
+        $writeSafeUint64(writer.uint32(16), message.term, "raft_serverpb.RaftTruncatedState.term");
+      return writer;
+    };
+    RaftTruncatedState.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.RaftTruncatedState();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftTruncatedState.index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftTruncatedState.index")) !== 0)
+              message.index = value;
+            else
+              delete message.index;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftTruncatedState.term");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftTruncatedState.term")) !== 0)
+              message.term = value;
+            else
+              delete message.term;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RaftTruncatedState;
+  })();
+  raft_serverpb.SnapshotCFFile = (function() {
+    const SnapshotCFFile = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    SnapshotCFFile.prototype.cf = "";
+    SnapshotCFFile.prototype.size = 0;
+    SnapshotCFFile.prototype.checksum = 0;
+    SnapshotCFFile.create = function(properties) {
+      return new SnapshotCFFile(properties);
+    };
+    SnapshotCFFile.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.cf != null && message.cf !== "")
+        writer.uint32(10).string(message.cf);
+      if (message.size != null && message.size !== 0)
+        $writeSafeUint64(writer.uint32(16), message.size, "raft_serverpb.SnapshotCFFile.size");
+      if (message.checksum != null && message.checksum !== 0)
+        writer.uint32(24).uint32(message.checksum);
+      return writer;
+    };
+    SnapshotCFFile.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.SnapshotCFFile();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotCFFile.cf");
+            if ((value = reader.stringVerify()).length)
+              message.cf = value;
+            else
+              delete message.cf;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotCFFile.size");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.SnapshotCFFile.size")) !== 0)
+              message.size = value;
+            else
+              delete message.size;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotCFFile.checksum");
+            if (value = reader.uint32())
+              message.checksum = value;
+            else
+              delete message.checksum;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return SnapshotCFFile;
+  })();
+  raft_serverpb.SnapshotMeta = (function() {
+    const SnapshotMeta = function (properties) {
+      this.cfFiles = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    SnapshotMeta.prototype.cfFiles = $util.emptyArray;
+    SnapshotMeta.prototype.forBalance = false;
+    SnapshotMeta.prototype.forWitness = false;
+    SnapshotMeta.prototype.start = 0;
+    SnapshotMeta.prototype.generateDurationSec = 0;
+    SnapshotMeta.prototype.tabletSnapPath = "";
+    SnapshotMeta.prototype.commitIndexHint = 0;
+    SnapshotMeta.create = function(properties) {
+      return new SnapshotMeta(properties);
+    };
+    SnapshotMeta.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.cfFiles != null && message.cfFiles.length)
+        for (let i = 0; i < message.cfFiles.length; ++i)
+          $root.raft_serverpb.SnapshotCFFile.encode(message.cfFiles[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.forBalance != null && message.forBalance !== false)
+        writer.uint32(16).bool(message.forBalance);
+      if (message.forWitness != null && message.forWitness !== false)
+        writer.uint32(24).bool(message.forWitness);
+      if (message.start != null && message.start !== 0)
+        $writeSafeUint64(writer.uint32(32), message.start, "raft_serverpb.SnapshotMeta.start");
+      if (message.generateDurationSec != null && message.generateDurationSec !== 0)
+        $writeSafeUint64(writer.uint32(40), message.generateDurationSec, "raft_serverpb.SnapshotMeta.generate_duration_sec");
+      if (message.tabletSnapPath != null && message.tabletSnapPath !== "")
+        writer.uint32(50).string(message.tabletSnapPath);
+      if (message.commitIndexHint != null && message.commitIndexHint !== 0)
+        $writeSafeUint64(writer.uint32(56), message.commitIndexHint, "raft_serverpb.SnapshotMeta.commit_index_hint");
+      return writer;
+    };
+    SnapshotMeta.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.SnapshotMeta();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.cf_files");
+            if (!(message.cfFiles && message.cfFiles.length))
+              message.cfFiles = [];
+            message.cfFiles.push($root.raft_serverpb.SnapshotCFFile.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.for_balance");
+            if (value = reader.bool())
+              message.forBalance = value;
+            else
+              delete message.forBalance;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.for_witness");
+            if (value = reader.bool())
+              message.forWitness = value;
+            else
+              delete message.forWitness;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.start");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.SnapshotMeta.start")) !== 0)
+              message.start = value;
+            else
+              delete message.start;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.generate_duration_sec");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.SnapshotMeta.generate_duration_sec")) !== 0)
+              message.generateDurationSec = value;
+            else
+              delete message.generateDurationSec;
+            continue;
+          }
+        case 6: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.tablet_snap_path");
+            if ((value = reader.stringVerify()).length)
+              message.tabletSnapPath = value;
+            else
+              delete message.tabletSnapPath;
+            continue;
+          }
+        case 7: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.commit_index_hint");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.SnapshotMeta.commit_index_hint")) !== 0)
+              message.commitIndexHint = value;
+            else
+              delete message.commitIndexHint;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return SnapshotMeta;
+  })();
+  raft_serverpb.SnapshotChunk = (function() {
+    const SnapshotChunk = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    SnapshotChunk.prototype.message = null;
+    SnapshotChunk.prototype.data = $empty;
+    SnapshotChunk.create = function(properties) {
+      return new SnapshotChunk(properties);
+    };
+    SnapshotChunk.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.message != null)
+        $root.raft_serverpb.RaftMessage.encode(message.message, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.data != null && message.data.length)
+        writer.uint32(18).bytes(message.data);
+      return writer;
+    };
+    SnapshotChunk.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.SnapshotChunk();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotChunk.message");
+            message.message = $root.raft_serverpb.RaftMessage.decode(reader, reader.size(), $undefined, _depth + 1, message.message);
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.SnapshotChunk.data");
+            if ((value = reader.bytes()).length)
+              message.data = value;
+            else
+              delete message.data;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return SnapshotChunk;
+  })();
+  raft_serverpb.Done = (function() {
+    const Done = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    Done.create = function(properties) {
+      return new Done(properties);
+    };
+    Done.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      return writer;
+    };
+    Done.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.Done();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        reader.skipType(tag & 7, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return Done;
+  })();
+  raft_serverpb.TabletSnapshotFileMeta = (function() {
+    const TabletSnapshotFileMeta = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    TabletSnapshotFileMeta.prototype.fileSize = 0;
+    TabletSnapshotFileMeta.prototype.fileName = "";
+    TabletSnapshotFileMeta.prototype.headChunk = $empty;
+    TabletSnapshotFileMeta.prototype.trailingChunk = $empty;
+    TabletSnapshotFileMeta.create = function(properties) {
+      return new TabletSnapshotFileMeta(properties);
+    };
+    TabletSnapshotFileMeta.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.fileSize != null && message.fileSize !== 0)
+        $writeSafeUint64(writer.uint32(8), message.fileSize, "raft_serverpb.TabletSnapshotFileMeta.file_size");
+      if (message.fileName != null && message.fileName !== "")
+        writer.uint32(18).string(message.fileName);
+      if (message.headChunk != null && message.headChunk.length)
+        writer.uint32(26).bytes(message.headChunk);
+      if (message.trailingChunk != null && message.trailingChunk.length)
+        writer.uint32(34).bytes(message.trailingChunk);
+      return writer;
+    };
+    TabletSnapshotFileMeta.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.TabletSnapshotFileMeta();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileMeta.file_size");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.TabletSnapshotFileMeta.file_size")) !== 0)
+              message.fileSize = value;
+            else
+              delete message.fileSize;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileMeta.file_name");
+            if ((value = reader.stringVerify()).length)
+              message.fileName = value;
+            else
+              delete message.fileName;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileMeta.head_chunk");
+            if ((value = reader.bytes()).length)
+              message.headChunk = value;
+            else
+              delete message.headChunk;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileMeta.trailing_chunk");
+            if ((value = reader.bytes()).length)
+              message.trailingChunk = value;
+            else
+              delete message.trailingChunk;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return TabletSnapshotFileMeta;
+  })();
+  raft_serverpb.TabletSnapshotPreview = (function() {
+    const TabletSnapshotPreview = function (properties) {
+      this.metas = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    TabletSnapshotPreview.prototype.metas = $util.emptyArray;
+    TabletSnapshotPreview.prototype.end = false;
+    TabletSnapshotPreview.create = function(properties) {
+      return new TabletSnapshotPreview(properties);
+    };
+    TabletSnapshotPreview.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.metas != null && message.metas.length)
+        for (let i = 0; i < message.metas.length; ++i)
+          $root.raft_serverpb.TabletSnapshotFileMeta.encode(message.metas[i], writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.end != null && message.end !== false)
+        writer.uint32(16).bool(message.end);
+      return writer;
+    };
+    TabletSnapshotPreview.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.TabletSnapshotPreview();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotPreview.metas");
+            if (!(message.metas && message.metas.length))
+              message.metas = [];
+            message.metas.push($root.raft_serverpb.TabletSnapshotFileMeta.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotPreview.end");
+            if (value = reader.bool())
+              message.end = value;
+            else
+              delete message.end;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return TabletSnapshotPreview;
+  })();
+  raft_serverpb.TabletSnapshotFileChunk = (function() {
+    const TabletSnapshotFileChunk = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    TabletSnapshotFileChunk.prototype.fileSize = 0;
+    TabletSnapshotFileChunk.prototype.fileName = "";
+    TabletSnapshotFileChunk.prototype.data = $empty;
+    TabletSnapshotFileChunk.prototype.iv = $empty;
+    TabletSnapshotFileChunk.prototype.key = null;
+    TabletSnapshotFileChunk.create = function(properties) {
+      return new TabletSnapshotFileChunk(properties);
+    };
+    TabletSnapshotFileChunk.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.fileSize != null && message.fileSize !== 0)
+        $writeSafeUint64(writer.uint32(8), message.fileSize, "raft_serverpb.TabletSnapshotFileChunk.file_size");
+      if (message.fileName != null && message.fileName !== "")
+        writer.uint32(18).string(message.fileName);
+      if (message.data != null && message.data.length)
+        writer.uint32(26).bytes(message.data);
+      if (message.iv != null && message.iv.length)
+        writer.uint32(34).bytes(message.iv);
+      if (message.key != null)
+        $root.encryptionpb.DataKey.encode(message.key, writer.uint32(42).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    TabletSnapshotFileChunk.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.TabletSnapshotFileChunk();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.file_size");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.TabletSnapshotFileChunk.file_size")) !== 0)
+              message.fileSize = value;
+            else
+              delete message.fileSize;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.file_name");
+            if ((value = reader.stringVerify()).length)
+              message.fileName = value;
+            else
+              delete message.fileName;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.data");
+            if ((value = reader.bytes()).length)
+              message.data = value;
+            else
+              delete message.data;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.iv");
+            if ((value = reader.bytes()).length)
+              message.iv = value;
+            else
+              delete message.iv;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.key");
+            message.key = $root.encryptionpb.DataKey.decode(reader, reader.size(), $undefined, _depth + 1, message.key);
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return TabletSnapshotFileChunk;
+  })();
+  raft_serverpb.TabletSnapshotHead = (function() {
+    const TabletSnapshotHead = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    TabletSnapshotHead.prototype.message = null;
+    TabletSnapshotHead.prototype.useCache = false;
+    TabletSnapshotHead.create = function(properties) {
+      return new TabletSnapshotHead(properties);
+    };
+    TabletSnapshotHead.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.message != null)
+        $root.raft_serverpb.RaftMessage.encode(message.message, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.useCache != null && message.useCache !== false)
+        writer.uint32(16).bool(message.useCache);
+      return writer;
+    };
+    TabletSnapshotHead.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.TabletSnapshotHead();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotHead.message");
+            message.message = $root.raft_serverpb.RaftMessage.decode(reader, reader.size(), $undefined, _depth + 1, message.message);
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotHead.use_cache");
+            if (value = reader.bool())
+              message.useCache = value;
+            else
+              delete message.useCache;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return TabletSnapshotHead;
+  })();
+  raft_serverpb.TabletSnapshotEnd = (function() {
+    const TabletSnapshotEnd = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    TabletSnapshotEnd.prototype.checksum = 0n;
+    TabletSnapshotEnd.create = function(properties) {
+      return new TabletSnapshotEnd(properties);
+    };
+    TabletSnapshotEnd.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.checksum != null && message.checksum !== 0n)
+        $writeBigUint64(writer.uint32(8), message.checksum, "raft_serverpb.TabletSnapshotEnd.checksum");
+      return writer;
+    };
+    TabletSnapshotEnd.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.TabletSnapshotEnd();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotEnd.checksum");
+            if ((value = $readBigUint64(reader, "raft_serverpb.TabletSnapshotEnd.checksum")) !== 0n)
+              message.checksum = value;
+            else
+              delete message.checksum;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return TabletSnapshotEnd;
+  })();
+  raft_serverpb.TabletSnapshotRequest = (function() {
+    const TabletSnapshotRequest = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    TabletSnapshotRequest.prototype.head = null;
+    TabletSnapshotRequest.prototype.preview = null;
+    TabletSnapshotRequest.prototype.chunk = null;
+    TabletSnapshotRequest.prototype.end = null;
+    $Object.defineProperty(TabletSnapshotRequest.prototype, "payload", $oneOf(["head", "preview", "chunk", "end"]));
+    TabletSnapshotRequest.create = function(properties) {
+      return new TabletSnapshotRequest(properties);
+    };
+    TabletSnapshotRequest.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.head != null)
+        $root.raft_serverpb.TabletSnapshotHead.encode(message.head, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.preview != null)
+        $root.raft_serverpb.TabletSnapshotPreview.encode(message.preview, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.chunk != null)
+        $root.raft_serverpb.TabletSnapshotFileChunk.encode(message.chunk, writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.end != null)
+        $root.raft_serverpb.TabletSnapshotEnd.encode(message.end, writer.uint32(34).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    TabletSnapshotRequest.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.TabletSnapshotRequest();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotRequest.head");
+            message.head = $root.raft_serverpb.TabletSnapshotHead.decode(reader, reader.size(), $undefined, _depth + 1, message.head);
+            message.payload = "head";
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotRequest.preview");
+            message.preview = $root.raft_serverpb.TabletSnapshotPreview.decode(reader, reader.size(), $undefined, _depth + 1, message.preview);
+            message.payload = "preview";
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotRequest.chunk");
+            message.chunk = $root.raft_serverpb.TabletSnapshotFileChunk.decode(reader, reader.size(), $undefined, _depth + 1, message.chunk);
+            message.payload = "chunk";
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotRequest.end");
+            message.end = $root.raft_serverpb.TabletSnapshotEnd.decode(reader, reader.size(), $undefined, _depth + 1, message.end);
+            message.payload = "end";
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return TabletSnapshotRequest;
+  })();
+  raft_serverpb.AcceptedSnapshotFiles = (function() {
+    const AcceptedSnapshotFiles = function (properties) {
+      this.fileName = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    AcceptedSnapshotFiles.prototype.fileName = $util.emptyArray;
+    AcceptedSnapshotFiles.create = function(properties) {
+      return new AcceptedSnapshotFiles(properties);
+    };
+    AcceptedSnapshotFiles.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.fileName != null && message.fileName.length)
+        for (let i = 0; i < message.fileName.length; ++i)
+          writer.uint32(10).string(message.fileName[i]);
+      return writer;
+    };
+    AcceptedSnapshotFiles.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.AcceptedSnapshotFiles();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.AcceptedSnapshotFiles.file_name");
+            if (!(message.fileName && message.fileName.length))
+              message.fileName = [];
+            message.fileName.push(reader.stringVerify());
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return AcceptedSnapshotFiles;
+  })();
+  raft_serverpb.TabletSnapshotResponse = (function() {
+    const TabletSnapshotResponse = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    TabletSnapshotResponse.prototype.files = null;
+    TabletSnapshotResponse.create = function(properties) {
+      return new TabletSnapshotResponse(properties);
+    };
+    TabletSnapshotResponse.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.files != null)
+        $root.raft_serverpb.AcceptedSnapshotFiles.encode(message.files, writer.uint32(10).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    TabletSnapshotResponse.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.TabletSnapshotResponse();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotResponse.files");
+            message.files = $root.raft_serverpb.AcceptedSnapshotFiles.decode(reader, reader.size(), $undefined, _depth + 1, message.files);
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return TabletSnapshotResponse;
+  })();
+  raft_serverpb.KeyValue = (function() {
+    const KeyValue = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    KeyValue.prototype.key = $empty;
+    KeyValue.prototype.value = $empty;
+    KeyValue.create = function(properties) {
+      return new KeyValue(properties);
+    };
+    KeyValue.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.key != null && message.key.length)
+        writer.uint32(10).bytes(message.key);
+      if (message.value != null && message.value.length)
+        writer.uint32(18).bytes(message.value);
+      return writer;
+    };
+    KeyValue.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.KeyValue();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.KeyValue.key");
+            if ((value = reader.bytes()).length)
+              message.key = value;
+            else
+              delete message.key;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.KeyValue.value");
+            if ((value = reader.bytes()).length)
+              message.value = value;
+            else
+              delete message.value;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return KeyValue;
+  })();
+  raft_serverpb.RaftSnapshotData = (function() {
+    const RaftSnapshotData = function (properties) {
+      this.data = [];
+      this.removedRecords = [];
+      this.mergedRecords = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RaftSnapshotData.prototype.region = null;
+    RaftSnapshotData.prototype.fileSize = 0;
+    RaftSnapshotData.prototype.data = $util.emptyArray;
+    RaftSnapshotData.prototype.version = 0;
+    RaftSnapshotData.prototype.meta = null;
+    RaftSnapshotData.prototype.removedRecords = $util.emptyArray;
+    RaftSnapshotData.prototype.mergedRecords = $util.emptyArray;
+    RaftSnapshotData.create = function(properties) {
+      return new RaftSnapshotData(properties);
+    };
+    RaftSnapshotData.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.region != null)
+        $root.metapb.Region.encode(message.region, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.fileSize != null && message.fileSize !== 0)
+        $writeSafeUint64(writer.uint32(16), message.fileSize, "raft_serverpb.RaftSnapshotData.file_size");
+      if (message.data != null && message.data.length)
+        for (let i = 0; i < message.data.length; ++i)
+          $root.raft_serverpb.KeyValue.encode(message.data[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.version != null && message.version !== 0)
+        $writeSafeUint64(writer.uint32(32), message.version, "raft_serverpb.RaftSnapshotData.version");
+      if (message.meta != null)
+        $root.raft_serverpb.SnapshotMeta.encode(message.meta, writer.uint32(42).fork(), _depth + 1).ldelim();
+      if (message.removedRecords != null && message.removedRecords.length)
+        for (let i = 0; i < message.removedRecords.length; ++i)
+          $root.metapb.Peer.encode(message.removedRecords[i], writer.uint32(50).fork(), _depth + 1).ldelim();
+      if (message.mergedRecords != null && message.mergedRecords.length)
+        for (let i = 0; i < message.mergedRecords.length; ++i)
+          $root.raft_serverpb.MergedRecord.encode(message.mergedRecords[i], writer.uint32(58).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    RaftSnapshotData.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.RaftSnapshotData();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.region");
+            message.region = $root.metapb.Region.decode(reader, reader.size(), $undefined, _depth + 1, message.region);
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.file_size");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftSnapshotData.file_size")) !== 0)
+              message.fileSize = value;
+            else
+              delete message.fileSize;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.data");
+            if (!(message.data && message.data.length))
+              message.data = [];
+            message.data.push($root.raft_serverpb.KeyValue.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 4: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.version");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftSnapshotData.version")) !== 0)
+              message.version = value;
+            else
+              delete message.version;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.meta");
+            message.meta = $root.raft_serverpb.SnapshotMeta.decode(reader, reader.size(), $undefined, _depth + 1, message.meta);
+            continue;
+          }
+        case 6: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.removed_records");
+            if (!(message.removedRecords && message.removedRecords.length))
+              message.removedRecords = [];
+            message.removedRecords.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 7: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.merged_records");
+            if (!(message.mergedRecords && message.mergedRecords.length))
+              message.mergedRecords = [];
+            message.mergedRecords.push($root.raft_serverpb.MergedRecord.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RaftSnapshotData;
+  })();
+  raft_serverpb.StoreIdent = (function() {
+    const StoreIdent = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    StoreIdent.prototype.clusterId = 0n;
+    StoreIdent.prototype.storeId = 0;
+    StoreIdent.prototype.apiVersion = 0;
+    StoreIdent.create = function(properties) {
+      return new StoreIdent(properties);
+    };
+    StoreIdent.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.clusterId != null && message.clusterId !== 0n)
+        $writeBigUint64(writer.uint32(8), message.clusterId, "raft_serverpb.StoreIdent.cluster_id");
+      if (message.storeId != null && message.storeId !== 0)
+        $writeSafeUint64(writer.uint32(16), message.storeId, "raft_serverpb.StoreIdent.store_id");
+      if (message.apiVersion != null && message.apiVersion !== 0)
+        writer.uint32(24).int32(message.apiVersion);
+      return writer;
+    };
+    StoreIdent.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.StoreIdent();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.StoreIdent.cluster_id");
+            if ((value = $readBigUint64(reader, "raft_serverpb.StoreIdent.cluster_id")) !== 0n)
+              message.clusterId = value;
+            else
+              delete message.clusterId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.StoreIdent.store_id");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.StoreIdent.store_id")) !== 0)
+              message.storeId = value;
+            else
+              delete message.storeId;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.StoreIdent.api_version");
+            if (value = reader.int32())
+              message.apiVersion = value;
+            else
+              delete message.apiVersion;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return StoreIdent;
+  })();
+  raft_serverpb.StoreRecoverState = (function() {
+    const StoreRecoverState = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    StoreRecoverState.prototype.seqno = 0;
+    StoreRecoverState.create = function(properties) {
+      return new StoreRecoverState(properties);
+    };
+    StoreRecoverState.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.seqno != null && message.seqno !== 0)
+        $writeSafeUint64(writer.uint32(8), message.seqno, "raft_serverpb.StoreRecoverState.seqno");
+      return writer;
+    };
+    StoreRecoverState.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.StoreRecoverState();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.StoreRecoverState.seqno");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.StoreRecoverState.seqno")) !== 0)
+              message.seqno = value;
+            else
+              delete message.seqno;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return StoreRecoverState;
+  })();
+  raft_serverpb.RaftLocalState = (function() {
+    const RaftLocalState = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RaftLocalState.prototype.hardState = null;
+    RaftLocalState.prototype.lastIndex = 0;
+    RaftLocalState.create = function(properties) {
+      return new RaftLocalState(properties);
+    };
+    RaftLocalState.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.hardState != null)
+        $root.eraftpb.HardState.encode(message.hardState, writer.uint32(10).fork(), _depth + 1).ldelim();
+      if (message.lastIndex != null && message.lastIndex !== 0)
+        $writeSafeUint64(writer.uint32(16), message.lastIndex, "raft_serverpb.RaftLocalState.last_index");
+      return writer;
+    };
+    RaftLocalState.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.RaftLocalState();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftLocalState.hard_state");
+            message.hardState = $root.eraftpb.HardState.decode(reader, reader.size(), $undefined, _depth + 1, message.hardState);
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftLocalState.last_index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftLocalState.last_index")) !== 0)
+              message.lastIndex = value;
+            else
+              delete message.lastIndex;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RaftLocalState;
+  })();
+  raft_serverpb.RaftApplyState = (function() {
+    const RaftApplyState = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RaftApplyState.prototype.appliedIndex = 0;
+    RaftApplyState.prototype.truncatedState = null;
+    RaftApplyState.prototype.lastCommitIndex = 0;
+    RaftApplyState.prototype.commitIndex = 0;
+    RaftApplyState.prototype.commitTerm = 0;
+    RaftApplyState.create = function(properties) {
+      return new RaftApplyState(properties);
+    };
+    RaftApplyState.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.appliedIndex != null && message.appliedIndex !== 0)
+        $writeSafeUint64(writer.uint32(8), message.appliedIndex, "raft_serverpb.RaftApplyState.applied_index");
+      if (message.truncatedState != null)
+        $root.raft_serverpb.RaftTruncatedState.encode(message.truncatedState, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.lastCommitIndex != null && message.lastCommitIndex !== 0)
+        $writeSafeUint64(writer.uint32(24), message.lastCommitIndex, "raft_serverpb.RaftApplyState.last_commit_index");
+      if (message.commitIndex != null && message.commitIndex !== 0)
+        $writeSafeUint64(writer.uint32(32), message.commitIndex, "raft_serverpb.RaftApplyState.commit_index");
+      if (message.commitTerm != null && message.commitTerm !== 0)
+        $writeSafeUint64(writer.uint32(40), message.commitTerm, "raft_serverpb.RaftApplyState.commit_term");
+      return writer;
+    };
+    RaftApplyState.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.RaftApplyState();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.applied_index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftApplyState.applied_index")) !== 0)
+              message.appliedIndex = value;
+            else
+              delete message.appliedIndex;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.truncated_state");
+            message.truncatedState = $root.raft_serverpb.RaftTruncatedState.decode(reader, reader.size(), $undefined, _depth + 1, message.truncatedState);
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.last_commit_index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftApplyState.last_commit_index")) !== 0)
+              message.lastCommitIndex = value;
+            else
+              delete message.lastCommitIndex;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.commit_index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftApplyState.commit_index")) !== 0)
+              message.commitIndex = value;
+            else
+              delete message.commitIndex;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.commit_term");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftApplyState.commit_term")) !== 0)
+              message.commitTerm = value;
+            else
+              delete message.commitTerm;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RaftApplyState;
+  })();
+  raft_serverpb.MergeState = (function() {
+    const MergeState = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    MergeState.prototype.minIndex = 0;
+    MergeState.prototype.target = null;
+    MergeState.prototype.commit = 0;
+    MergeState.create = function(properties) {
+      return new MergeState(properties);
+    };
+    MergeState.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.minIndex != null && message.minIndex !== 0)
+        $writeSafeUint64(writer.uint32(8), message.minIndex, "raft_serverpb.MergeState.min_index");
+      if (message.target != null)
+        $root.metapb.Region.encode(message.target, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.commit != null && message.commit !== 0)
+        $writeSafeUint64(writer.uint32(24), message.commit, "raft_serverpb.MergeState.commit");
+      return writer;
+    };
+    MergeState.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.MergeState();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.MergeState.min_index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.MergeState.min_index")) !== 0)
+              message.minIndex = value;
+            else
+              delete message.minIndex;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.MergeState.target");
+            message.target = $root.metapb.Region.decode(reader, reader.size(), $undefined, _depth + 1, message.target);
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.MergeState.commit");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.MergeState.commit")) !== 0)
+              message.commit = value;
+            else
+              delete message.commit;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return MergeState;
+  })();
+  raft_serverpb.MergedRecord = (function() {
+    const MergedRecord = function (properties) {
+      this.sourcePeers = [];
+      this.targetPeers = [];
+      this.sourceRemovedRecords = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    MergedRecord.prototype.sourceRegionId = 0;
+    MergedRecord.prototype.sourceEpoch = null;
+    MergedRecord.prototype.sourcePeers = $util.emptyArray;
+    MergedRecord.prototype.targetRegionId = 0;
+    MergedRecord.prototype.targetEpoch = null;
+    MergedRecord.prototype.targetPeers = $util.emptyArray;
+    MergedRecord.prototype.index = 0;
+    MergedRecord.prototype.sourceIndex = 0;
+    MergedRecord.prototype.sourceRemovedRecords = $util.emptyArray;
+    MergedRecord.create = function(properties) {
+      return new MergedRecord(properties);
+    };
+    MergedRecord.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.sourceRegionId != null && message.sourceRegionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.sourceRegionId, "raft_serverpb.MergedRecord.source_region_id");
+      if (message.sourceEpoch != null)
+        $root.metapb.RegionEpoch.encode(message.sourceEpoch, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.sourcePeers != null && message.sourcePeers.length)
+        for (let i = 0; i < message.sourcePeers.length; ++i)
+          $root.metapb.Peer.encode(message.sourcePeers[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.targetRegionId != null && message.targetRegionId !== 0)
+        $writeSafeUint64(writer.uint32(32), message.targetRegionId, "raft_serverpb.MergedRecord.target_region_id");
+      if (message.targetEpoch != null)
+        $root.metapb.RegionEpoch.encode(message.targetEpoch, writer.uint32(42).fork(), _depth + 1).ldelim();
+      if (message.targetPeers != null && message.targetPeers.length)
+        for (let i = 0; i < message.targetPeers.length; ++i)
+          $root.metapb.Peer.encode(message.targetPeers[i], writer.uint32(50).fork(), _depth + 1).ldelim();
+      if (message.index != null && message.index !== 0)
+        $writeSafeUint64(writer.uint32(56), message.index, "raft_serverpb.MergedRecord.index");
+      if (message.sourceIndex != null && message.sourceIndex !== 0)
+        $writeSafeUint64(writer.uint32(64), message.sourceIndex, "raft_serverpb.MergedRecord.source_index");
+      if (message.sourceRemovedRecords != null && message.sourceRemovedRecords.length)
+        for (let i = 0; i < message.sourceRemovedRecords.length; ++i)
+          $root.metapb.Peer.encode(message.sourceRemovedRecords[i], writer.uint32(74).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    MergedRecord.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.MergedRecord();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_region_id");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.MergedRecord.source_region_id")) !== 0)
+              message.sourceRegionId = value;
+            else
+              delete message.sourceRegionId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_epoch");
+            message.sourceEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.sourceEpoch);
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_peers");
+            if (!(message.sourcePeers && message.sourcePeers.length))
+              message.sourcePeers = [];
+            message.sourcePeers.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 4: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.target_region_id");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.MergedRecord.target_region_id")) !== 0)
+              message.targetRegionId = value;
+            else
+              delete message.targetRegionId;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.target_epoch");
+            message.targetEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.targetEpoch);
+            continue;
+          }
+        case 6: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.target_peers");
+            if (!(message.targetPeers && message.targetPeers.length))
+              message.targetPeers = [];
+            message.targetPeers.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 7: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.MergedRecord.index")) !== 0)
+              message.index = value;
+            else
+              delete message.index;
+            continue;
+          }
+        case 8: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.MergedRecord.source_index")) !== 0)
+              message.sourceIndex = value;
+            else
+              delete message.sourceIndex;
+            continue;
+          }
+        case 9: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_removed_records");
+            if (!(message.sourceRemovedRecords && message.sourceRemovedRecords.length))
+              message.sourceRemovedRecords = [];
+            message.sourceRemovedRecords.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return MergedRecord;
+  })();
+  raft_serverpb.RegionLocalState = (function() {
+    const RegionLocalState = function (properties) {
+      this.removedRecords = [];
+      this.mergedRecords = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RegionLocalState.prototype.state = 0;
+    RegionLocalState.prototype.region = null;
+    RegionLocalState.prototype.mergeState = null;
+    RegionLocalState.prototype.tabletIndex = 0;
+    RegionLocalState.prototype.removedRecords = $util.emptyArray;
+    RegionLocalState.prototype.mergedRecords = $util.emptyArray;
+    RegionLocalState.create = function(properties) {
+      return new RegionLocalState(properties);
+    };
+    RegionLocalState.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.state != null && message.state !== 0)
+        writer.uint32(8).int32(message.state);
+      if (message.region != null)
+        $root.metapb.Region.encode(message.region, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.mergeState != null)
+        $root.raft_serverpb.MergeState.encode(message.mergeState, writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.tabletIndex != null && message.tabletIndex !== 0)
+        $writeSafeUint64(writer.uint32(32), message.tabletIndex, "raft_serverpb.RegionLocalState.tablet_index");
+      if (message.removedRecords != null && message.removedRecords.length)
+        for (let i = 0; i < message.removedRecords.length; ++i)
+          $root.metapb.Peer.encode(message.removedRecords[i], writer.uint32(42).fork(), _depth + 1).ldelim();
+      if (message.mergedRecords != null && message.mergedRecords.length)
+        for (let i = 0; i < message.mergedRecords.length; ++i)
+          $root.raft_serverpb.MergedRecord.encode(message.mergedRecords[i], writer.uint32(50).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    RegionLocalState.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.RegionLocalState();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.state");
+            if (value = reader.int32())
+              message.state = value;
+            else
+              delete message.state;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.region");
+            message.region = $root.metapb.Region.decode(reader, reader.size(), $undefined, _depth + 1, message.region);
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.merge_state");
+            message.mergeState = $root.raft_serverpb.MergeState.decode(reader, reader.size(), $undefined, _depth + 1, message.mergeState);
+            continue;
+          }
+        case 4: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.tablet_index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RegionLocalState.tablet_index")) !== 0)
+              message.tabletIndex = value;
+            else
+              delete message.tabletIndex;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.removed_records");
+            if (!(message.removedRecords && message.removedRecords.length))
+              message.removedRecords = [];
+            message.removedRecords.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 6: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.merged_records");
+            if (!(message.mergedRecords && message.mergedRecords.length))
+              message.mergedRecords = [];
+            message.mergedRecords.push($root.raft_serverpb.MergedRecord.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RegionLocalState;
+  })();
+  raft_serverpb.RegionSequenceNumberRelation = (function() {
+    const RegionSequenceNumberRelation = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RegionSequenceNumberRelation.prototype.regionId = 0;
+    RegionSequenceNumberRelation.prototype.sequenceNumber = 0;
+    RegionSequenceNumberRelation.prototype.applyState = null;
+    RegionSequenceNumberRelation.prototype.regionState = null;
+    RegionSequenceNumberRelation.create = function(properties) {
+      return new RegionSequenceNumberRelation(properties);
+    };
+    RegionSequenceNumberRelation.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.regionId, "raft_serverpb.RegionSequenceNumberRelation.region_id");
+      if (message.sequenceNumber != null && message.sequenceNumber !== 0)
+        $writeSafeUint64(writer.uint32(16), message.sequenceNumber, "raft_serverpb.RegionSequenceNumberRelation.sequence_number");
+      if (message.applyState != null)
+        $root.raft_serverpb.RaftApplyState.encode(message.applyState, writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.regionState != null)
+        $root.raft_serverpb.RegionLocalState.encode(message.regionState, writer.uint32(34).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    RegionSequenceNumberRelation.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.RegionSequenceNumberRelation();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionSequenceNumberRelation.region_id");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RegionSequenceNumberRelation.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionSequenceNumberRelation.sequence_number");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RegionSequenceNumberRelation.sequence_number")) !== 0)
+              message.sequenceNumber = value;
+            else
+              delete message.sequenceNumber;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionSequenceNumberRelation.apply_state");
+            message.applyState = $root.raft_serverpb.RaftApplyState.decode(reader, reader.size(), $undefined, _depth + 1, message.applyState);
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RegionSequenceNumberRelation.region_state");
+            message.regionState = $root.raft_serverpb.RegionLocalState.decode(reader, reader.size(), $undefined, _depth + 1, message.regionState);
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RegionSequenceNumberRelation;
+  })();
+  raft_serverpb.AvailabilityContext = (function() {
+    const AvailabilityContext = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    AvailabilityContext.prototype.fromRegionId = 0;
+    AvailabilityContext.prototype.fromRegionEpoch = null;
+    AvailabilityContext.prototype.unavailable = false;
+    AvailabilityContext.prototype.trimmed = false;
+    AvailabilityContext.create = function(properties) {
+      return new AvailabilityContext(properties);
+    };
+    AvailabilityContext.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.fromRegionId != null && message.fromRegionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.fromRegionId, "raft_serverpb.AvailabilityContext.from_region_id");
+      if (message.fromRegionEpoch != null)
+        $root.metapb.RegionEpoch.encode(message.fromRegionEpoch, writer.uint32(18).fork(), _depth + 1).ldelim();
+      if (message.unavailable != null && message.unavailable !== false)
+        writer.uint32(24).bool(message.unavailable);
+      if (message.trimmed != null && message.trimmed !== false)
+        writer.uint32(32).bool(message.trimmed);
+      return writer;
+    };
+    AvailabilityContext.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.AvailabilityContext();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.AvailabilityContext.from_region_id");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.AvailabilityContext.from_region_id")) !== 0)
+              message.fromRegionId = value;
+            else
+              delete message.fromRegionId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.AvailabilityContext.from_region_epoch");
+            message.fromRegionEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.fromRegionEpoch);
+            continue;
+          }
+        case 3: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.AvailabilityContext.unavailable");
+            if (value = reader.bool())
+              message.unavailable = value;
+            else
+              delete message.unavailable;
+            continue;
+          }
+        case 4: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.AvailabilityContext.trimmed");
+            if (value = reader.bool())
+              message.trimmed = value;
+            else
+              delete message.trimmed;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return AvailabilityContext;
+  })();
+  raft_serverpb.FlushMemtable = (function() {
+    const FlushMemtable = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    FlushMemtable.prototype.regionId = 0;
+    FlushMemtable.create = function(properties) {
+      return new FlushMemtable(properties);
+    };
+    FlushMemtable.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.regionId != null && message.regionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.regionId, "raft_serverpb.FlushMemtable.region_id");
+      return writer;
+    };
+    FlushMemtable.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.FlushMemtable();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.FlushMemtable.region_id");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.FlushMemtable.region_id")) !== 0)
+              message.regionId = value;
+            else
+              delete message.regionId;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return FlushMemtable;
+  })();
+  raft_serverpb.RefreshBuckets = (function() {
+    const RefreshBuckets = function (properties) {
+      this.keys = [];
+      this.sizes = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    RefreshBuckets.prototype.version = 0;
+    RefreshBuckets.prototype.keys = $util.emptyArray;
+    RefreshBuckets.prototype.sizes = $util.emptyArray;
+    RefreshBuckets.create = function(properties) {
+      return new RefreshBuckets(properties);
+    };
+    RefreshBuckets.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.version != null && message.version !== 0)
+        $writeSafeUint64(writer.uint32(8), message.version, "raft_serverpb.RefreshBuckets.version");
+      if (message.keys != null && message.keys.length)
+        for (let i = 0; i < message.keys.length; ++i)
+          writer.uint32(18).bytes(message.keys[i]);
+      if (message.sizes != null && message.sizes.length)
+        $writeSafeUint64s(writer.uint32(26), message.sizes, "raft_serverpb.RefreshBuckets.sizes");
+      return writer;
+    };
+    RefreshBuckets.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.RefreshBuckets();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RefreshBuckets.version");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.RefreshBuckets.version")) !== 0)
+              message.version = value;
+            else
+              delete message.version;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.RefreshBuckets.keys");
+            if (!(message.keys && message.keys.length))
+              message.keys = [];
+            message.keys.push(reader.bytes());
+            continue;
+          }
+        case 3: {
+            if (wireType === 2) {
+              if (!(message.sizes && message.sizes.length))
+                message.sizes = [];
+              $readSafeUint64s(reader, message.sizes, "raft_serverpb.RefreshBuckets.sizes");
+              continue;
+            }
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.RefreshBuckets.sizes");
+            if (!(message.sizes && message.sizes.length))
+              message.sizes = [];
+            message.sizes.push($readSafeUint64(reader, "raft_serverpb.RefreshBuckets.sizes"));
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return RefreshBuckets;
+  })();
+  raft_serverpb.CheckGcPeer = (function() {
+    const CheckGcPeer = function (properties) {
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    CheckGcPeer.prototype.fromRegionId = 0;
+    CheckGcPeer.prototype.checkRegionId = 0;
+    CheckGcPeer.prototype.checkRegionEpoch = null;
+    CheckGcPeer.prototype.checkPeer = null;
+    CheckGcPeer.create = function(properties) {
+      return new CheckGcPeer(properties);
+    };
+    CheckGcPeer.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.fromRegionId != null && message.fromRegionId !== 0)
+        $writeSafeUint64(writer.uint32(8), message.fromRegionId, "raft_serverpb.CheckGcPeer.from_region_id");
+      if (message.checkRegionId != null && message.checkRegionId !== 0)
+        $writeSafeUint64(writer.uint32(16), message.checkRegionId, "raft_serverpb.CheckGcPeer.check_region_id");
+      if (message.checkRegionEpoch != null)
+        $root.metapb.RegionEpoch.encode(message.checkRegionEpoch, writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.checkPeer != null)
+        $root.metapb.Peer.encode(message.checkPeer, writer.uint32(34).fork(), _depth + 1).ldelim();
+      return writer;
+    };
+    CheckGcPeer.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.CheckGcPeer();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.CheckGcPeer.from_region_id");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.CheckGcPeer.from_region_id")) !== 0)
+              message.fromRegionId = value;
+            else
+              delete message.fromRegionId;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.CheckGcPeer.check_region_id");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.CheckGcPeer.check_region_id")) !== 0)
+              message.checkRegionId = value;
+            else
+              delete message.checkRegionId;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.CheckGcPeer.check_region_epoch");
+            message.checkRegionEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.checkRegionEpoch);
+            continue;
+          }
+        case 4: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.CheckGcPeer.check_peer");
+            message.checkPeer = $root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1, message.checkPeer);
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return CheckGcPeer;
+  })();
+  raft_serverpb.ExtraMessage = (function() {
+    const ExtraMessage = function (properties) {
+      this.checkPeers = [];
+      if (properties)
+        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+          if (properties[keys[i]] != null && keys[i] !== "__proto__")
+            this[keys[i]] = properties[keys[i]];
+    };
+    ExtraMessage.prototype.type = 0;
+    ExtraMessage.prototype.index = 0;
+    ExtraMessage.prototype.checkPeers = $util.emptyArray;
+    ExtraMessage.prototype.waitData = false;
+    ExtraMessage.prototype.forcelyAwaken = false;
+    ExtraMessage.prototype.checkGcPeer = null;
+    ExtraMessage.prototype.flushMemtable = null;
+    ExtraMessage.prototype.availabilityContext = null;
+    ExtraMessage.prototype.refreshBuckets = null;
+    ExtraMessage.prototype.snapGenPrecheckPassed = false;
+    ExtraMessage.create = function(properties) {
+      return new ExtraMessage(properties);
+    };
+    ExtraMessage.encode = function (message, writer, _depth) {
+      if (!writer)
+        writer = $Writer.create();
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $util.recursionLimit)
+        throw $Error("max depth exceeded");
+      if (message.type != null && message.type !== 0)
+        writer.uint32(8).int32(message.type);
+      if (message.index != null && message.index !== 0)
+        $writeSafeUint64(writer.uint32(16), message.index, "raft_serverpb.ExtraMessage.index");
+      if (message.checkPeers != null && message.checkPeers.length)
+        for (let i = 0; i < message.checkPeers.length; ++i)
+          $root.metapb.Peer.encode(message.checkPeers[i], writer.uint32(26).fork(), _depth + 1).ldelim();
+      if (message.waitData != null && message.waitData !== false)
+        writer.uint32(32).bool(message.waitData);
+      if (message.forcelyAwaken != null && message.forcelyAwaken !== false)
+        writer.uint32(40).bool(message.forcelyAwaken);
+      if (message.checkGcPeer != null)
+        $root.raft_serverpb.CheckGcPeer.encode(message.checkGcPeer, writer.uint32(50).fork(), _depth + 1).ldelim();
+      if (message.flushMemtable != null)
+        $root.raft_serverpb.FlushMemtable.encode(message.flushMemtable, writer.uint32(58).fork(), _depth + 1).ldelim();
+      if (message.availabilityContext != null)
+        $root.raft_serverpb.AvailabilityContext.encode(message.availabilityContext, writer.uint32(66).fork(), _depth + 1).ldelim();
+      if (message.refreshBuckets != null)
+        $root.raft_serverpb.RefreshBuckets.encode(message.refreshBuckets, writer.uint32(74).fork(), _depth + 1).ldelim();
+      if (message.snapGenPrecheckPassed != null && message.snapGenPrecheckPassed !== false)
+        writer.uint32(80).bool(message.snapGenPrecheckPassed);
+      return writer;
+    };
+    ExtraMessage.decode = function (reader, length, _end, _depth, _target) {
+      if (!(reader instanceof $Reader))
+        reader = $Reader.create(reader);
+      if (_depth === $undefined)
+        _depth = 0;
+      if (_depth > $Reader.recursionLimit)
+        throw $Error("max depth exceeded");
+      let end, message, value;
+      if (length === $undefined)
+        end = reader.len;
+      else {
+        end = reader.pos + length;
+        if (end > reader.len)
+          throw $RangeError("index out of range");
+        length = reader.len;
+        reader.len = end;
+      }
+      message = _target || new $root.raft_serverpb.ExtraMessage();
+      while (reader.pos < end) {
+        let tag = reader.tag();
+        if (tag === _end) {
+          _end = $undefined;
+          break;
+        }
+        let wireType = tag & 7;
+        switch (tag >>>= 3) {
+        case 1: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.type");
+            if (value = reader.int32())
+              message.type = value;
+            else
+              delete message.type;
+            continue;
+          }
+        case 2: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.index");
+            if ((value = $readSafeUint64(reader, "raft_serverpb.ExtraMessage.index")) !== 0)
+              message.index = value;
+            else
+              delete message.index;
+            continue;
+          }
+        case 3: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.check_peers");
+            if (!(message.checkPeers && message.checkPeers.length))
+              message.checkPeers = [];
+            message.checkPeers.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
+            continue;
+          }
+        case 4: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.wait_data");
+            if (value = reader.bool())
+              message.waitData = value;
+            else
+              delete message.waitData;
+            continue;
+          }
+        case 5: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.forcely_awaken");
+            if (value = reader.bool())
+              message.forcelyAwaken = value;
+            else
+              delete message.forcelyAwaken;
+            continue;
+          }
+        case 6: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.check_gc_peer");
+            message.checkGcPeer = $root.raft_serverpb.CheckGcPeer.decode(reader, reader.size(), $undefined, _depth + 1, message.checkGcPeer);
+            continue;
+          }
+        case 7: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.flush_memtable");
+            message.flushMemtable = $root.raft_serverpb.FlushMemtable.decode(reader, reader.size(), $undefined, _depth + 1, message.flushMemtable);
+            continue;
+          }
+        case 8: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.availability_context");
+            message.availabilityContext = $root.raft_serverpb.AvailabilityContext.decode(reader, reader.size(), $undefined, _depth + 1, message.availabilityContext);
+            continue;
+          }
+        case 9: {
+            if (wireType !== 2)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.refresh_buckets");
+            message.refreshBuckets = $root.raft_serverpb.RefreshBuckets.decode(reader, reader.size(), $undefined, _depth + 1, message.refreshBuckets);
+            continue;
+          }
+        case 10: {
+            if (wireType !== 0)
+              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.snap_gen_precheck_passed");
+            if (value = reader.bool())
+              message.snapGenPrecheckPassed = value;
+            else
+              delete message.snapGenPrecheckPassed;
+            continue;
+          }
+        }
+        reader.skipType(wireType, _depth, tag);
+      }
+      if (length !== $undefined) {
+        if (reader.pos !== end)
+          throw $RangeError("index out of range");
+        reader.len = length;
+      }
+      if (_end !== $undefined)
+        throw $Error("missing end group");
+      return message;
+    };
+    return ExtraMessage;
+  })();
+  raft_serverpb.PeerState = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "Normal"] = 0;
+    values[valuesById[1] = "Applying"] = 1;
+    values[valuesById[2] = "Tombstone"] = 2;
+    values[valuesById[3] = "Merging"] = 3;
+    values[valuesById[4] = "Unavailable"] = 4;
+    return values;
+  })();
+  raft_serverpb.ExtraMessageType = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "MsgRegionWakeUp"] = 0;
+    values[valuesById[1] = "MsgWantRollbackMerge"] = 1;
+    values[valuesById[2] = "MsgCheckStalePeer"] = 2;
+    values[valuesById[3] = "MsgCheckStalePeerResponse"] = 3;
+    values[valuesById[4] = "MsgHibernateRequest"] = 4;
+    values[valuesById[5] = "MsgHibernateResponse"] = 5;
+    values[valuesById[6] = "MsgRejectRaftLogCausedByMemoryUsage"] = 6;
+    values[valuesById[7] = "MsgAvailabilityRequest"] = 7;
+    values[valuesById[8] = "MsgAvailabilityResponse"] = 8;
+    values[valuesById[9] = "MsgVoterReplicatedIndexRequest"] = 9;
+    values[valuesById[10] = "MsgVoterReplicatedIndexResponse"] = 10;
+    values[valuesById[11] = "MsgGcPeerRequest"] = 11;
+    values[valuesById[12] = "MsgGcPeerResponse"] = 12;
+    values[valuesById[13] = "MsgFlushMemtable"] = 13;
+    values[valuesById[14] = "MsgRefreshBuckets"] = 14;
+    values[valuesById[15] = "MsgSnapGenPrecheckRequest"] = 15;
+    values[valuesById[16] = "MsgSnapGenPrecheckResponse"] = 16;
+    values[valuesById[17] = "MsgPreLoadRegionRequest"] = 17;
+    values[valuesById[18] = "MsgPreLoadRegionResponse"] = 18;
+    return values;
+  })();
+  return raft_serverpb;
+})();
+export const disk_usage = $root.disk_usage = (() => {
+  const disk_usage = {};
+  disk_usage.DiskUsage = (function() {
+    const valuesById = $Object.create(null), values = $Object.create(valuesById);
+    values[valuesById[0] = "Normal"] = 0;
+    values[valuesById[1] = "AlmostFull"] = 1;
+    values[valuesById[2] = "AlreadyFull"] = 2;
+    return values;
+  })();
+  return disk_usage;
+})();
 export const disaggregated = $root.disaggregated = (() => {
   const disaggregated = {};
   disaggregated.S3LockResult = (function() {
@@ -24950,1129 +32713,6 @@ export const disaggregated = $root.disaggregated = (() => {
     return PagesPacket;
   })();
   return disaggregated;
-})();
-export const disk_usage = $root.disk_usage = (() => {
-  const disk_usage = {};
-  disk_usage.DiskUsage = (function() {
-    const valuesById = $Object.create(null), values = $Object.create(valuesById);
-    values[valuesById[0] = "Normal"] = 0;
-    values[valuesById[1] = "AlmostFull"] = 1;
-    values[valuesById[2] = "AlreadyFull"] = 2;
-    return values;
-  })();
-  return disk_usage;
-})();
-export const eraftpb = $root.eraftpb = (() => {
-  const eraftpb = {};
-  eraftpb.Entry = (function() {
-    const Entry = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    Entry.prototype.entryType = 0;
-    Entry.prototype.term = 0;
-    Entry.prototype.index = 0;
-    Entry.prototype.data = $empty;
-    Entry.prototype.syncLog = false;
-    Entry.prototype.context = $empty;
-    Entry.create = function(properties) {
-      return new Entry(properties);
-    };
-    Entry.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.entryType != null && message.entryType !== 0)
-        writer.uint32(8).int32(message.entryType);
-      if (message.term != null && message.term !== 0)
-        $writeSafeUint64(writer.uint32(16), message.term, "eraftpb.Entry.term");
-      if (message.index != null && message.index !== 0)
-        $writeSafeUint64(writer.uint32(24), message.index, "eraftpb.Entry.index");
-      if (message.data != null && message.data.length)
-        writer.uint32(34).bytes(message.data);
-      if (message.syncLog != null && message.syncLog !== false)
-        writer.uint32(40).bool(message.syncLog);
-      if (message.context != null && message.context.length)
-        writer.uint32(50).bytes(message.context);
-      return writer;
-    };
-    Entry.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.eraftpb.Entry();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Entry.entry_type");
-            if (value = reader.int32())
-              message.entryType = value;
-            else
-              delete message.entryType;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Entry.term");
-            if ((value = $readSafeUint64(reader, "eraftpb.Entry.term")) !== 0)
-              message.term = value;
-            else
-              delete message.term;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Entry.index");
-            if ((value = $readSafeUint64(reader, "eraftpb.Entry.index")) !== 0)
-              message.index = value;
-            else
-              delete message.index;
-            continue;
-          }
-        case 4: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.Entry.data");
-            if ((value = reader.bytes()).length)
-              message.data = value;
-            else
-              delete message.data;
-            continue;
-          }
-        case 5: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Entry.sync_log");
-            if (value = reader.bool())
-              message.syncLog = value;
-            else
-              delete message.syncLog;
-            continue;
-          }
-        case 6: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.Entry.context");
-            if ((value = reader.bytes()).length)
-              message.context = value;
-            else
-              delete message.context;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return Entry;
-  })();
-  eraftpb.SnapshotMetadata = (function() {
-    const SnapshotMetadata = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    SnapshotMetadata.prototype.confState = null;
-    SnapshotMetadata.prototype.index = 0;
-    SnapshotMetadata.prototype.term = 0;
-    SnapshotMetadata.create = function(properties) {
-      return new SnapshotMetadata(properties);
-    };
-    SnapshotMetadata.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.confState != null)
-        $root.eraftpb.ConfState.encode(message.confState, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.index != null && message.index !== 0)
-        $writeSafeUint64(writer.uint32(16), message.index, "eraftpb.SnapshotMetadata.index");
-      if (message.term != null && message.term !== 0)
-        $writeSafeUint64(writer.uint32(24), message.term, "eraftpb.SnapshotMetadata.term");
-      return writer;
-    };
-    SnapshotMetadata.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.eraftpb.SnapshotMetadata();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.SnapshotMetadata.conf_state");
-            message.confState = $root.eraftpb.ConfState.decode(reader, reader.size(), $undefined, _depth + 1, message.confState);
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.SnapshotMetadata.index");
-            if ((value = $readSafeUint64(reader, "eraftpb.SnapshotMetadata.index")) !== 0)
-              message.index = value;
-            else
-              delete message.index;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.SnapshotMetadata.term");
-            if ((value = $readSafeUint64(reader, "eraftpb.SnapshotMetadata.term")) !== 0)
-              message.term = value;
-            else
-              delete message.term;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return SnapshotMetadata;
-  })();
-  eraftpb.Snapshot = (function() {
-    const Snapshot = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    Snapshot.prototype.data = $empty;
-    Snapshot.prototype.metadata = null;
-    Snapshot.create = function(properties) {
-      return new Snapshot(properties);
-    };
-    Snapshot.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.data != null && message.data.length)
-        writer.uint32(10).bytes(message.data);
-      if (message.metadata != null)
-        $root.eraftpb.SnapshotMetadata.encode(message.metadata, writer.uint32(18).fork(), _depth + 1).ldelim();
-      return writer;
-    };
-    Snapshot.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.eraftpb.Snapshot();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.Snapshot.data");
-            if ((value = reader.bytes()).length)
-              message.data = value;
-            else
-              delete message.data;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.Snapshot.metadata");
-            message.metadata = $root.eraftpb.SnapshotMetadata.decode(reader, reader.size(), $undefined, _depth + 1, message.metadata);
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return Snapshot;
-  })();
-  eraftpb.Message = (function() {
-    const Message = function (properties) {
-      this.entries = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    Message.prototype.msgType = 0;
-    Message.prototype.to = 0;
-    Message.prototype.from = 0;
-    Message.prototype.term = 0;
-    Message.prototype.logTerm = 0;
-    Message.prototype.index = 0;
-    Message.prototype.entries = $util.emptyArray;
-    Message.prototype.commit = 0;
-    Message.prototype.snapshot = null;
-    Message.prototype.reject = false;
-    Message.prototype.rejectHint = 0;
-    Message.prototype.context = $empty;
-    Message.prototype.requestSnapshot = 0;
-    Message.prototype.deprecatedPriority = 0;
-    Message.prototype.priority = 0;
-    Message.create = function(properties) {
-      return new Message(properties);
-    };
-    Message.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.msgType != null && message.msgType !== 0)
-        writer.uint32(8).int32(message.msgType);
-      if (message.to != null && message.to !== 0)
-        $writeSafeUint64(writer.uint32(16), message.to, "eraftpb.Message.to");
-      if (message.from != null && message.from !== 0)
-        $writeSafeUint64(writer.uint32(24), message.from, "eraftpb.Message.from");
-      if (message.term != null && message.term !== 0)
-        $writeSafeUint64(writer.uint32(32), message.term, "eraftpb.Message.term");
-      if (message.logTerm != null && message.logTerm !== 0)
-        $writeSafeUint64(writer.uint32(40), message.logTerm, "eraftpb.Message.log_term");
-      if (message.index != null && message.index !== 0)
-        $writeSafeUint64(writer.uint32(48), message.index, "eraftpb.Message.index");
-      if (message.entries != null && message.entries.length)
-        for (let i = 0; i < message.entries.length; ++i)
-          $root.eraftpb.Entry.encode(message.entries[i], writer.uint32(58).fork(), _depth + 1).ldelim();
-      if (message.commit != null && message.commit !== 0)
-        $writeSafeUint64(writer.uint32(64), message.commit, "eraftpb.Message.commit");
-      if (message.snapshot != null)
-        $root.eraftpb.Snapshot.encode(message.snapshot, writer.uint32(74).fork(), _depth + 1).ldelim();
-      if (message.reject != null && message.reject !== false)
-        writer.uint32(80).bool(message.reject);
-      if (message.rejectHint != null && message.rejectHint !== 0)
-        $writeSafeUint64(writer.uint32(88), message.rejectHint, "eraftpb.Message.reject_hint");
-      if (message.context != null && message.context.length)
-        writer.uint32(98).bytes(message.context);
-      if (message.requestSnapshot != null && message.requestSnapshot !== 0)
-        $writeSafeUint64(writer.uint32(104), message.requestSnapshot, "eraftpb.Message.request_snapshot");
-      if (message.deprecatedPriority != null && message.deprecatedPriority !== 0)
-        $writeSafeUint64(writer.uint32(112), message.deprecatedPriority, "eraftpb.Message.deprecated_priority");
-      if (message.priority != null && message.priority !== 0)
-        $writeSafeInt64(writer.uint32(120), message.priority, "eraftpb.Message.priority");
-      return writer;
-    };
-    Message.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.eraftpb.Message();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.msg_type");
-            if (value = reader.int32())
-              message.msgType = value;
-            else
-              delete message.msgType;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.to");
-            if ((value = $readSafeUint64(reader, "eraftpb.Message.to")) !== 0)
-              message.to = value;
-            else
-              delete message.to;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.from");
-            if ((value = $readSafeUint64(reader, "eraftpb.Message.from")) !== 0)
-              message.from = value;
-            else
-              delete message.from;
-            continue;
-          }
-        case 4: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.term");
-            if ((value = $readSafeUint64(reader, "eraftpb.Message.term")) !== 0)
-              message.term = value;
-            else
-              delete message.term;
-            continue;
-          }
-        case 5: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.log_term");
-            if ((value = $readSafeUint64(reader, "eraftpb.Message.log_term")) !== 0)
-              message.logTerm = value;
-            else
-              delete message.logTerm;
-            continue;
-          }
-        case 6: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.index");
-            if ((value = $readSafeUint64(reader, "eraftpb.Message.index")) !== 0)
-              message.index = value;
-            else
-              delete message.index;
-            continue;
-          }
-        case 7: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.Message.entries");
-            if (!(message.entries && message.entries.length))
-              message.entries = [];
-            message.entries.push($root.eraftpb.Entry.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 8: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.commit");
-            if ((value = $readSafeUint64(reader, "eraftpb.Message.commit")) !== 0)
-              message.commit = value;
-            else
-              delete message.commit;
-            continue;
-          }
-        case 9: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.Message.snapshot");
-            message.snapshot = $root.eraftpb.Snapshot.decode(reader, reader.size(), $undefined, _depth + 1, message.snapshot);
-            continue;
-          }
-        case 10: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.reject");
-            if (value = reader.bool())
-              message.reject = value;
-            else
-              delete message.reject;
-            continue;
-          }
-        case 11: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.reject_hint");
-            if ((value = $readSafeUint64(reader, "eraftpb.Message.reject_hint")) !== 0)
-              message.rejectHint = value;
-            else
-              delete message.rejectHint;
-            continue;
-          }
-        case 12: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.Message.context");
-            if ((value = reader.bytes()).length)
-              message.context = value;
-            else
-              delete message.context;
-            continue;
-          }
-        case 13: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.request_snapshot");
-            if ((value = $readSafeUint64(reader, "eraftpb.Message.request_snapshot")) !== 0)
-              message.requestSnapshot = value;
-            else
-              delete message.requestSnapshot;
-            continue;
-          }
-        case 14: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.deprecated_priority");
-            if ((value = $readSafeUint64(reader, "eraftpb.Message.deprecated_priority")) !== 0)
-              message.deprecatedPriority = value;
-            else
-              delete message.deprecatedPriority;
-            continue;
-          }
-        case 15: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.Message.priority");
-            if ((value = $readSafeInt64(reader, "eraftpb.Message.priority")) !== 0)
-              message.priority = value;
-            else
-              delete message.priority;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return Message;
-  })();
-  eraftpb.HardState = (function() {
-    const HardState = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    HardState.prototype.term = 0;
-    HardState.prototype.vote = 0;
-    HardState.prototype.commit = 0;
-    HardState.create = function(properties) {
-      return new HardState(properties);
-    };
-    HardState.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.term != null && message.term !== 0)
-        $writeSafeUint64(writer.uint32(8), message.term, "eraftpb.HardState.term");
-      if (message.vote != null && message.vote !== 0)
-        $writeSafeUint64(writer.uint32(16), message.vote, "eraftpb.HardState.vote");
-      if (message.commit != null && message.commit !== 0)
-        $writeSafeUint64(writer.uint32(24), message.commit, "eraftpb.HardState.commit");
-      return writer;
-    };
-    HardState.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.eraftpb.HardState();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.HardState.term");
-            if ((value = $readSafeUint64(reader, "eraftpb.HardState.term")) !== 0)
-              message.term = value;
-            else
-              delete message.term;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.HardState.vote");
-            if ((value = $readSafeUint64(reader, "eraftpb.HardState.vote")) !== 0)
-              message.vote = value;
-            else
-              delete message.vote;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.HardState.commit");
-            if ((value = $readSafeUint64(reader, "eraftpb.HardState.commit")) !== 0)
-              message.commit = value;
-            else
-              delete message.commit;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return HardState;
-  })();
-  eraftpb.ConfState = (function() {
-    const ConfState = function (properties) {
-      this.voters = [];
-      this.learners = [];
-      this.votersOutgoing = [];
-      this.learnersNext = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    ConfState.prototype.voters = $util.emptyArray;
-    ConfState.prototype.learners = $util.emptyArray;
-    ConfState.prototype.votersOutgoing = $util.emptyArray;
-    ConfState.prototype.learnersNext = $util.emptyArray;
-    ConfState.prototype.autoLeave = false;
-    ConfState.create = function(properties) {
-      return new ConfState(properties);
-    };
-    ConfState.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.voters != null && message.voters.length)
-        $writeSafeUint64s(writer.uint32(10), message.voters, "eraftpb.ConfState.voters");
-      if (message.learners != null && message.learners.length)
-        $writeSafeUint64s(writer.uint32(18), message.learners, "eraftpb.ConfState.learners");
-      if (message.votersOutgoing != null && message.votersOutgoing.length)
-        $writeSafeUint64s(writer.uint32(26), message.votersOutgoing, "eraftpb.ConfState.voters_outgoing");
-      if (message.learnersNext != null && message.learnersNext.length)
-        $writeSafeUint64s(writer.uint32(34), message.learnersNext, "eraftpb.ConfState.learners_next");
-      if (message.autoLeave != null && message.autoLeave !== false)
-        writer.uint32(40).bool(message.autoLeave);
-      return writer;
-    };
-    ConfState.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.eraftpb.ConfState();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType === 2) {
-              if (!(message.voters && message.voters.length))
-                message.voters = [];
-              $readSafeUint64s(reader, message.voters, "eraftpb.ConfState.voters");
-              continue;
-            }
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfState.voters");
-            if (!(message.voters && message.voters.length))
-              message.voters = [];
-            message.voters.push($readSafeUint64(reader, "eraftpb.ConfState.voters"));
-            continue;
-          }
-        case 2: {
-            if (wireType === 2) {
-              if (!(message.learners && message.learners.length))
-                message.learners = [];
-              $readSafeUint64s(reader, message.learners, "eraftpb.ConfState.learners");
-              continue;
-            }
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfState.learners");
-            if (!(message.learners && message.learners.length))
-              message.learners = [];
-            message.learners.push($readSafeUint64(reader, "eraftpb.ConfState.learners"));
-            continue;
-          }
-        case 3: {
-            if (wireType === 2) {
-              if (!(message.votersOutgoing && message.votersOutgoing.length))
-                message.votersOutgoing = [];
-              $readSafeUint64s(reader, message.votersOutgoing, "eraftpb.ConfState.voters_outgoing");
-              continue;
-            }
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfState.voters_outgoing");
-            if (!(message.votersOutgoing && message.votersOutgoing.length))
-              message.votersOutgoing = [];
-            message.votersOutgoing.push($readSafeUint64(reader, "eraftpb.ConfState.voters_outgoing"));
-            continue;
-          }
-        case 4: {
-            if (wireType === 2) {
-              if (!(message.learnersNext && message.learnersNext.length))
-                message.learnersNext = [];
-              $readSafeUint64s(reader, message.learnersNext, "eraftpb.ConfState.learners_next");
-              continue;
-            }
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfState.learners_next");
-            if (!(message.learnersNext && message.learnersNext.length))
-              message.learnersNext = [];
-            message.learnersNext.push($readSafeUint64(reader, "eraftpb.ConfState.learners_next"));
-            continue;
-          }
-        case 5: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfState.auto_leave");
-            if (value = reader.bool())
-              message.autoLeave = value;
-            else
-              delete message.autoLeave;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return ConfState;
-  })();
-  eraftpb.ConfChange = (function() {
-    const ConfChange = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    ConfChange.prototype.id = 0;
-    ConfChange.prototype.changeType = 0;
-    ConfChange.prototype.nodeId = 0;
-    ConfChange.prototype.context = $empty;
-    ConfChange.create = function(properties) {
-      return new ConfChange(properties);
-    };
-    ConfChange.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.id != null && message.id !== 0)
-        $writeSafeUint64(writer.uint32(8), message.id, "eraftpb.ConfChange.id");
-      if (message.changeType != null && message.changeType !== 0)
-        writer.uint32(16).int32(message.changeType);
-      if (message.nodeId != null && message.nodeId !== 0)
-        $writeSafeUint64(writer.uint32(24), message.nodeId, "eraftpb.ConfChange.node_id");
-      if (message.context != null && message.context.length)
-        writer.uint32(34).bytes(message.context);
-      return writer;
-    };
-    ConfChange.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.eraftpb.ConfChange();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfChange.id");
-            if ((value = $readSafeUint64(reader, "eraftpb.ConfChange.id")) !== 0)
-              message.id = value;
-            else
-              delete message.id;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfChange.change_type");
-            if (value = reader.int32())
-              message.changeType = value;
-            else
-              delete message.changeType;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfChange.node_id");
-            if ((value = $readSafeUint64(reader, "eraftpb.ConfChange.node_id")) !== 0)
-              message.nodeId = value;
-            else
-              delete message.nodeId;
-            continue;
-          }
-        case 4: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.ConfChange.context");
-            if ((value = reader.bytes()).length)
-              message.context = value;
-            else
-              delete message.context;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return ConfChange;
-  })();
-  eraftpb.ConfChangeSingle = (function() {
-    const ConfChangeSingle = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    ConfChangeSingle.prototype.changeType = 0;
-    ConfChangeSingle.prototype.nodeId = 0;
-    ConfChangeSingle.create = function(properties) {
-      return new ConfChangeSingle(properties);
-    };
-    ConfChangeSingle.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.changeType != null && message.changeType !== 0)
-        writer.uint32(8).int32(message.changeType);
-      if (message.nodeId != null && message.nodeId !== 0)
-        $writeSafeUint64(writer.uint32(16), message.nodeId, "eraftpb.ConfChangeSingle.node_id");
-      return writer;
-    };
-    ConfChangeSingle.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.eraftpb.ConfChangeSingle();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfChangeSingle.change_type");
-            if (value = reader.int32())
-              message.changeType = value;
-            else
-              delete message.changeType;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfChangeSingle.node_id");
-            if ((value = $readSafeUint64(reader, "eraftpb.ConfChangeSingle.node_id")) !== 0)
-              message.nodeId = value;
-            else
-              delete message.nodeId;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return ConfChangeSingle;
-  })();
-  eraftpb.ConfChangeV2 = (function() {
-    const ConfChangeV2 = function (properties) {
-      this.changes = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    ConfChangeV2.prototype.transition = 0;
-    ConfChangeV2.prototype.changes = $util.emptyArray;
-    ConfChangeV2.prototype.context = $empty;
-    ConfChangeV2.create = function(properties) {
-      return new ConfChangeV2(properties);
-    };
-    ConfChangeV2.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.transition != null && message.transition !== 0)
-        writer.uint32(8).int32(message.transition);
-      if (message.changes != null && message.changes.length)
-        for (let i = 0; i < message.changes.length; ++i)
-          $root.eraftpb.ConfChangeSingle.encode(message.changes[i], writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.context != null && message.context.length)
-        writer.uint32(26).bytes(message.context);
-      return writer;
-    };
-    ConfChangeV2.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.eraftpb.ConfChangeV2();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "eraftpb.ConfChangeV2.transition");
-            if (value = reader.int32())
-              message.transition = value;
-            else
-              delete message.transition;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.ConfChangeV2.changes");
-            if (!(message.changes && message.changes.length))
-              message.changes = [];
-            message.changes.push($root.eraftpb.ConfChangeSingle.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "eraftpb.ConfChangeV2.context");
-            if ((value = reader.bytes()).length)
-              message.context = value;
-            else
-              delete message.context;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return ConfChangeV2;
-  })();
-  eraftpb.EntryType = (function() {
-    const valuesById = $Object.create(null), values = $Object.create(valuesById);
-    values[valuesById[0] = "EntryNormal"] = 0;
-    values[valuesById[1] = "EntryConfChange"] = 1;
-    values[valuesById[2] = "EntryConfChangeV2"] = 2;
-    return values;
-  })();
-  eraftpb.MessageType = (function() {
-    const valuesById = $Object.create(null), values = $Object.create(valuesById);
-    values[valuesById[0] = "MsgHup"] = 0;
-    values[valuesById[1] = "MsgBeat"] = 1;
-    values[valuesById[2] = "MsgPropose"] = 2;
-    values[valuesById[3] = "MsgAppend"] = 3;
-    values[valuesById[4] = "MsgAppendResponse"] = 4;
-    values[valuesById[5] = "MsgRequestVote"] = 5;
-    values[valuesById[6] = "MsgRequestVoteResponse"] = 6;
-    values[valuesById[7] = "MsgSnapshot"] = 7;
-    values[valuesById[8] = "MsgHeartbeat"] = 8;
-    values[valuesById[9] = "MsgHeartbeatResponse"] = 9;
-    values[valuesById[10] = "MsgUnreachable"] = 10;
-    values[valuesById[11] = "MsgSnapStatus"] = 11;
-    values[valuesById[12] = "MsgCheckQuorum"] = 12;
-    values[valuesById[13] = "MsgTransferLeader"] = 13;
-    values[valuesById[14] = "MsgTimeoutNow"] = 14;
-    values[valuesById[15] = "MsgReadIndex"] = 15;
-    values[valuesById[16] = "MsgReadIndexResp"] = 16;
-    values[valuesById[17] = "MsgRequestPreVote"] = 17;
-    values[valuesById[18] = "MsgRequestPreVoteResponse"] = 18;
-    return values;
-  })();
-  eraftpb.ConfChangeTransition = (function() {
-    const valuesById = $Object.create(null), values = $Object.create(valuesById);
-    values[valuesById[0] = "Auto"] = 0;
-    values[valuesById[1] = "Implicit"] = 1;
-    values[valuesById[2] = "Explicit"] = 2;
-    return values;
-  })();
-  eraftpb.ConfChangeType = (function() {
-    const valuesById = $Object.create(null), values = $Object.create(valuesById);
-    values[valuesById[0] = "AddNode"] = 0;
-    values[valuesById[1] = "RemoveNode"] = 1;
-    values[valuesById[2] = "AddLearnerNode"] = 2;
-    return values;
-  })();
-  return eraftpb;
 })();
 export const etcdserverpb = $root.etcdserverpb = (() => {
   const etcdserverpb = {};
@@ -44516,2998 +51156,6 @@ export const pdpb = $root.pdpb = (() => {
     return values;
   })();
   return pdpb;
-})();
-export const raft_serverpb = $root.raft_serverpb = (() => {
-  const raft_serverpb = {};
-  raft_serverpb.RaftMessage = (function() {
-    const RaftMessage = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    RaftMessage.prototype.regionId = 0;
-    RaftMessage.prototype.fromPeer = null;
-    RaftMessage.prototype.toPeer = null;
-    RaftMessage.prototype.message = null;
-    RaftMessage.prototype.regionEpoch = null;
-    RaftMessage.prototype.isTombstone = false;
-    RaftMessage.prototype.startKey = $empty;
-    RaftMessage.prototype.endKey = $empty;
-    RaftMessage.prototype.mergeTarget = null;
-    RaftMessage.prototype.extraMsg = null;
-    RaftMessage.prototype.extraCtx = $empty;
-    RaftMessage.prototype.diskUsage = 0;
-    RaftMessage.create = function(properties) {
-      return new RaftMessage(properties);
-    };
-    RaftMessage.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.regionId != null && message.regionId !== 0)
-        $writeSafeUint64(writer.uint32(8), message.regionId, "raft_serverpb.RaftMessage.region_id");
-      if (message.fromPeer != null)
-        $root.metapb.Peer.encode(message.fromPeer, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.toPeer != null)
-        $root.metapb.Peer.encode(message.toPeer, writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.message != null)
-        $root.eraftpb.Message.encode(message.message, writer.uint32(34).fork(), _depth + 1).ldelim();
-      if (message.regionEpoch != null)
-        $root.metapb.RegionEpoch.encode(message.regionEpoch, writer.uint32(42).fork(), _depth + 1).ldelim();
-      if (message.isTombstone != null && message.isTombstone !== false)
-        writer.uint32(48).bool(message.isTombstone);
-      if (message.startKey != null && message.startKey.length)
-        writer.uint32(58).bytes(message.startKey);
-      if (message.endKey != null && message.endKey.length)
-        writer.uint32(66).bytes(message.endKey);
-      if (message.mergeTarget != null)
-        $root.metapb.Region.encode(message.mergeTarget, writer.uint32(74).fork(), _depth + 1).ldelim();
-      if (message.extraMsg != null)
-        $root.raft_serverpb.ExtraMessage.encode(message.extraMsg, writer.uint32(82).fork(), _depth + 1).ldelim();
-      if (message.extraCtx != null && message.extraCtx.length)
-        writer.uint32(90).bytes(message.extraCtx);
-      if (message.diskUsage != null && message.diskUsage !== 0)
-        writer.uint32(96).int32(message.diskUsage);
-      return writer;
-    };
-    RaftMessage.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.RaftMessage();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.region_id");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftMessage.region_id")) !== 0)
-              message.regionId = value;
-            else
-              delete message.regionId;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.from_peer");
-            message.fromPeer = $root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1, message.fromPeer);
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.to_peer");
-            message.toPeer = $root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1, message.toPeer);
-            continue;
-          }
-        case 4: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.message");
-            message.message = $root.eraftpb.Message.decode(reader, reader.size(), $undefined, _depth + 1, message.message);
-            continue;
-          }
-        case 5: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.region_epoch");
-            message.regionEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.regionEpoch);
-            continue;
-          }
-        case 6: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.is_tombstone");
-            if (value = reader.bool())
-              message.isTombstone = value;
-            else
-              delete message.isTombstone;
-            continue;
-          }
-        case 7: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.start_key");
-            if ((value = reader.bytes()).length)
-              message.startKey = value;
-            else
-              delete message.startKey;
-            continue;
-          }
-        case 8: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.end_key");
-            if ((value = reader.bytes()).length)
-              message.endKey = value;
-            else
-              delete message.endKey;
-            continue;
-          }
-        case 9: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.merge_target");
-            message.mergeTarget = $root.metapb.Region.decode(reader, reader.size(), $undefined, _depth + 1, message.mergeTarget);
-            continue;
-          }
-        case 10: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.extra_msg");
-            message.extraMsg = $root.raft_serverpb.ExtraMessage.decode(reader, reader.size(), $undefined, _depth + 1, message.extraMsg);
-            continue;
-          }
-        case 11: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.extra_ctx");
-            if ((value = reader.bytes()).length)
-              message.extraCtx = value;
-            else
-              delete message.extraCtx;
-            continue;
-          }
-        case 12: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftMessage.disk_usage");
-            if (value = reader.int32())
-              message.diskUsage = value;
-            else
-              delete message.diskUsage;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return RaftMessage;
-  })();
-  raft_serverpb.RaftTruncatedState = (function() {
-    const RaftTruncatedState = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    RaftTruncatedState.prototype.index = 0;
-    RaftTruncatedState.prototype.term = 0;
-    RaftTruncatedState.create = function(properties) {
-      return new RaftTruncatedState(properties);
-    };
-    RaftTruncatedState.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.index != null && message.index !== 0)
-        $writeSafeUint64(writer.uint32(8), message.index, "raft_serverpb.RaftTruncatedState.index");
-      if (message.term != null && message.term !== 0)
-        $writeSafeUint64(writer.uint32(16), message.term, "raft_serverpb.RaftTruncatedState.term");
-      return writer;
-    };
-    RaftTruncatedState.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.RaftTruncatedState();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftTruncatedState.index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftTruncatedState.index")) !== 0)
-              message.index = value;
-            else
-              delete message.index;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftTruncatedState.term");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftTruncatedState.term")) !== 0)
-              message.term = value;
-            else
-              delete message.term;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return RaftTruncatedState;
-  })();
-  raft_serverpb.SnapshotCFFile = (function() {
-    const SnapshotCFFile = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    SnapshotCFFile.prototype.cf = "";
-    SnapshotCFFile.prototype.size = 0;
-    SnapshotCFFile.prototype.checksum = 0;
-    SnapshotCFFile.create = function(properties) {
-      return new SnapshotCFFile(properties);
-    };
-    SnapshotCFFile.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.cf != null && message.cf !== "")
-        writer.uint32(10).string(message.cf);
-      if (message.size != null && message.size !== 0)
-        $writeSafeUint64(writer.uint32(16), message.size, "raft_serverpb.SnapshotCFFile.size");
-      if (message.checksum != null && message.checksum !== 0)
-        writer.uint32(24).uint32(message.checksum);
-      return writer;
-    };
-    SnapshotCFFile.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.SnapshotCFFile();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotCFFile.cf");
-            if ((value = reader.stringVerify()).length)
-              message.cf = value;
-            else
-              delete message.cf;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotCFFile.size");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.SnapshotCFFile.size")) !== 0)
-              message.size = value;
-            else
-              delete message.size;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotCFFile.checksum");
-            if (value = reader.uint32())
-              message.checksum = value;
-            else
-              delete message.checksum;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return SnapshotCFFile;
-  })();
-  raft_serverpb.SnapshotMeta = (function() {
-    const SnapshotMeta = function (properties) {
-      this.cfFiles = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    SnapshotMeta.prototype.cfFiles = $util.emptyArray;
-    SnapshotMeta.prototype.forBalance = false;
-    SnapshotMeta.prototype.forWitness = false;
-    SnapshotMeta.prototype.start = 0;
-    SnapshotMeta.prototype.generateDurationSec = 0;
-    SnapshotMeta.prototype.tabletSnapPath = "";
-    SnapshotMeta.prototype.commitIndexHint = 0;
-    SnapshotMeta.create = function(properties) {
-      return new SnapshotMeta(properties);
-    };
-    SnapshotMeta.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.cfFiles != null && message.cfFiles.length)
-        for (let i = 0; i < message.cfFiles.length; ++i)
-          $root.raft_serverpb.SnapshotCFFile.encode(message.cfFiles[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.forBalance != null && message.forBalance !== false)
-        writer.uint32(16).bool(message.forBalance);
-      if (message.forWitness != null && message.forWitness !== false)
-        writer.uint32(24).bool(message.forWitness);
-      if (message.start != null && message.start !== 0)
-        $writeSafeUint64(writer.uint32(32), message.start, "raft_serverpb.SnapshotMeta.start");
-      if (message.generateDurationSec != null && message.generateDurationSec !== 0)
-        $writeSafeUint64(writer.uint32(40), message.generateDurationSec, "raft_serverpb.SnapshotMeta.generate_duration_sec");
-      if (message.tabletSnapPath != null && message.tabletSnapPath !== "")
-        writer.uint32(50).string(message.tabletSnapPath);
-      if (message.commitIndexHint != null && message.commitIndexHint !== 0)
-        $writeSafeUint64(writer.uint32(56), message.commitIndexHint, "raft_serverpb.SnapshotMeta.commit_index_hint");
-      return writer;
-    };
-    SnapshotMeta.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.SnapshotMeta();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.cf_files");
-            if (!(message.cfFiles && message.cfFiles.length))
-              message.cfFiles = [];
-            message.cfFiles.push($root.raft_serverpb.SnapshotCFFile.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.for_balance");
-            if (value = reader.bool())
-              message.forBalance = value;
-            else
-              delete message.forBalance;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.for_witness");
-            if (value = reader.bool())
-              message.forWitness = value;
-            else
-              delete message.forWitness;
-            continue;
-          }
-        case 4: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.start");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.SnapshotMeta.start")) !== 0)
-              message.start = value;
-            else
-              delete message.start;
-            continue;
-          }
-        case 5: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.generate_duration_sec");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.SnapshotMeta.generate_duration_sec")) !== 0)
-              message.generateDurationSec = value;
-            else
-              delete message.generateDurationSec;
-            continue;
-          }
-        case 6: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.tablet_snap_path");
-            if ((value = reader.stringVerify()).length)
-              message.tabletSnapPath = value;
-            else
-              delete message.tabletSnapPath;
-            continue;
-          }
-        case 7: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotMeta.commit_index_hint");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.SnapshotMeta.commit_index_hint")) !== 0)
-              message.commitIndexHint = value;
-            else
-              delete message.commitIndexHint;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return SnapshotMeta;
-  })();
-  raft_serverpb.SnapshotChunk = (function() {
-    const SnapshotChunk = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    SnapshotChunk.prototype.message = null;
-    SnapshotChunk.prototype.data = $empty;
-    SnapshotChunk.create = function(properties) {
-      return new SnapshotChunk(properties);
-    };
-    SnapshotChunk.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.message != null)
-        $root.raft_serverpb.RaftMessage.encode(message.message, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.data != null && message.data.length)
-        writer.uint32(18).bytes(message.data);
-      return writer;
-    };
-    SnapshotChunk.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.SnapshotChunk();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotChunk.message");
-            message.message = $root.raft_serverpb.RaftMessage.decode(reader, reader.size(), $undefined, _depth + 1, message.message);
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.SnapshotChunk.data");
-            if ((value = reader.bytes()).length)
-              message.data = value;
-            else
-              delete message.data;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return SnapshotChunk;
-  })();
-  raft_serverpb.Done = (function() {
-    const Done = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    Done.create = function(properties) {
-      return new Done(properties);
-    };
-    Done.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      return writer;
-    };
-    Done.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.Done();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        reader.skipType(tag & 7, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return Done;
-  })();
-  raft_serverpb.TabletSnapshotFileMeta = (function() {
-    const TabletSnapshotFileMeta = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    TabletSnapshotFileMeta.prototype.fileSize = 0;
-    TabletSnapshotFileMeta.prototype.fileName = "";
-    TabletSnapshotFileMeta.prototype.headChunk = $empty;
-    TabletSnapshotFileMeta.prototype.trailingChunk = $empty;
-    TabletSnapshotFileMeta.create = function(properties) {
-      return new TabletSnapshotFileMeta(properties);
-    };
-    TabletSnapshotFileMeta.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.fileSize != null && message.fileSize !== 0)
-        $writeSafeUint64(writer.uint32(8), message.fileSize, "raft_serverpb.TabletSnapshotFileMeta.file_size");
-      if (message.fileName != null && message.fileName !== "")
-        writer.uint32(18).string(message.fileName);
-      if (message.headChunk != null && message.headChunk.length)
-        writer.uint32(26).bytes(message.headChunk);
-      if (message.trailingChunk != null && message.trailingChunk.length)
-        writer.uint32(34).bytes(message.trailingChunk);
-      return writer;
-    };
-    TabletSnapshotFileMeta.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.TabletSnapshotFileMeta();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileMeta.file_size");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.TabletSnapshotFileMeta.file_size")) !== 0)
-              message.fileSize = value;
-            else
-              delete message.fileSize;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileMeta.file_name");
-            if ((value = reader.stringVerify()).length)
-              message.fileName = value;
-            else
-              delete message.fileName;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileMeta.head_chunk");
-            if ((value = reader.bytes()).length)
-              message.headChunk = value;
-            else
-              delete message.headChunk;
-            continue;
-          }
-        case 4: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileMeta.trailing_chunk");
-            if ((value = reader.bytes()).length)
-              message.trailingChunk = value;
-            else
-              delete message.trailingChunk;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return TabletSnapshotFileMeta;
-  })();
-  raft_serverpb.TabletSnapshotPreview = (function() {
-    const TabletSnapshotPreview = function (properties) {
-      this.metas = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    TabletSnapshotPreview.prototype.metas = $util.emptyArray;
-    TabletSnapshotPreview.prototype.end = false;
-    TabletSnapshotPreview.create = function(properties) {
-      return new TabletSnapshotPreview(properties);
-    };
-    TabletSnapshotPreview.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.metas != null && message.metas.length)
-        for (let i = 0; i < message.metas.length; ++i)
-          $root.raft_serverpb.TabletSnapshotFileMeta.encode(message.metas[i], writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.end != null && message.end !== false)
-        writer.uint32(16).bool(message.end);
-      return writer;
-    };
-    TabletSnapshotPreview.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.TabletSnapshotPreview();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotPreview.metas");
-            if (!(message.metas && message.metas.length))
-              message.metas = [];
-            message.metas.push($root.raft_serverpb.TabletSnapshotFileMeta.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotPreview.end");
-            if (value = reader.bool())
-              message.end = value;
-            else
-              delete message.end;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return TabletSnapshotPreview;
-  })();
-  raft_serverpb.TabletSnapshotFileChunk = (function() {
-    const TabletSnapshotFileChunk = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    TabletSnapshotFileChunk.prototype.fileSize = 0;
-    TabletSnapshotFileChunk.prototype.fileName = "";
-    TabletSnapshotFileChunk.prototype.data = $empty;
-    TabletSnapshotFileChunk.prototype.iv = $empty;
-    TabletSnapshotFileChunk.prototype.key = null;
-    TabletSnapshotFileChunk.create = function(properties) {
-      return new TabletSnapshotFileChunk(properties);
-    };
-    TabletSnapshotFileChunk.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.fileSize != null && message.fileSize !== 0)
-        $writeSafeUint64(writer.uint32(8), message.fileSize, "raft_serverpb.TabletSnapshotFileChunk.file_size");
-      if (message.fileName != null && message.fileName !== "")
-        writer.uint32(18).string(message.fileName);
-      if (message.data != null && message.data.length)
-        writer.uint32(26).bytes(message.data);
-      if (message.iv != null && message.iv.length)
-        writer.uint32(34).bytes(message.iv);
-      if (message.key != null)
-        $root.encryptionpb.DataKey.encode(message.key, writer.uint32(42).fork(), _depth + 1).ldelim();
-      return writer;
-    };
-    TabletSnapshotFileChunk.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.TabletSnapshotFileChunk();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.file_size");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.TabletSnapshotFileChunk.file_size")) !== 0)
-              message.fileSize = value;
-            else
-              delete message.fileSize;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.file_name");
-            if ((value = reader.stringVerify()).length)
-              message.fileName = value;
-            else
-              delete message.fileName;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.data");
-            if ((value = reader.bytes()).length)
-              message.data = value;
-            else
-              delete message.data;
-            continue;
-          }
-        case 4: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.iv");
-            if ((value = reader.bytes()).length)
-              message.iv = value;
-            else
-              delete message.iv;
-            continue;
-          }
-        case 5: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotFileChunk.key");
-            message.key = $root.encryptionpb.DataKey.decode(reader, reader.size(), $undefined, _depth + 1, message.key);
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return TabletSnapshotFileChunk;
-  })();
-  raft_serverpb.TabletSnapshotHead = (function() {
-    const TabletSnapshotHead = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    TabletSnapshotHead.prototype.message = null;
-    TabletSnapshotHead.prototype.useCache = false;
-    TabletSnapshotHead.create = function(properties) {
-      return new TabletSnapshotHead(properties);
-    };
-    TabletSnapshotHead.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.message != null)
-        $root.raft_serverpb.RaftMessage.encode(message.message, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.useCache != null && message.useCache !== false)
-        writer.uint32(16).bool(message.useCache);
-      return writer;
-    };
-    TabletSnapshotHead.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.TabletSnapshotHead();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotHead.message");
-            message.message = $root.raft_serverpb.RaftMessage.decode(reader, reader.size(), $undefined, _depth + 1, message.message);
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotHead.use_cache");
-            if (value = reader.bool())
-              message.useCache = value;
-            else
-              delete message.useCache;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return TabletSnapshotHead;
-  })();
-  raft_serverpb.TabletSnapshotEnd = (function() {
-    const TabletSnapshotEnd = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    TabletSnapshotEnd.prototype.checksum = 0n;
-    TabletSnapshotEnd.create = function(properties) {
-      return new TabletSnapshotEnd(properties);
-    };
-    TabletSnapshotEnd.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.checksum != null && message.checksum !== 0n)
-        $writeBigUint64(writer.uint32(8), message.checksum, "raft_serverpb.TabletSnapshotEnd.checksum");
-      return writer;
-    };
-    TabletSnapshotEnd.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.TabletSnapshotEnd();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotEnd.checksum");
-            if ((value = $readBigUint64(reader, "raft_serverpb.TabletSnapshotEnd.checksum")) !== 0n)
-              message.checksum = value;
-            else
-              delete message.checksum;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return TabletSnapshotEnd;
-  })();
-  raft_serverpb.TabletSnapshotRequest = (function() {
-    const TabletSnapshotRequest = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    TabletSnapshotRequest.prototype.head = null;
-    TabletSnapshotRequest.prototype.preview = null;
-    TabletSnapshotRequest.prototype.chunk = null;
-    TabletSnapshotRequest.prototype.end = null;
-    $Object.defineProperty(TabletSnapshotRequest.prototype, "payload", $oneOf(["head", "preview", "chunk", "end"]));
-    TabletSnapshotRequest.create = function(properties) {
-      return new TabletSnapshotRequest(properties);
-    };
-    TabletSnapshotRequest.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.head != null)
-        $root.raft_serverpb.TabletSnapshotHead.encode(message.head, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.preview != null)
-        $root.raft_serverpb.TabletSnapshotPreview.encode(message.preview, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.chunk != null)
-        $root.raft_serverpb.TabletSnapshotFileChunk.encode(message.chunk, writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.end != null)
-        $root.raft_serverpb.TabletSnapshotEnd.encode(message.end, writer.uint32(34).fork(), _depth + 1).ldelim();
-      return writer;
-    };
-    TabletSnapshotRequest.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.TabletSnapshotRequest();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotRequest.head");
-            message.head = $root.raft_serverpb.TabletSnapshotHead.decode(reader, reader.size(), $undefined, _depth + 1, message.head);
-            message.payload = "head";
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotRequest.preview");
-            message.preview = $root.raft_serverpb.TabletSnapshotPreview.decode(reader, reader.size(), $undefined, _depth + 1, message.preview);
-            message.payload = "preview";
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotRequest.chunk");
-            message.chunk = $root.raft_serverpb.TabletSnapshotFileChunk.decode(reader, reader.size(), $undefined, _depth + 1, message.chunk);
-            message.payload = "chunk";
-            continue;
-          }
-        case 4: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotRequest.end");
-            message.end = $root.raft_serverpb.TabletSnapshotEnd.decode(reader, reader.size(), $undefined, _depth + 1, message.end);
-            message.payload = "end";
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return TabletSnapshotRequest;
-  })();
-  raft_serverpb.AcceptedSnapshotFiles = (function() {
-    const AcceptedSnapshotFiles = function (properties) {
-      this.fileName = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    AcceptedSnapshotFiles.prototype.fileName = $util.emptyArray;
-    AcceptedSnapshotFiles.create = function(properties) {
-      return new AcceptedSnapshotFiles(properties);
-    };
-    AcceptedSnapshotFiles.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.fileName != null && message.fileName.length)
-        for (let i = 0; i < message.fileName.length; ++i)
-          writer.uint32(10).string(message.fileName[i]);
-      return writer;
-    };
-    AcceptedSnapshotFiles.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.AcceptedSnapshotFiles();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.AcceptedSnapshotFiles.file_name");
-            if (!(message.fileName && message.fileName.length))
-              message.fileName = [];
-            message.fileName.push(reader.stringVerify());
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return AcceptedSnapshotFiles;
-  })();
-  raft_serverpb.TabletSnapshotResponse = (function() {
-    const TabletSnapshotResponse = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    TabletSnapshotResponse.prototype.files = null;
-    TabletSnapshotResponse.create = function(properties) {
-      return new TabletSnapshotResponse(properties);
-    };
-    TabletSnapshotResponse.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.files != null)
-        $root.raft_serverpb.AcceptedSnapshotFiles.encode(message.files, writer.uint32(10).fork(), _depth + 1).ldelim();
-      return writer;
-    };
-    TabletSnapshotResponse.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.TabletSnapshotResponse();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.TabletSnapshotResponse.files");
-            message.files = $root.raft_serverpb.AcceptedSnapshotFiles.decode(reader, reader.size(), $undefined, _depth + 1, message.files);
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return TabletSnapshotResponse;
-  })();
-  raft_serverpb.KeyValue = (function() {
-    const KeyValue = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    KeyValue.prototype.key = $empty;
-    KeyValue.prototype.value = $empty;
-    KeyValue.create = function(properties) {
-      return new KeyValue(properties);
-    };
-    KeyValue.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.key != null && message.key.length)
-        writer.uint32(10).bytes(message.key);
-      if (message.value != null && message.value.length)
-        writer.uint32(18).bytes(message.value);
-      return writer;
-    };
-    KeyValue.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.KeyValue();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.KeyValue.key");
-            if ((value = reader.bytes()).length)
-              message.key = value;
-            else
-              delete message.key;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.KeyValue.value");
-            if ((value = reader.bytes()).length)
-              message.value = value;
-            else
-              delete message.value;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return KeyValue;
-  })();
-  raft_serverpb.RaftSnapshotData = (function() {
-    const RaftSnapshotData = function (properties) {
-      this.data = [];
-      this.removedRecords = [];
-      this.mergedRecords = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    RaftSnapshotData.prototype.region = null;
-    RaftSnapshotData.prototype.fileSize = 0;
-    RaftSnapshotData.prototype.data = $util.emptyArray;
-    RaftSnapshotData.prototype.version = 0;
-    RaftSnapshotData.prototype.meta = null;
-    RaftSnapshotData.prototype.removedRecords = $util.emptyArray;
-    RaftSnapshotData.prototype.mergedRecords = $util.emptyArray;
-    RaftSnapshotData.create = function(properties) {
-      return new RaftSnapshotData(properties);
-    };
-    RaftSnapshotData.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.region != null)
-        $root.metapb.Region.encode(message.region, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.fileSize != null && message.fileSize !== 0)
-        $writeSafeUint64(writer.uint32(16), message.fileSize, "raft_serverpb.RaftSnapshotData.file_size");
-      if (message.data != null && message.data.length)
-        for (let i = 0; i < message.data.length; ++i)
-          $root.raft_serverpb.KeyValue.encode(message.data[i], writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.version != null && message.version !== 0)
-        $writeSafeUint64(writer.uint32(32), message.version, "raft_serverpb.RaftSnapshotData.version");
-      if (message.meta != null)
-        $root.raft_serverpb.SnapshotMeta.encode(message.meta, writer.uint32(42).fork(), _depth + 1).ldelim();
-      if (message.removedRecords != null && message.removedRecords.length)
-        for (let i = 0; i < message.removedRecords.length; ++i)
-          $root.metapb.Peer.encode(message.removedRecords[i], writer.uint32(50).fork(), _depth + 1).ldelim();
-      if (message.mergedRecords != null && message.mergedRecords.length)
-        for (let i = 0; i < message.mergedRecords.length; ++i)
-          $root.raft_serverpb.MergedRecord.encode(message.mergedRecords[i], writer.uint32(58).fork(), _depth + 1).ldelim();
-      return writer;
-    };
-    RaftSnapshotData.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.RaftSnapshotData();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.region");
-            message.region = $root.metapb.Region.decode(reader, reader.size(), $undefined, _depth + 1, message.region);
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.file_size");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftSnapshotData.file_size")) !== 0)
-              message.fileSize = value;
-            else
-              delete message.fileSize;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.data");
-            if (!(message.data && message.data.length))
-              message.data = [];
-            message.data.push($root.raft_serverpb.KeyValue.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 4: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.version");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftSnapshotData.version")) !== 0)
-              message.version = value;
-            else
-              delete message.version;
-            continue;
-          }
-        case 5: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.meta");
-            message.meta = $root.raft_serverpb.SnapshotMeta.decode(reader, reader.size(), $undefined, _depth + 1, message.meta);
-            continue;
-          }
-        case 6: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.removed_records");
-            if (!(message.removedRecords && message.removedRecords.length))
-              message.removedRecords = [];
-            message.removedRecords.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 7: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftSnapshotData.merged_records");
-            if (!(message.mergedRecords && message.mergedRecords.length))
-              message.mergedRecords = [];
-            message.mergedRecords.push($root.raft_serverpb.MergedRecord.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return RaftSnapshotData;
-  })();
-  raft_serverpb.StoreIdent = (function() {
-    const StoreIdent = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    StoreIdent.prototype.clusterId = 0n;
-    StoreIdent.prototype.storeId = 0;
-    StoreIdent.prototype.apiVersion = 0;
-    StoreIdent.create = function(properties) {
-      return new StoreIdent(properties);
-    };
-    StoreIdent.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.clusterId != null && message.clusterId !== 0n)
-        $writeBigUint64(writer.uint32(8), message.clusterId, "raft_serverpb.StoreIdent.cluster_id");
-      if (message.storeId != null && message.storeId !== 0)
-        $writeSafeUint64(writer.uint32(16), message.storeId, "raft_serverpb.StoreIdent.store_id");
-      if (message.apiVersion != null && message.apiVersion !== 0)
-        writer.uint32(24).int32(message.apiVersion);
-      return writer;
-    };
-    StoreIdent.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.StoreIdent();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.StoreIdent.cluster_id");
-            if ((value = $readBigUint64(reader, "raft_serverpb.StoreIdent.cluster_id")) !== 0n)
-              message.clusterId = value;
-            else
-              delete message.clusterId;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.StoreIdent.store_id");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.StoreIdent.store_id")) !== 0)
-              message.storeId = value;
-            else
-              delete message.storeId;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.StoreIdent.api_version");
-            if (value = reader.int32())
-              message.apiVersion = value;
-            else
-              delete message.apiVersion;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return StoreIdent;
-  })();
-  raft_serverpb.StoreRecoverState = (function() {
-    const StoreRecoverState = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    StoreRecoverState.prototype.seqno = 0;
-    StoreRecoverState.create = function(properties) {
-      return new StoreRecoverState(properties);
-    };
-    StoreRecoverState.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.seqno != null && message.seqno !== 0)
-        $writeSafeUint64(writer.uint32(8), message.seqno, "raft_serverpb.StoreRecoverState.seqno");
-      return writer;
-    };
-    StoreRecoverState.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.StoreRecoverState();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.StoreRecoverState.seqno");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.StoreRecoverState.seqno")) !== 0)
-              message.seqno = value;
-            else
-              delete message.seqno;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return StoreRecoverState;
-  })();
-  raft_serverpb.RaftLocalState = (function() {
-    const RaftLocalState = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    RaftLocalState.prototype.hardState = null;
-    RaftLocalState.prototype.lastIndex = 0;
-    RaftLocalState.create = function(properties) {
-      return new RaftLocalState(properties);
-    };
-    RaftLocalState.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.hardState != null)
-        $root.eraftpb.HardState.encode(message.hardState, writer.uint32(10).fork(), _depth + 1).ldelim();
-      if (message.lastIndex != null && message.lastIndex !== 0)
-        $writeSafeUint64(writer.uint32(16), message.lastIndex, "raft_serverpb.RaftLocalState.last_index");
-      return writer;
-    };
-    RaftLocalState.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.RaftLocalState();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftLocalState.hard_state");
-            message.hardState = $root.eraftpb.HardState.decode(reader, reader.size(), $undefined, _depth + 1, message.hardState);
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftLocalState.last_index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftLocalState.last_index")) !== 0)
-              message.lastIndex = value;
-            else
-              delete message.lastIndex;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return RaftLocalState;
-  })();
-  raft_serverpb.RaftApplyState = (function() {
-    const RaftApplyState = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    RaftApplyState.prototype.appliedIndex = 0;
-    RaftApplyState.prototype.truncatedState = null;
-    RaftApplyState.prototype.lastCommitIndex = 0;
-    RaftApplyState.prototype.commitIndex = 0;
-    RaftApplyState.prototype.commitTerm = 0;
-    RaftApplyState.create = function(properties) {
-      return new RaftApplyState(properties);
-    };
-    RaftApplyState.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.appliedIndex != null && message.appliedIndex !== 0)
-        $writeSafeUint64(writer.uint32(8), message.appliedIndex, "raft_serverpb.RaftApplyState.applied_index");
-      if (message.truncatedState != null)
-        $root.raft_serverpb.RaftTruncatedState.encode(message.truncatedState, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.lastCommitIndex != null && message.lastCommitIndex !== 0)
-        $writeSafeUint64(writer.uint32(24), message.lastCommitIndex, "raft_serverpb.RaftApplyState.last_commit_index");
-      if (message.commitIndex != null && message.commitIndex !== 0)
-        $writeSafeUint64(writer.uint32(32), message.commitIndex, "raft_serverpb.RaftApplyState.commit_index");
-      if (message.commitTerm != null && message.commitTerm !== 0)
-        $writeSafeUint64(writer.uint32(40), message.commitTerm, "raft_serverpb.RaftApplyState.commit_term");
-      return writer;
-    };
-    RaftApplyState.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.RaftApplyState();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.applied_index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftApplyState.applied_index")) !== 0)
-              message.appliedIndex = value;
-            else
-              delete message.appliedIndex;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.truncated_state");
-            message.truncatedState = $root.raft_serverpb.RaftTruncatedState.decode(reader, reader.size(), $undefined, _depth + 1, message.truncatedState);
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.last_commit_index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftApplyState.last_commit_index")) !== 0)
-              message.lastCommitIndex = value;
-            else
-              delete message.lastCommitIndex;
-            continue;
-          }
-        case 4: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.commit_index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftApplyState.commit_index")) !== 0)
-              message.commitIndex = value;
-            else
-              delete message.commitIndex;
-            continue;
-          }
-        case 5: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RaftApplyState.commit_term");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RaftApplyState.commit_term")) !== 0)
-              message.commitTerm = value;
-            else
-              delete message.commitTerm;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return RaftApplyState;
-  })();
-  raft_serverpb.MergeState = (function() {
-    const MergeState = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    MergeState.prototype.minIndex = 0;
-    MergeState.prototype.target = null;
-    MergeState.prototype.commit = 0;
-    MergeState.create = function(properties) {
-      return new MergeState(properties);
-    };
-    MergeState.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.minIndex != null && message.minIndex !== 0)
-        $writeSafeUint64(writer.uint32(8), message.minIndex, "raft_serverpb.MergeState.min_index");
-      if (message.target != null)
-        $root.metapb.Region.encode(message.target, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.commit != null && message.commit !== 0)
-        $writeSafeUint64(writer.uint32(24), message.commit, "raft_serverpb.MergeState.commit");
-      return writer;
-    };
-    MergeState.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.MergeState();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.MergeState.min_index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.MergeState.min_index")) !== 0)
-              message.minIndex = value;
-            else
-              delete message.minIndex;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.MergeState.target");
-            message.target = $root.metapb.Region.decode(reader, reader.size(), $undefined, _depth + 1, message.target);
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.MergeState.commit");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.MergeState.commit")) !== 0)
-              message.commit = value;
-            else
-              delete message.commit;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return MergeState;
-  })();
-  raft_serverpb.MergedRecord = (function() {
-    const MergedRecord = function (properties) {
-      this.sourcePeers = [];
-      this.targetPeers = [];
-      this.sourceRemovedRecords = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    MergedRecord.prototype.sourceRegionId = 0;
-    MergedRecord.prototype.sourceEpoch = null;
-    MergedRecord.prototype.sourcePeers = $util.emptyArray;
-    MergedRecord.prototype.targetRegionId = 0;
-    MergedRecord.prototype.targetEpoch = null;
-    MergedRecord.prototype.targetPeers = $util.emptyArray;
-    MergedRecord.prototype.index = 0;
-    MergedRecord.prototype.sourceIndex = 0;
-    MergedRecord.prototype.sourceRemovedRecords = $util.emptyArray;
-    MergedRecord.create = function(properties) {
-      return new MergedRecord(properties);
-    };
-    MergedRecord.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.sourceRegionId != null && message.sourceRegionId !== 0)
-        $writeSafeUint64(writer.uint32(8), message.sourceRegionId, "raft_serverpb.MergedRecord.source_region_id");
-      if (message.sourceEpoch != null)
-        $root.metapb.RegionEpoch.encode(message.sourceEpoch, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.sourcePeers != null && message.sourcePeers.length)
-        for (let i = 0; i < message.sourcePeers.length; ++i)
-          $root.metapb.Peer.encode(message.sourcePeers[i], writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.targetRegionId != null && message.targetRegionId !== 0)
-        $writeSafeUint64(writer.uint32(32), message.targetRegionId, "raft_serverpb.MergedRecord.target_region_id");
-      if (message.targetEpoch != null)
-        $root.metapb.RegionEpoch.encode(message.targetEpoch, writer.uint32(42).fork(), _depth + 1).ldelim();
-      if (message.targetPeers != null && message.targetPeers.length)
-        for (let i = 0; i < message.targetPeers.length; ++i)
-          $root.metapb.Peer.encode(message.targetPeers[i], writer.uint32(50).fork(), _depth + 1).ldelim();
-      if (message.index != null && message.index !== 0)
-        $writeSafeUint64(writer.uint32(56), message.index, "raft_serverpb.MergedRecord.index");
-      if (message.sourceIndex != null && message.sourceIndex !== 0)
-        $writeSafeUint64(writer.uint32(64), message.sourceIndex, "raft_serverpb.MergedRecord.source_index");
-      if (message.sourceRemovedRecords != null && message.sourceRemovedRecords.length)
-        for (let i = 0; i < message.sourceRemovedRecords.length; ++i)
-          $root.metapb.Peer.encode(message.sourceRemovedRecords[i], writer.uint32(74).fork(), _depth + 1).ldelim();
-      return writer;
-    };
-    MergedRecord.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.MergedRecord();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_region_id");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.MergedRecord.source_region_id")) !== 0)
-              message.sourceRegionId = value;
-            else
-              delete message.sourceRegionId;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_epoch");
-            message.sourceEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.sourceEpoch);
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_peers");
-            if (!(message.sourcePeers && message.sourcePeers.length))
-              message.sourcePeers = [];
-            message.sourcePeers.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 4: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.target_region_id");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.MergedRecord.target_region_id")) !== 0)
-              message.targetRegionId = value;
-            else
-              delete message.targetRegionId;
-            continue;
-          }
-        case 5: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.target_epoch");
-            message.targetEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.targetEpoch);
-            continue;
-          }
-        case 6: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.target_peers");
-            if (!(message.targetPeers && message.targetPeers.length))
-              message.targetPeers = [];
-            message.targetPeers.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 7: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.MergedRecord.index")) !== 0)
-              message.index = value;
-            else
-              delete message.index;
-            continue;
-          }
-        case 8: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.MergedRecord.source_index")) !== 0)
-              message.sourceIndex = value;
-            else
-              delete message.sourceIndex;
-            continue;
-          }
-        case 9: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.MergedRecord.source_removed_records");
-            if (!(message.sourceRemovedRecords && message.sourceRemovedRecords.length))
-              message.sourceRemovedRecords = [];
-            message.sourceRemovedRecords.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return MergedRecord;
-  })();
-  raft_serverpb.RegionLocalState = (function() {
-    const RegionLocalState = function (properties) {
-      this.removedRecords = [];
-      this.mergedRecords = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    RegionLocalState.prototype.state = 0;
-    RegionLocalState.prototype.region = null;
-    RegionLocalState.prototype.mergeState = null;
-    RegionLocalState.prototype.tabletIndex = 0;
-    RegionLocalState.prototype.removedRecords = $util.emptyArray;
-    RegionLocalState.prototype.mergedRecords = $util.emptyArray;
-    RegionLocalState.create = function(properties) {
-      return new RegionLocalState(properties);
-    };
-    RegionLocalState.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.state != null && message.state !== 0)
-        writer.uint32(8).int32(message.state);
-      if (message.region != null)
-        $root.metapb.Region.encode(message.region, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.mergeState != null)
-        $root.raft_serverpb.MergeState.encode(message.mergeState, writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.tabletIndex != null && message.tabletIndex !== 0)
-        $writeSafeUint64(writer.uint32(32), message.tabletIndex, "raft_serverpb.RegionLocalState.tablet_index");
-      if (message.removedRecords != null && message.removedRecords.length)
-        for (let i = 0; i < message.removedRecords.length; ++i)
-          $root.metapb.Peer.encode(message.removedRecords[i], writer.uint32(42).fork(), _depth + 1).ldelim();
-      if (message.mergedRecords != null && message.mergedRecords.length)
-        for (let i = 0; i < message.mergedRecords.length; ++i)
-          $root.raft_serverpb.MergedRecord.encode(message.mergedRecords[i], writer.uint32(50).fork(), _depth + 1).ldelim();
-      return writer;
-    };
-    RegionLocalState.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.RegionLocalState();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.state");
-            if (value = reader.int32())
-              message.state = value;
-            else
-              delete message.state;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.region");
-            message.region = $root.metapb.Region.decode(reader, reader.size(), $undefined, _depth + 1, message.region);
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.merge_state");
-            message.mergeState = $root.raft_serverpb.MergeState.decode(reader, reader.size(), $undefined, _depth + 1, message.mergeState);
-            continue;
-          }
-        case 4: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.tablet_index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RegionLocalState.tablet_index")) !== 0)
-              message.tabletIndex = value;
-            else
-              delete message.tabletIndex;
-            continue;
-          }
-        case 5: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.removed_records");
-            if (!(message.removedRecords && message.removedRecords.length))
-              message.removedRecords = [];
-            message.removedRecords.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 6: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionLocalState.merged_records");
-            if (!(message.mergedRecords && message.mergedRecords.length))
-              message.mergedRecords = [];
-            message.mergedRecords.push($root.raft_serverpb.MergedRecord.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return RegionLocalState;
-  })();
-  raft_serverpb.RegionSequenceNumberRelation = (function() {
-    const RegionSequenceNumberRelation = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    RegionSequenceNumberRelation.prototype.regionId = 0;
-    RegionSequenceNumberRelation.prototype.sequenceNumber = 0;
-    RegionSequenceNumberRelation.prototype.applyState = null;
-    RegionSequenceNumberRelation.prototype.regionState = null;
-    RegionSequenceNumberRelation.create = function(properties) {
-      return new RegionSequenceNumberRelation(properties);
-    };
-    RegionSequenceNumberRelation.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.regionId != null && message.regionId !== 0)
-        $writeSafeUint64(writer.uint32(8), message.regionId, "raft_serverpb.RegionSequenceNumberRelation.region_id");
-      if (message.sequenceNumber != null && message.sequenceNumber !== 0)
-        $writeSafeUint64(writer.uint32(16), message.sequenceNumber, "raft_serverpb.RegionSequenceNumberRelation.sequence_number");
-      if (message.applyState != null)
-        $root.raft_serverpb.RaftApplyState.encode(message.applyState, writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.regionState != null)
-        $root.raft_serverpb.RegionLocalState.encode(message.regionState, writer.uint32(34).fork(), _depth + 1).ldelim();
-      return writer;
-    };
-    RegionSequenceNumberRelation.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.RegionSequenceNumberRelation();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionSequenceNumberRelation.region_id");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RegionSequenceNumberRelation.region_id")) !== 0)
-              message.regionId = value;
-            else
-              delete message.regionId;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionSequenceNumberRelation.sequence_number");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RegionSequenceNumberRelation.sequence_number")) !== 0)
-              message.sequenceNumber = value;
-            else
-              delete message.sequenceNumber;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionSequenceNumberRelation.apply_state");
-            message.applyState = $root.raft_serverpb.RaftApplyState.decode(reader, reader.size(), $undefined, _depth + 1, message.applyState);
-            continue;
-          }
-        case 4: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RegionSequenceNumberRelation.region_state");
-            message.regionState = $root.raft_serverpb.RegionLocalState.decode(reader, reader.size(), $undefined, _depth + 1, message.regionState);
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return RegionSequenceNumberRelation;
-  })();
-  raft_serverpb.AvailabilityContext = (function() {
-    const AvailabilityContext = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    AvailabilityContext.prototype.fromRegionId = 0;
-    AvailabilityContext.prototype.fromRegionEpoch = null;
-    AvailabilityContext.prototype.unavailable = false;
-    AvailabilityContext.prototype.trimmed = false;
-    AvailabilityContext.create = function(properties) {
-      return new AvailabilityContext(properties);
-    };
-    AvailabilityContext.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.fromRegionId != null && message.fromRegionId !== 0)
-        $writeSafeUint64(writer.uint32(8), message.fromRegionId, "raft_serverpb.AvailabilityContext.from_region_id");
-      if (message.fromRegionEpoch != null)
-        $root.metapb.RegionEpoch.encode(message.fromRegionEpoch, writer.uint32(18).fork(), _depth + 1).ldelim();
-      if (message.unavailable != null && message.unavailable !== false)
-        writer.uint32(24).bool(message.unavailable);
-      if (message.trimmed != null && message.trimmed !== false)
-        writer.uint32(32).bool(message.trimmed);
-      return writer;
-    };
-    AvailabilityContext.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.AvailabilityContext();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.AvailabilityContext.from_region_id");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.AvailabilityContext.from_region_id")) !== 0)
-              message.fromRegionId = value;
-            else
-              delete message.fromRegionId;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.AvailabilityContext.from_region_epoch");
-            message.fromRegionEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.fromRegionEpoch);
-            continue;
-          }
-        case 3: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.AvailabilityContext.unavailable");
-            if (value = reader.bool())
-              message.unavailable = value;
-            else
-              delete message.unavailable;
-            continue;
-          }
-        case 4: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.AvailabilityContext.trimmed");
-            if (value = reader.bool())
-              message.trimmed = value;
-            else
-              delete message.trimmed;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return AvailabilityContext;
-  })();
-  raft_serverpb.FlushMemtable = (function() {
-    const FlushMemtable = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    FlushMemtable.prototype.regionId = 0;
-    FlushMemtable.create = function(properties) {
-      return new FlushMemtable(properties);
-    };
-    FlushMemtable.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.regionId != null && message.regionId !== 0)
-        $writeSafeUint64(writer.uint32(8), message.regionId, "raft_serverpb.FlushMemtable.region_id");
-      return writer;
-    };
-    FlushMemtable.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.FlushMemtable();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.FlushMemtable.region_id");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.FlushMemtable.region_id")) !== 0)
-              message.regionId = value;
-            else
-              delete message.regionId;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return FlushMemtable;
-  })();
-  raft_serverpb.RefreshBuckets = (function() {
-    const RefreshBuckets = function (properties) {
-      this.keys = [];
-      this.sizes = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    RefreshBuckets.prototype.version = 0;
-    RefreshBuckets.prototype.keys = $util.emptyArray;
-    RefreshBuckets.prototype.sizes = $util.emptyArray;
-    RefreshBuckets.create = function(properties) {
-      return new RefreshBuckets(properties);
-    };
-    RefreshBuckets.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.version != null && message.version !== 0)
-        $writeSafeUint64(writer.uint32(8), message.version, "raft_serverpb.RefreshBuckets.version");
-      if (message.keys != null && message.keys.length)
-        for (let i = 0; i < message.keys.length; ++i)
-          writer.uint32(18).bytes(message.keys[i]);
-      if (message.sizes != null && message.sizes.length)
-        $writeSafeUint64s(writer.uint32(26), message.sizes, "raft_serverpb.RefreshBuckets.sizes");
-      return writer;
-    };
-    RefreshBuckets.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.RefreshBuckets();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RefreshBuckets.version");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.RefreshBuckets.version")) !== 0)
-              message.version = value;
-            else
-              delete message.version;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.RefreshBuckets.keys");
-            if (!(message.keys && message.keys.length))
-              message.keys = [];
-            message.keys.push(reader.bytes());
-            continue;
-          }
-        case 3: {
-            if (wireType === 2) {
-              if (!(message.sizes && message.sizes.length))
-                message.sizes = [];
-              $readSafeUint64s(reader, message.sizes, "raft_serverpb.RefreshBuckets.sizes");
-              continue;
-            }
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.RefreshBuckets.sizes");
-            if (!(message.sizes && message.sizes.length))
-              message.sizes = [];
-            message.sizes.push($readSafeUint64(reader, "raft_serverpb.RefreshBuckets.sizes"));
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return RefreshBuckets;
-  })();
-  raft_serverpb.CheckGcPeer = (function() {
-    const CheckGcPeer = function (properties) {
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    CheckGcPeer.prototype.fromRegionId = 0;
-    CheckGcPeer.prototype.checkRegionId = 0;
-    CheckGcPeer.prototype.checkRegionEpoch = null;
-    CheckGcPeer.prototype.checkPeer = null;
-    CheckGcPeer.create = function(properties) {
-      return new CheckGcPeer(properties);
-    };
-    CheckGcPeer.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.fromRegionId != null && message.fromRegionId !== 0)
-        $writeSafeUint64(writer.uint32(8), message.fromRegionId, "raft_serverpb.CheckGcPeer.from_region_id");
-      if (message.checkRegionId != null && message.checkRegionId !== 0)
-        $writeSafeUint64(writer.uint32(16), message.checkRegionId, "raft_serverpb.CheckGcPeer.check_region_id");
-      if (message.checkRegionEpoch != null)
-        $root.metapb.RegionEpoch.encode(message.checkRegionEpoch, writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.checkPeer != null)
-        $root.metapb.Peer.encode(message.checkPeer, writer.uint32(34).fork(), _depth + 1).ldelim();
-      return writer;
-    };
-    CheckGcPeer.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.CheckGcPeer();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.CheckGcPeer.from_region_id");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.CheckGcPeer.from_region_id")) !== 0)
-              message.fromRegionId = value;
-            else
-              delete message.fromRegionId;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.CheckGcPeer.check_region_id");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.CheckGcPeer.check_region_id")) !== 0)
-              message.checkRegionId = value;
-            else
-              delete message.checkRegionId;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.CheckGcPeer.check_region_epoch");
-            message.checkRegionEpoch = $root.metapb.RegionEpoch.decode(reader, reader.size(), $undefined, _depth + 1, message.checkRegionEpoch);
-            continue;
-          }
-        case 4: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.CheckGcPeer.check_peer");
-            message.checkPeer = $root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1, message.checkPeer);
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return CheckGcPeer;
-  })();
-  raft_serverpb.ExtraMessage = (function() {
-    const ExtraMessage = function (properties) {
-      this.checkPeers = [];
-      if (properties)
-        for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
-          if (properties[keys[i]] != null && keys[i] !== "__proto__")
-            this[keys[i]] = properties[keys[i]];
-    };
-    ExtraMessage.prototype.type = 0;
-    ExtraMessage.prototype.index = 0;
-    ExtraMessage.prototype.checkPeers = $util.emptyArray;
-    ExtraMessage.prototype.waitData = false;
-    ExtraMessage.prototype.forcelyAwaken = false;
-    ExtraMessage.prototype.checkGcPeer = null;
-    ExtraMessage.prototype.flushMemtable = null;
-    ExtraMessage.prototype.availabilityContext = null;
-    ExtraMessage.prototype.refreshBuckets = null;
-    ExtraMessage.prototype.snapGenPrecheckPassed = false;
-    ExtraMessage.create = function(properties) {
-      return new ExtraMessage(properties);
-    };
-    ExtraMessage.encode = function (message, writer, _depth) {
-      if (!writer)
-        writer = $Writer.create();
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $util.recursionLimit)
-        throw $Error("max depth exceeded");
-      if (message.type != null && message.type !== 0)
-        writer.uint32(8).int32(message.type);
-      if (message.index != null && message.index !== 0)
-        $writeSafeUint64(writer.uint32(16), message.index, "raft_serverpb.ExtraMessage.index");
-      if (message.checkPeers != null && message.checkPeers.length)
-        for (let i = 0; i < message.checkPeers.length; ++i)
-          $root.metapb.Peer.encode(message.checkPeers[i], writer.uint32(26).fork(), _depth + 1).ldelim();
-      if (message.waitData != null && message.waitData !== false)
-        writer.uint32(32).bool(message.waitData);
-      if (message.forcelyAwaken != null && message.forcelyAwaken !== false)
-        writer.uint32(40).bool(message.forcelyAwaken);
-      if (message.checkGcPeer != null)
-        $root.raft_serverpb.CheckGcPeer.encode(message.checkGcPeer, writer.uint32(50).fork(), _depth + 1).ldelim();
-      if (message.flushMemtable != null)
-        $root.raft_serverpb.FlushMemtable.encode(message.flushMemtable, writer.uint32(58).fork(), _depth + 1).ldelim();
-      if (message.availabilityContext != null)
-        $root.raft_serverpb.AvailabilityContext.encode(message.availabilityContext, writer.uint32(66).fork(), _depth + 1).ldelim();
-      if (message.refreshBuckets != null)
-        $root.raft_serverpb.RefreshBuckets.encode(message.refreshBuckets, writer.uint32(74).fork(), _depth + 1).ldelim();
-      if (message.snapGenPrecheckPassed != null && message.snapGenPrecheckPassed !== false)
-        writer.uint32(80).bool(message.snapGenPrecheckPassed);
-      return writer;
-    };
-    ExtraMessage.decode = function (reader, length, _end, _depth, _target) {
-      if (!(reader instanceof $Reader))
-        reader = $Reader.create(reader);
-      if (_depth === $undefined)
-        _depth = 0;
-      if (_depth > $Reader.recursionLimit)
-        throw $Error("max depth exceeded");
-      let end, message, value;
-      if (length === $undefined)
-        end = reader.len;
-      else {
-        end = reader.pos + length;
-        if (end > reader.len)
-          throw $RangeError("index out of range");
-        length = reader.len;
-        reader.len = end;
-      }
-      message = _target || new $root.raft_serverpb.ExtraMessage();
-      while (reader.pos < end) {
-        let tag = reader.tag();
-        if (tag === _end) {
-          _end = $undefined;
-          break;
-        }
-        let wireType = tag & 7;
-        switch (tag >>>= 3) {
-        case 1: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.type");
-            if (value = reader.int32())
-              message.type = value;
-            else
-              delete message.type;
-            continue;
-          }
-        case 2: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.index");
-            if ((value = $readSafeUint64(reader, "raft_serverpb.ExtraMessage.index")) !== 0)
-              message.index = value;
-            else
-              delete message.index;
-            continue;
-          }
-        case 3: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.check_peers");
-            if (!(message.checkPeers && message.checkPeers.length))
-              message.checkPeers = [];
-            message.checkPeers.push($root.metapb.Peer.decode(reader, reader.size(), $undefined, _depth + 1));
-            continue;
-          }
-        case 4: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.wait_data");
-            if (value = reader.bool())
-              message.waitData = value;
-            else
-              delete message.waitData;
-            continue;
-          }
-        case 5: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.forcely_awaken");
-            if (value = reader.bool())
-              message.forcelyAwaken = value;
-            else
-              delete message.forcelyAwaken;
-            continue;
-          }
-        case 6: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.check_gc_peer");
-            message.checkGcPeer = $root.raft_serverpb.CheckGcPeer.decode(reader, reader.size(), $undefined, _depth + 1, message.checkGcPeer);
-            continue;
-          }
-        case 7: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.flush_memtable");
-            message.flushMemtable = $root.raft_serverpb.FlushMemtable.decode(reader, reader.size(), $undefined, _depth + 1, message.flushMemtable);
-            continue;
-          }
-        case 8: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.availability_context");
-            message.availabilityContext = $root.raft_serverpb.AvailabilityContext.decode(reader, reader.size(), $undefined, _depth + 1, message.availabilityContext);
-            continue;
-          }
-        case 9: {
-            if (wireType !== 2)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.refresh_buckets");
-            message.refreshBuckets = $root.raft_serverpb.RefreshBuckets.decode(reader, reader.size(), $undefined, _depth + 1, message.refreshBuckets);
-            continue;
-          }
-        case 10: {
-            if (wireType !== 0)
-              throw $wrongWireType(wireType, "raft_serverpb.ExtraMessage.snap_gen_precheck_passed");
-            if (value = reader.bool())
-              message.snapGenPrecheckPassed = value;
-            else
-              delete message.snapGenPrecheckPassed;
-            continue;
-          }
-        }
-        reader.skipType(wireType, _depth, tag);
-      }
-      if (length !== $undefined) {
-        if (reader.pos !== end)
-          throw $RangeError("index out of range");
-        reader.len = length;
-      }
-      if (_end !== $undefined)
-        throw $Error("missing end group");
-      return message;
-    };
-    return ExtraMessage;
-  })();
-  raft_serverpb.PeerState = (function() {
-    const valuesById = $Object.create(null), values = $Object.create(valuesById);
-    values[valuesById[0] = "Normal"] = 0;
-    values[valuesById[1] = "Applying"] = 1;
-    values[valuesById[2] = "Tombstone"] = 2;
-    values[valuesById[3] = "Merging"] = 3;
-    values[valuesById[4] = "Unavailable"] = 4;
-    return values;
-  })();
-  raft_serverpb.ExtraMessageType = (function() {
-    const valuesById = $Object.create(null), values = $Object.create(valuesById);
-    values[valuesById[0] = "MsgRegionWakeUp"] = 0;
-    values[valuesById[1] = "MsgWantRollbackMerge"] = 1;
-    values[valuesById[2] = "MsgCheckStalePeer"] = 2;
-    values[valuesById[3] = "MsgCheckStalePeerResponse"] = 3;
-    values[valuesById[4] = "MsgHibernateRequest"] = 4;
-    values[valuesById[5] = "MsgHibernateResponse"] = 5;
-    values[valuesById[6] = "MsgRejectRaftLogCausedByMemoryUsage"] = 6;
-    values[valuesById[7] = "MsgAvailabilityRequest"] = 7;
-    values[valuesById[8] = "MsgAvailabilityResponse"] = 8;
-    values[valuesById[9] = "MsgVoterReplicatedIndexRequest"] = 9;
-    values[valuesById[10] = "MsgVoterReplicatedIndexResponse"] = 10;
-    values[valuesById[11] = "MsgGcPeerRequest"] = 11;
-    values[valuesById[12] = "MsgGcPeerResponse"] = 12;
-    values[valuesById[13] = "MsgFlushMemtable"] = 13;
-    values[valuesById[14] = "MsgRefreshBuckets"] = 14;
-    values[valuesById[15] = "MsgSnapGenPrecheckRequest"] = 15;
-    values[valuesById[16] = "MsgSnapGenPrecheckResponse"] = 16;
-    values[valuesById[17] = "MsgPreLoadRegionRequest"] = 17;
-    values[valuesById[18] = "MsgPreLoadRegionResponse"] = 18;
-    return values;
-  })();
-  return raft_serverpb;
 })();
 export const replication_modepb = $root.replication_modepb = (() => {
   const replication_modepb = {};

@@ -5,6 +5,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { fromUtf8, must, utf8 } from "../../base/index.js";
 import {
+  debugpb,
+  DebugService,
   EtcdClusterService,
   EtcdKvService,
   HealthService,
@@ -494,6 +496,59 @@ const keyspaces: Checks<typeof KeyspaceService> = {
   },
 };
 
+const debug: Checks<typeof DebugService> = {
+  async Get() {
+    const { address } = await placeOf("m");
+    const request = { db: debugpb.DB.KV, cf: "default", key: utf8("zm9") };
+    expect(fromUtf8((await caller.ask(address, DebugService.Get, request)).value)).toMatch(/^9/);
+  },
+  async RaftLog() {
+    const { address, region } = await placeOf("m");
+    const { raftLocalState } = await caller.ask(address, DebugService.RegionInfo, { regionId: region.id });
+    const logIndex = must(raftLocalState, "no state").lastIndex;
+    const { entry } = await caller.ask(address, DebugService.RaftLog, { regionId: region.id, logIndex });
+    expect(entry?.index).toBe(logIndex);
+  },
+  async RegionInfo() {
+    const { address, region } = await placeOf("m");
+    const info = await caller.ask(address, DebugService.RegionInfo, { regionId: region.id });
+    expect(info.regionLocalState?.region?.endKey).toEqual(region.endKey);
+    expect(info.raftApplyState?.appliedIndex).toBeGreaterThan(5);
+  },
+  async RegionSize() {
+    const { address, region } = await placeOf("m");
+    const request = { regionId: region.id, cfs: ["default", "lock"] };
+    const { entries } = await caller.ask(address, DebugService.RegionSize, request);
+    expect(entries.map(({ cf, size }) => [cf, size > 0])).toEqual([
+      ["default", true],
+      ["lock", false],
+    ]);
+  },
+  async GetMetrics() {
+    const { address, leader } = await placeOf("m");
+    const { prometheus, rocksdbKv, storeId } = await caller.ask(address, DebugService.GetMetrics, {
+      all: true,
+    });
+    expect(storeId).toBe(leader.storeId);
+    expect(prometheus).toContain("tikv_raftstore_region_count");
+    expect(rocksdbKv).toContain("Compaction Stats");
+  },
+  async GetStoreInfo() {
+    const { address, leader } = await placeOf("m");
+    const info = await caller.ask(address, DebugService.GetStoreInfo, {});
+    expect(info).toMatchObject({ storeId: leader.storeId, apiVersion: 1 });
+  },
+  async GetClusterInfo() {
+    const { address } = await placeOf("m");
+    expect(await caller.ask(address, DebugService.GetClusterInfo, {})).toMatchObject({ clusterId });
+  },
+  async GetAllRegionsInStore() {
+    const { address } = await placeOf("m");
+    const { regions } = await caller.ask(address, DebugService.GetAllRegionsInStore, {});
+    expect(regions.length).toBe((await cluster.regions()).length);
+  },
+};
+
 /** One test a method: the checks in their order, then whatever else the service has. */
 function everyMethod(service: object, checks: object, addressOf: () => string): void {
   const known = checks as Readonly<Record<string, () => Promise<void>>>;
@@ -516,6 +571,10 @@ const pdAddress = (): string => cluster.pdAddress;
 
 describe("a store serves every method of tikvpb.Tikv that raw clients and other stores call", () => {
   everyMethod(TikvService, tikv, firstStore);
+});
+
+describe("a store serves the calls of debugpb.Debug that read", () => {
+  everyMethod(DebugService, debug, firstStore);
 });
 
 describe("PD serves every method of pdpb.PD that clients and stores call", () => {
