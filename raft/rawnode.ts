@@ -533,7 +533,7 @@ export class RawNode {
 
   /** The window of a peer from now on; 0 stops sending entries to it. */
   setMaxInflight(id: NodeId, countMax: number): void {
-    this.#raft.tracker.progress(id)?.inflights.setCountMax(countMax);
+    this.#raft.tracker.progress(id)?.ownWindow().setCountMax(countMax);
   }
 
   setBatchAppend(enabled: boolean): void {
@@ -554,9 +554,11 @@ export class RawNode {
     else maybeSendAppend(raft, member, true);
   }
 
-  /** Gives back buffers of windows with nothing in flight; for groups that go idle. */
+  /** Gives back what only work needs; for groups that go idle. It is made again when it is asked for. */
   releaseBuffers(): void {
-    for (const member of this.#raft.tracker.members) member.inflights.releaseBuffers();
+    const { state, tracker } = this.#raft;
+    if (state === "StateFollower") tracker.rest();
+    else for (const member of tracker.members) member.releaseWindow();
   }
 
   /**

@@ -118,12 +118,6 @@ export class WriteBatchEncoder {
     return this.#buffer.slice(0, this.#length);
   }
 
-  /** Gives the buffer back; the next `start` takes a new one. */
-  release(): void {
-    this.#buffer = EMPTY_BYTES;
-    this.#length = 0;
-  }
-
   #key(kind: number, space: KeySpace, key: Uint8Array): void {
     this.#operations++;
     this.#buffer[this.#length++] = kind;

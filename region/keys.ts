@@ -39,9 +39,11 @@ export function writeU64(target: Uint8Array, offset: number, value: number): voi
 export function readU64(source: Uint8Array, offset: number): number {
   let high = 0;
   let low = 0;
-  for (let i = 0; i < 4; i++) high = high * 256 + (source[offset + i] as number);
-  for (let i = 4; i < 8; i++) low = low * 256 + (source[offset + i] as number);
-  const value = high * 2 ** 32 + low;
+  for (let i = 0; i < 4; i++) high = (high << 8) | (source[offset + i] as number);
+  for (let i = 4; i < 8; i++) low = (low << 8) | (source[offset + i] as number);
+  // What fits 32 bits never goes through a product: that makes a number in 16 bytes of its own, and these are kept.
+  if (high === 0) return low >>> 0;
+  const value = (high >>> 0) * 2 ** 32 + (low >>> 0);
   assert(Number.isSafeInteger(value), "64-bit value beyond 2^53 in a local key");
   return value;
 }

@@ -33,7 +33,10 @@ import { confStateOf, isInitialized, type Region, regionToProto } from "./region
 export class PeerStorage implements Storage {
   readonly #engine: Engine;
   readonly #regionId: number;
-  readonly #cache: EntryCache;
+  /** Undefined while nothing is kept. */
+  #cache: EntryCache | undefined;
+  readonly #cacheBytesMax: number;
+  readonly #cacheBudget: ByteBudget | undefined;
   /** As of the last written batch. */
   #region: Region;
   #applyState: ApplyState;
@@ -49,7 +52,8 @@ export class PeerStorage implements Storage {
     this.#engine = engine;
     this.#regionId = region.id;
     this.#region = region;
-    this.#cache = new EntryCache(entryCacheBytesMax, budget);
+    this.#cacheBytesMax = entryCacheBytesMax;
+    this.#cacheBudget = budget;
     this.#applyState = readApplyState(engine, region);
     const raftState = this.#startRaftState(region);
     this.#hardState = raftState.hardState;
@@ -72,7 +76,7 @@ export class PeerStorage implements Storage {
     return this.#appliesUnderWay;
   }
   get cachedBytes(): number {
-    return this.#cache.bytes;
+    return this.#cache?.bytes ?? 0;
   }
 
   initialState(): { hardState: HardState; confState: ConfState } {
@@ -91,7 +95,7 @@ export class PeerStorage implements Storage {
     if (index === this.#applyState.truncatedIndex) return this.#applyState.truncatedTerm;
     if (index < this.#applyState.truncatedIndex) return "compacted";
     if (index > this.#lastIndex) return "unavailable";
-    const cached = this.#cache.get(index);
+    const cached = this.#cache?.get(index);
     if (cached !== undefined) return cached.term;
     return this.#readEntry(index).term;
   }
@@ -100,8 +104,9 @@ export class PeerStorage implements Storage {
     if (low <= this.#applyState.truncatedIndex) return "compacted";
     if (high > this.#lastIndex + 1) return "unavailable";
     if (low === high) return [];
-    const cachedFrom = this.#cache.firstIndex();
-    if (cachedFrom !== undefined && low >= cachedFrom) return this.#cache.slice(low, high, bytesMax);
+    const cachedFrom = this.#cache?.firstIndex();
+    if (this.#cache !== undefined && cachedFrom !== undefined && low >= cachedFrom)
+      return this.#cache.slice(low, high, bytesMax);
     const diskEnd = cachedFrom !== undefined && cachedFrom < high ? cachedFrom : high;
     return this.#readEntries(low, diskEnd, bytesMax);
   }
@@ -146,7 +151,7 @@ export class PeerStorage implements Storage {
     if (append.hardState !== undefined) this.#hardState = append.hardState;
     const last = append.entries[append.entries.length - 1];
     if (last !== undefined) {
-      this.#cache.append(append.entries);
+      this.#keep(append.entries);
       this.#lastIndex = last.index;
     }
   }
@@ -162,7 +167,7 @@ export class PeerStorage implements Storage {
     const compacted = state.truncatedIndex > this.#applyState.truncatedIndex;
     this.#applyState = state;
     if (region !== undefined) this.#region = region;
-    if (compacted) this.#cache.trimTo(logIndex(state.truncatedIndex + 1));
+    if (compacted) this.#cache?.trimTo(logIndex(state.truncatedIndex + 1));
   }
 
   /** Puts region state, apply state and raft state of an accepted snapshot into the batch: all or nothing. */
@@ -195,26 +200,33 @@ export class PeerStorage implements Storage {
   }
 
   snapshotWritten(append: Append, state: ApplyState, region: Region): void {
-    this.#cache.clear();
+    this.dropCache();
     this.#applyState = state;
     this.#region = region;
     this.#hardState = this.#stagedHardState;
     this.#lastIndex = state.appliedIndex;
     const last = append.entries[append.entries.length - 1];
     if (last !== undefined) {
-      this.#cache.append(append.entries);
+      this.#keep(append.entries);
       this.#lastIndex = last.index;
     }
   }
 
   /** Entries kept only for followers that no longer need them. */
   trimCache(index: LogIndex): void {
-    this.#cache.trimTo(index);
+    this.#cache?.trimTo(index);
   }
 
-  /** The peer is gone: nothing of it stays in memory. */
+  /** For a peer that is gone or sleeps. */
   dropCache(): void {
-    this.#cache.clear();
+    this.#cache?.clear();
+    this.#cache = undefined;
+  }
+
+  #keep(entries: readonly Entry[]): void {
+    if (entries.length === 0) return;
+    this.#cache ??= new EntryCache(this.#cacheBytesMax, this.#cacheBudget);
+    this.#cache.append(entries);
   }
 
   #stageRaftState(batch: EngineBatch): void {

@@ -32,26 +32,25 @@ import {
   serverIsBusy,
   staleCommand,
 } from "./errors.js";
-import { FirstElection } from "./first-election.js";
 import { Lease } from "./lease.js";
 import type { ApplyState } from "./local-state.js";
 import { applyHostOf, type PeerHost, type StagedWork, type WriteRequest } from "./peer-host.js";
 import { PeerStorage } from "./peer-storage.js";
-import { ProposalQueue, type WriteDone } from "./proposals.js";
+import type { WriteDone } from "./proposals.js";
 import { raftNode } from "./raft-node.js";
-import { ReadQueue, type ReadRequest } from "./reads.js";
+import type { ReadRequest } from "./reads.js";
 import {
   findPeer,
   isInitialized,
-  isVoter,
   type PeerMeta,
   type Region,
   type RegionEpoch,
   regionFromProto,
 } from "./region.js";
 import { raft_serverpb } from "../proto/index.js";
+import { refuseTransfer } from "./transfer.js";
+import { Waiting } from "./waiting.js";
 import { refuseWrite, tooManyWrites } from "./write-admission.js";
-import { WriteGatherer } from "./write-gatherer.js";
 
 export type { PeerBudgets, PeerHost, StagedWork, WriteRequest } from "./peer-host.js";
 
@@ -65,10 +64,10 @@ export class Peer {
   readonly #host: PeerHost;
   readonly #node: RawNode;
   readonly #applier: Applier;
-  readonly #proposals: ProposalQueue;
-  readonly #reads: ReadQueue;
-  readonly #gatherer = new WriteGatherer();
-  readonly #firstElection: FirstElection;
+  /** Undefined while nobody waits and nobody has since the peer fell quiet. */
+  #queues: Waiting | undefined;
+  /** Ids differ between lives of a peer: a late answer to a former one must not confirm a read of this one. */
+  #nextReadId: number;
   readonly #contacts = new Contacts();
 
   #softState: SoftState = { lead: 0, state: "StateFollower" };
@@ -84,7 +83,6 @@ export class Peer {
   #confChangeInFlight = 0;
   #committedSplit = 0;
   #leadTransferee = 0;
-  #parkedWrites: WriteDone[] = [];
 
   /** The peer gets no ticks: everything is at rest on all replicas. Set by the store. */
   isQuiet = false;
@@ -110,10 +108,8 @@ export class Peer {
     this.peerId = peerId;
     const { config, env } = host;
     this.storage = new PeerStorage(host.engine, region, config.entryCacheBytesMax, host.budgets.entryCache);
-    this.#proposals = new ProposalQueue(host.budgets.proposals);
-    this.#firstElection = new FirstElection(host.budgets.proposals);
     this.lease = new Lease(config.leaseMs);
-    this.#reads = new ReadQueue(peerId, env.random.u32() * 2 ** 16);
+    this.#nextReadId = env.random.u32() * 2 ** 16 + 1;
     this.#applier = new Applier(host.engine, applyHostOf(host), region, this.storage.applyState);
     this.#node = raftNode(peerId, this.storage, config, env.random);
   }
@@ -157,6 +153,10 @@ export class Peer {
     return this.#splitInFlight > 0;
   }
 
+  get #waiting(): Waiting {
+    return (this.#queues ??= new Waiting(this.peerId, this.#nextReadId, this.#host.budgets));
+  }
+
   peerById(id: number): PeerMeta | undefined {
     return this.#contacts.find(this.region, id);
   }
@@ -174,9 +174,9 @@ export class Peer {
 
   step(message: Message): void {
     if (this.#removed) return;
-    this.#contacts.heard(message.from, this.#host.env.clock.monotonicMs());
     if (!this.#isPlainHeartbeat(message)) this.#touch(message.from === this.leaderId);
     else if (this.isQuiet && !this.isLeader) this.#host.heardLeader(this);
+    if (!this.isQuiet) this.#contacts.heard(message.from, this.#host.env.clock.monotonicMs());
     this.#node.step(message);
     this.#host.wake(this);
   }
@@ -196,7 +196,7 @@ export class Peer {
   tick(nowMs: number): void {
     if (this.#removed || this.#snapshotPhase !== "none") return;
     this.#node.tick();
-    this.#firstElection.tick();
+    this.#queues?.firstElection.tick();
     this.idleTicks++;
     // Never with a leader known: having answered it this peer owes it the time of its lease.
     const mayCampaign = !this.isLeader && this.leaderId === 0;
@@ -206,7 +206,7 @@ export class Peer {
       // After a transfer that failed only an entry of our own makes the lease usable again.
       this.#propose(new Uint8Array(0), [], nowMs);
     }
-    const overdue = this.isLeader ? undefined : this.#reads.contextToRetry(nowMs);
+    const overdue = this.isLeader ? undefined : this.#queues?.reads.contextToRetry(nowMs);
     if (overdue !== undefined) this.#node.readIndex(overdue);
     this.#host.wake(this);
   }
@@ -219,14 +219,14 @@ export class Peer {
 
   /** For a peer that a split has just made. Nobody has led the region yet, so there is nobody to ask beforehand. */
   campaignAfterSplit(): void {
-    this.#firstElection.begin(this.#host.config.raftElectionTicks);
+    this.#waiting.firstElection.begin(this.#host.config.raftElectionTicks);
     this.#node.campaign({ skipsPreVote: true });
     this.#host.wake(this);
   }
 
   /** The peer may be about to lead: what only a leader serves waits for the outcome. */
   get awaitsElection(): boolean {
-    return this.#firstElection.isUnderWay && !this.#removed;
+    return this.#queues?.firstElection.isUnderWay === true && !this.#removed;
   }
 
   reportUnreachable(peerId: number): void {
@@ -245,7 +245,7 @@ export class Peer {
     if (this.#removed) return refuse(regionNotFound(this.regionId));
     this.#touch();
     if (!this.isLeader || this.#leadTransferee !== 0) {
-      if (this.#firstElection.wait(request.bytes, () => this.write(request))) return;
+      if (this.#queues?.firstElection.wait(request.bytes, () => this.write(request)) === true) return;
       return refuse(this.notLeaderError());
     }
     if (request.bytes > config.raftEntryBytesMax) {
@@ -255,28 +255,28 @@ export class Peer {
     if (request.epoch.version !== this.region.epoch.version) return refuse(this.epochError(request.epoch));
     if (misbehaves(this.#host.env, "a write is refused", 8)) return refuse(serverIsBusy("mischief", 20));
     if (this.#splitInFlight > 0 && !misbehaves(this.#host.env, "a write is proposed behind a split", 2)) {
-      this.#parkedWrites.push(request.done);
+      this.#waiting.park(request.done);
       return;
     }
     const nowMs = this.#host.env.clock.monotonicMs();
-    const underWay = this.#proposals.bytes + this.#gatherer.bytes;
+    const { proposals, gatherer } = this.#waiting;
+    const underWay = proposals.bytes + gatherer.bytes;
     const isFull = this.#host.budgets.proposals.isSpent;
-    const tooMuch = refuseWrite(this.regionId, underWay, this.#proposals.oldestMs, isFull, nowMs, config);
+    const tooMuch = refuseWrite(this.regionId, underWay, proposals.oldestMs, isFull, nowMs, config);
     if (tooMuch !== undefined) {
       this.#host.refused(tooMuch.reason);
       return refuse(serverIsBusy(tooMuch.message, this.#host.busyForMs(request.bytes)));
     }
-    if (!this.#gatherer.isEmpty && this.#gatherer.bytes + request.bytes > config.proposalBytesMax)
-      this.flushWrites();
-    this.#gatherer.add(request.epoch.version, nowMs, request.fill, request.isSwap, request.done);
+    if (!gatherer.isEmpty && gatherer.bytes + request.bytes > config.proposalBytesMax) this.flushWrites();
+    gatherer.add(request.epoch.version, nowMs, request.fill, request.isSwap, request.done);
     if (misbehaves(this.#host.env, "a write is an entry of its own")) this.flushWrites();
     this.#host.wake(this);
   }
 
   /** Proposes what this turn has gathered. */
   flushWrites(): void {
-    if (this.#gatherer.isEmpty) return;
-    const { data, waiters, createdMs } = this.#gatherer.take();
+    if (this.#queues === undefined || this.#queues.gatherer.isEmpty) return;
+    const { data, waiters, createdMs } = this.#queues.gatherer.take();
     if (data.length > this.#host.config.raftEntryBytesMax) {
       const error = raftEntryTooLarge(this.regionId, data.length, this.#host.config.raftEntryBytesMax);
       for (const waiter of waiters) waiter.done(error, undefined);
@@ -317,21 +317,16 @@ export class Peer {
   /** Advice, as in TiKV: undefined when begun, else why not. */
   transferLeader(target: PeerId): string | undefined {
     if (misbehaves(this.#host.env, "a transfer of leadership is refused")) return "mischief";
-    const meta = findPeer(this.region, target);
     if (!this.isLeader) return "this peer is not the leader";
     if (target === this.peerId) return undefined;
-    if (meta === undefined || !isVoter(meta))
-      return `peer ${target} is not a voter of region ${this.regionId}`;
     if (this.#confChangeInFlight > 0) return "a change of peers is under way";
-    let lag = Number.POSITIVE_INFINITY;
-    let isLoading = false;
-    this.#node.withProgress((id, progress) => {
-      if (id !== target) return;
-      lag = this.#node.lastIndex - progress.match;
-      isLoading = progress.state === "StateSnapshot";
-    });
-    if (isLoading) return `peer ${target} is waiting for a snapshot`;
-    if (lag > this.#host.config.leaderTransferLogLagMax) return `peer ${target} lags by ${lag} entries`;
+    const refusal = refuseTransfer(
+      this.region,
+      target,
+      this.#node,
+      this.#host.config.leaderTransferLogLagMax,
+    );
+    if (refusal !== undefined) return refusal;
     this.#touch();
     this.flushWrites();
     this.#leadTransferee = target;
@@ -377,11 +372,12 @@ export class Peer {
   queueRead(request: ReadRequest, isReplicaRead: boolean): void {
     if (this.#removed) return request.fail(regionNotFound(this.regionId));
     if (!this.isLeader) {
-      if (this.#firstElection.wait(0, () => this.queueRead(request, isReplicaRead))) return;
+      if (this.#queues?.firstElection.wait(0, () => this.queueRead(request, isReplicaRead)) === true) return;
       if (!isReplicaRead) return request.fail(this.notLeaderError());
       if (this.#softState.lead === 0) return request.fail(notLeader(this.regionId, undefined));
     }
-    if (this.#reads.waiting >= this.#host.config.readsWaitingMax) {
+    const { reads } = this.#waiting;
+    if (reads.waiting >= this.#host.config.readsWaitingMax) {
       this.#host.refused("region has too many reads");
       return request.fail(serverIsBusy(`region ${this.regionId} has too many reads waiting`, 200));
     }
@@ -394,16 +390,17 @@ export class Peer {
       this.storage.applyState.appliedTerm === this.term &&
       this.#node.inLease() &&
       this.lease.inspect(nowMs) === "valid";
-    if (leased) this.#reads.addConfirmed(request, this.#node.commitIndex, nowMs);
-    else this.#reads.add(request);
+    if (leased) reads.addConfirmed(request, this.#node.commitIndex, nowMs);
+    else reads.add(request);
     this.#host.wake(this);
   }
 
   /** Starts a round that renews the lease before it runs out, when reads are asking. */
   renewLeaseEarly(nowMs: number): void {
-    if (this.lease.remainingMs(nowMs) > this.#host.config.leaseMs / 2 || this.#reads.length > 0) return;
+    if (this.lease.remainingMs(nowMs) > this.#host.config.leaseMs / 2 || this.#waiting.reads.length > 0)
+      return;
     this.#touch();
-    this.#reads.add({ run() {}, fail() {} });
+    this.#waiting.reads.add({ run() {}, fail() {} });
     this.#host.wake(this);
   }
 
@@ -424,12 +421,7 @@ export class Peer {
     if (this.#removed || !this.isInitialized || this.isApplyingSnapshot || this.workUnderWay) return false;
     if (appliedIndex !== lastIndex || commitIndex !== lastIndex || this.storage.lastIndex() !== lastIndex)
       return false;
-    if (
-      !this.#gatherer.isEmpty ||
-      !this.#firstElection.isEmpty ||
-      this.#proposals.length + this.#reads.length + this.#parkedWrites.length > 0
-    )
-      return false;
+    if (this.#queues?.isEmpty === false) return false;
     if (this.#leadTransferee + this.#splitInFlight + this.#confChangeInFlight > 0) return false;
     return (
       !this.isLeader || (appliedTerm === this.term && !this.#leaseIsSuspect() && this.approximateBytes > 0)
@@ -450,7 +442,10 @@ export class Peer {
     this.isQuiet = true;
     this.storage.dropCache();
     this.#contacts.forgetTimes();
-    this.#gatherer.release();
+    this.#node.releaseBuffers();
+    if (this.#queues === undefined || !this.#queues.isEmpty) return;
+    this.#nextReadId = this.#queues.reads.nextId;
+    this.#queues = undefined;
   }
 
   /** As leader, after ticks were left out: for how long each peer was silent is known of its store. */
@@ -494,7 +489,7 @@ export class Peer {
     this.#host.figures.countReady(ready);
     for (const message of ready.messages) this.#send(message);
     for (const state of ready.readStates) {
-      const createdMs = this.#reads.confirm(state.requestContext, state.index);
+      const createdMs = this.#queues?.reads.confirm(state.requestContext, state.index);
       if (createdMs !== undefined && this.#mayRenewLease() && !this.#leaseIsSuspect())
         this.lease.renew(createdMs);
     }
@@ -548,7 +543,7 @@ export class Peer {
     this.#loadingAppend = undefined;
     this.#applier.reset(this.region, this.storage.applyState);
     for (const message of this.#node.ackAppend(append)) this.#send(message);
-    this.#proposals.failAll(staleCommand());
+    this.#queues?.proposals.failAll(staleCommand());
     this.#serveReads();
     this.#host.wake(this);
   }
@@ -567,15 +562,8 @@ export class Peer {
     this.#removed = true;
     this.storage.dropCache();
     this.#contacts.forgetTimes();
-    const gone = regionNotFound(this.regionId);
     this.lease.expire();
-    this.#reads.fail(gone, "all");
-    if (!this.#gatherer.isEmpty)
-      for (const waiter of this.#gatherer.take().waiters) waiter.done(gone, undefined);
-    // What was proposed may still be committed by others: a peer can lead and be removed by its own log.
-    this.#proposals.failAll(staleCommand());
-    for (const done of this.#takeParked()) done(gone, undefined);
-    this.#firstElection.end();
+    this.#queues?.end(regionNotFound(this.regionId));
   }
 
   // ---- inside
@@ -595,7 +583,7 @@ export class Peer {
       return 0;
     }
     const index = this.#node.lastIndex;
-    this.#proposals.push({ term: this.term, index, createdMs, bytes: data.length, waiters });
+    this.#waiting.proposals.push({ term: this.term, index, createdMs, bytes: data.length, waiters });
     return index;
   }
 
@@ -609,7 +597,7 @@ export class Peer {
     const index = this.#node.lastIndex;
     this.#confChangeInFlight = index;
     const waiters = [{ done, swapIndex: -1 }];
-    this.#proposals.push({ term: this.term, index, createdMs: nowMs, bytes: 0, waiters });
+    this.#waiting.proposals.push({ term: this.term, index, createdMs: nowMs, bytes: 0, waiters });
     this.#host.wake(this);
   }
 
@@ -660,7 +648,7 @@ export class Peer {
     // Of a peer that was told to go meanwhile the parts of a split live on.
     for (const effect of run.effects) if (!this.#removed || effect.kind === "split") this.#follow(effect);
     const { figures, env } = this.#host;
-    for (const outcome of run.outcomes) this.#proposals.settle(outcome, figures, env.clock);
+    for (const outcome of run.outcomes) this.#queues?.proposals.settle(outcome, figures, env.clock);
     if (this.#removed) return;
     const applied = run.state.appliedIndex;
     if (this.#splitInFlight > 0 && applied >= this.#splitInFlight) this.#splitOver(epochNotMatch);
@@ -672,16 +660,10 @@ export class Peer {
   #splitOver(error: typeof epochNotMatch): void {
     this.#splitInFlight = 0;
     this.#node.setSkipBroadcastCommit(true);
-    const parked = this.#takeParked();
+    const parked = this.#queues?.takeParked() ?? [];
     if (parked.length === 0) return;
     const answer = error(this.region, this.#host.siblings(this, this.region.epoch.version - 1));
     for (const done of parked) done(answer, undefined);
-  }
-
-  #takeParked(): WriteDone[] {
-    const parked = this.#parkedWrites;
-    this.#parkedWrites = [];
-    return parked;
   }
 
   #follow(effect: ApplyEffect): void {
@@ -725,10 +707,10 @@ export class Peer {
       this.#node.setSkipBroadcastCommit(true);
       this.#confChangeInFlight = 0;
       this.#committedSplit = 0;
-      for (const done of this.#takeParked()) done(this.notLeaderError(), undefined);
+      for (const done of this.#queues?.takeParked() ?? []) done(this.notLeaderError(), undefined);
     }
-    this.#reads.fail(this.notLeaderError(), "unconfirmed");
-    if (next.lead !== 0) this.#firstElection.end();
+    this.#queues?.reads.fail(this.notLeaderError(), "unconfirmed");
+    if (next.lead !== 0) this.#queues?.firstElection.end();
     this.#host.roleChanged(this);
   }
 
@@ -739,7 +721,7 @@ export class Peer {
     if (last === undefined || !this.isLeader) return;
     if (this.#splitInFlight > 0 && last.index >= this.#splitInFlight)
       this.#committedSplit = this.#splitInFlight;
-    const createdMs = this.#proposals.createdMsUpTo(this.term, last.index);
+    const createdMs = this.#queues?.proposals.createdMsUpTo(this.term, last.index);
     if (createdMs === undefined) return;
     if (this.#mayRenewLease()) this.lease.renew(createdMs);
     this.#host.figures.time("commit", this.#host.env.clock, createdMs);
@@ -759,16 +741,19 @@ export class Peer {
   }
 
   #askReadIndex(): void {
-    if (!this.#reads.hasUnsent) return;
+    const reads = this.#queues?.reads;
+    if (reads === undefined || !reads.hasUnsent) return;
     this.#host.figures.readIndexes++;
-    const context = this.#reads.seal(this.#host.env.clock.monotonicMs());
+    const context = reads.seal(this.#host.env.clock.monotonicMs());
     this.#node.readIndex(context);
   }
 
   #serveReads(): void {
-    if (this.#reads.length === 0 || this.#snapshotPhase !== "none" || this.#committedSplit > 0) return;
+    const reads = this.#queues?.reads;
+    if (reads === undefined || reads.length === 0) return;
+    if (this.#snapshotPhase !== "none" || this.#committedSplit > 0) return;
     if (this.isLeader && this.storage.applyState.appliedTerm !== this.term) return;
-    for (const request of this.#reads.takeReady(this.storage.applyState.appliedIndex)) request.run();
+    for (const request of reads.takeReady(this.storage.applyState.appliedIndex)) request.run();
   }
 
   #stageSnapshot(batch: EngineBatch, append: Append): { state: ApplyState; region: Region } {

@@ -38,7 +38,12 @@ export class ReadQueue {
    */
   constructor(peerTag: number, firstId: number) {
     this.#peerTag = peerTag;
-    this.#nextId = firstId + 1;
+    this.#nextId = firstId;
+  }
+
+  /** Greater than the id of any request so far. */
+  get nextId(): number {
+    return this.#nextId;
   }
 
   get length(): number {

@@ -4,6 +4,7 @@
  */
 import {
   compareBytes,
+  EMPTY_BYTES,
   type PeerId,
   peerId,
   type RegionId,
@@ -67,10 +68,14 @@ export const regionToProto = (region: Region): metapb.IRegion => ({
   peers: region.peers.map(peerToProto),
 });
 
+/** A copy: what was decoded may be a view on much more. */
+const border = (key: Uint8Array | null | undefined): Uint8Array =>
+  key == null || key.length === 0 ? EMPTY_BYTES : new Uint8Array(key);
+
 export const regionFromProto = (region: metapb.IRegion): Region => ({
   id: regionId(region.id ?? 0),
-  startKey: new Uint8Array(region.startKey ?? []),
-  endKey: new Uint8Array(region.endKey ?? []),
+  startKey: border(region.startKey),
+  endKey: border(region.endKey),
   epoch: epochFromProto(region.regionEpoch),
   peers: (region.peers ?? []).map(peerFromProto),
 });

@@ -42,11 +42,6 @@ export class WriteGatherer {
     this.#waiters.push({ done, swapIndex: isSwap ? this.#swaps++ : -1 });
   }
 
-  /** Nothing will be written for a while. */
-  release(): void {
-    this.#encoder.release();
-  }
-
   /** Hands over what was gathered; empty afterwards. */
   take(): GatheredWrites {
     const waiters = this.#waiters;

@@ -47,12 +47,15 @@ function $readSafeUint64(reader, name) {
     return reader.buf[pos];
   }
   $readHalves(reader);
+  // A product would be a number in 16 bytes of its own wherever it is kept.
+  if ($high === 0) return $low;
   if ($high > 0x1fffff) throw $unsafe(name);
   return $high * 4294967296 + $low;
 }
 
 function $readSafeInt64(reader, name) {
   $readHalves(reader);
+  if ($high === 0) return $low;
   const high = $high | 0;
   const value = high * 4294967296 + $low;
   if (value > 9007199254740991 || value < -9007199254740991) throw $unsafe(name);

@@ -3,7 +3,7 @@
  * writes nothing special. Tombstones make no peer; `applying` makes one whose snapshot is loaded again from the
  * beginning. (raftstore rules 1.2)
  */
-import { type Engine, RaftwerkError, storeId } from "../base/index.js";
+import { compareBytes, type Engine, RaftwerkError, storeId } from "../base/index.js";
 import {
   raftLogKey,
   readU64,
@@ -38,13 +38,28 @@ export function loadRegions(
         if (loaded !== undefined) regions.push(loaded);
       }
       const last = result.rows[result.rows.length - 1];
-      if (result.finished || last === undefined) return callback(undefined, regions);
+      if (result.finished || last === undefined) return callback(undefined, withSharedBorders(regions));
       const next = new Uint8Array(last.key.length + 1);
       next.set(last.key);
       page(next);
     });
   };
   page(REGION_STATE_START);
+}
+
+/** Where one region ends the next begins: one key in memory for both. */
+function withSharedBorders(regions: readonly LoadedRegion[]): LoadedRegion[] {
+  const sorted = [...regions].sort((a, b) => compareBytes(a.region.startKey, b.region.startKey));
+  const starts = new Map<Region, Uint8Array>();
+  for (let i = 1; i < sorted.length; i++) {
+    const before = (sorted[i - 1] as LoadedRegion).region;
+    const { startKey } = (sorted[i] as LoadedRegion).region;
+    if (compareBytes(before.endKey, startKey) === 0) starts.set(before, startKey);
+  }
+  return regions.map((loaded) => {
+    const endKey = starts.get(loaded.region);
+    return endKey === undefined ? loaded : { ...loaded, region: { ...loaded.region, endKey } };
+  });
 }
 
 function loadOne(engine: Engine, value: Uint8Array, ownStoreId: number): LoadedRegion | undefined {

@@ -68,6 +68,7 @@ function readLength(r, from) {
 
 function readSafeUint(r, from, name) {
   readHalves(r, from);
+  if (high === 0) return low;
   if (high > 0x1fffff) throw unsafe(name);
   return high * 4294967296 + low;
 }

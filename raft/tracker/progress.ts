@@ -8,7 +8,7 @@
  */
 import { assert } from "../../base/assert.js";
 import type { NodeId } from "../types.js";
-import type { Inflights } from "./inflights.js";
+import { Inflights, type WindowLimits } from "./inflights.js";
 
 export type ProgressState = "StateProbe" | "StateReplicate" | "StateSnapshot";
 /** A recorded vote of this node in the election that is under way. */
@@ -29,6 +29,7 @@ export class Progress {
   /** StateProbe: an append is out. StateReplicate: the window is full and one empty append is out. */
   paused = false;
   isLearner: boolean;
+  /** The shared one while nothing is in flight. */
   inflights: Inflights;
   vote: RecordedVote = "none";
   /** Highest position of read requests this peer has confirmed in the present leadership. */
@@ -74,11 +75,26 @@ export class Progress {
     this.recentActive = false;
     this.paused = false;
     this.inflights.reset();
-    this.inflights.releaseBuffers();
+    this.releaseWindow();
     this.vote = "none";
     this.readAck = 0;
     this.committed = 0;
     this.requestedSnapshot = 0;
+  }
+
+  /** A window of its own, to put something into. */
+  ownWindow(): Inflights {
+    if (this.inflights.isShared) this.inflights = new Inflights(this.inflights.limits);
+    return this.inflights;
+  }
+
+  hasIdleWindow(limits: WindowLimits): boolean {
+    return this.inflights === Inflights.idle(limits);
+  }
+
+  /** Gives the window back if nothing is in flight. */
+  releaseWindow(): void {
+    if (this.inflights.count === 0) this.inflights = Inflights.idle(this.inflights.limits);
   }
 
   #enter(state: ProgressState): void {
@@ -118,7 +134,7 @@ export class Progress {
       case "StateReplicate":
         if (count > 0) {
           this.next += count;
-          this.inflights.add(this.next - 1, bytes);
+          this.ownWindow().add(this.next - 1, bytes);
         }
         this.paused = this.inflights.full();
         break;

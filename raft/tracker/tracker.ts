@@ -2,7 +2,8 @@
  * The configuration of a group together with the progress of its members, always both of the same configuration.
  *
  * Members are few: sorted arrays and linear searches, no maps, which also keeps idle groups small. `Config` values are
- * immutable; a change installs a new one.
+ * immutable; a change installs a new one. A follower at rest has no progress: what a leader knows of others begins anew
+ * with every term.
  */
 import { jointCommitted, jointGroupCommitted, jointVote } from "../quorum/joint.js";
 import type { GroupCommit, VoteResult } from "../quorum/majority.js";
@@ -10,8 +11,7 @@ import { EMPTY_QUORUM_INDEX, majorityCommitted, majorityVote } from "../quorum/m
 import type { ConfState, NodeId } from "../types.js";
 import type { WindowLimits } from "./inflights.js";
 import { Inflights } from "./inflights.js";
-import type { Progress } from "./progress.js";
-import { describeProgress } from "./progress.js";
+import { describeProgress, Progress } from "./progress.js";
 
 /** Member sets, each ascending. `votersOutgoing` is non-empty exactly while the configuration is joint. */
 export interface TrackerConfig {
@@ -35,15 +35,16 @@ export const EMPTY_CONFIG: TrackerConfig = Object.freeze({
 export const isJoint = (config: TrackerConfig): boolean => config.votersOutgoing.length > 0;
 
 const scratch: number[] = [];
+const NO_MEMBERS: readonly Progress[] = Object.freeze([]);
 
 export class ProgressTracker {
   /** Of the windows of new members. */
   readonly limits: WindowLimits;
   config: TrackerConfig = EMPTY_CONFIG;
-  /** All members ascending by id. */
-  members: readonly Progress[] = [];
-  #incoming: readonly Progress[] = [];
-  #outgoing: readonly Progress[] = [];
+  /** Undefined at rest. */
+  #members: readonly Progress[] | undefined = NO_MEMBERS;
+  #voters: readonly Progress[] = NO_MEMBERS;
+  #outgoing: readonly Progress[] = NO_MEMBERS;
   groupCommit = false;
 
   constructor(limits: WindowLimits) {
@@ -53,13 +54,40 @@ export class ProgressTracker {
   /** Installs a configuration; `members` must hold exactly its members, ascending by id. */
   install(config: TrackerConfig, members: readonly Progress[]): void {
     this.config = config;
-    this.members = members;
-    this.#incoming = among(members, config.voters);
+    this.#members = members;
+    this.#voters = among(members, config.voters);
     this.#outgoing = among(members, config.votersOutgoing);
   }
 
+  /** All members ascending by id. */
+  get members(): readonly Progress[] {
+    if (this.#members === undefined) this.install(this.config, this.#made());
+    return this.#members as readonly Progress[];
+  }
+
+  /** Asked before `#outgoing`, which it makes as well. */
+  get #incoming(): readonly Progress[] {
+    if (this.#members === undefined) this.install(this.config, this.#made());
+    return this.#voters;
+  }
+
+  /** For followers: all progress is as at the beginning of a term, and goes until it is asked for. */
+  rest(): void {
+    if (this.#members?.some((member) => member.commitGroup !== 0 || !member.hasIdleWindow(this.limits)))
+      return;
+    this.#members = undefined;
+    this.#voters = NO_MEMBERS;
+    this.#outgoing = NO_MEMBERS;
+  }
+
+  #made(): readonly Progress[] {
+    const { voters, votersOutgoing, learners } = this.config;
+    const ids = [...new Set([...voters, ...votersOutgoing, ...learners])].sort((a, b) => a - b);
+    return ids.map((id) => new Progress(id, 0, 1, this.newInflights(), learners.includes(id), false));
+  }
+
   newInflights(): Inflights {
-    return new Inflights(this.limits);
+    return Inflights.idle(this.limits);
   }
 
   progress(id: NodeId): Progress | undefined {
@@ -80,7 +108,8 @@ export class ProgressTracker {
 
   /** Voters of either half, ascending. */
   voters(): readonly Progress[] {
-    if (this.#outgoing.length === 0) return this.#incoming;
+    const incoming = this.#incoming;
+    if (this.#outgoing.length === 0) return incoming;
     return this.members.filter((member) => this.isVoter(member.id));
   }
 
@@ -122,7 +151,6 @@ export class ProgressTracker {
   }
 }
 
-const NO_MEMBERS: readonly Progress[] = Object.freeze([]);
 /** Those of the ids; the array itself when it is all, since most groups are idle and small. */
 const among = (members: readonly Progress[], ids: readonly NodeId[]): readonly Progress[] => {
   if (ids.length === 0) return NO_MEMBERS;

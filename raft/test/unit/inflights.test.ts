@@ -93,11 +93,9 @@ it("the ring keeps what a plain queue keeps, whatever is sent, freed, reset and 
       } else if (choice < 97) {
         made.reset();
         queue = [];
-      } else if (choice < 99) {
+      } else {
         countMax = random.u32() % 30;
         made.setCountMax(countMax);
-      } else {
-        made.releaseBuffers();
       }
       const expected = [queue.length, bytes(), queue.length >= countMax || bytes() >= bytesMax];
       expect([made.count, made.bytes, made.full()]).toEqual(expected);

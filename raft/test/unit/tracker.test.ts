@@ -2,6 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { Inflights } from "../../tracker/inflights.js";
 import { describeProgress, Progress, type ProgressState } from "../../tracker/progress.js";
+import { ProgressTracker } from "../../tracker/tracker.js";
 
 const NO_LIMIT = Number.POSITIVE_INFINITY;
 const window = (countMax: number, bytesMax = NO_LIMIT): Inflights => new Inflights({ countMax, bytesMax });
@@ -130,18 +131,62 @@ describe("the window", () => {
     expect(made.full()).toBe(true);
   });
 
-  it("holds no buffers before its first use, and gives them back only when nothing is in flight", () => {
-    const made = window(8);
-    made.releaseBuffers();
-    made.freeTo(5);
-    made.reset();
-    made.add(1, 10);
-    made.releaseBuffers();
-    expect([made.count, made.bytes]).toEqual([1, 10]);
-    made.freeTo(1);
-    made.releaseBuffers();
-    made.add(2, 20);
-    expect([made.count, made.bytes]).toEqual([1, 20]);
+  it("of a member is the one of all idle members until something is sent, and again when nothing is in flight", () => {
+    const limits = { countMax: 8, bytesMax: NO_LIMIT };
+    const idle = Inflights.idle(limits);
+    const [one, two] = [1, 2].map((id) => new Progress(id, 0, 1, Inflights.idle(limits), false, true));
+    for (const member of [one, two]) expect(member?.inflights).toBe(idle);
+    one?.becomeReplicate();
+    one?.sentEntries(1, 10);
+    expect([one?.inflights.count, one?.inflights.bytes, idle.count, two?.inflights]).toEqual([
+      1,
+      10,
+      0,
+      idle,
+    ]);
+    one?.releaseWindow();
+    expect(one?.inflights.count).toBe(1);
+    one?.inflights.freeTo(1);
+    one?.releaseWindow();
+    expect(one?.inflights).toBe(idle);
+    expect(() => idle.add(3, 10)).toThrow("cannot add to the window");
+    expect(() => idle.setCountMax(1)).toThrow("everybody");
+    one?.ownWindow().setCountMax(2);
+    one?.releaseWindow();
+    expect([one?.inflights.countMax, idle.countMax]).toEqual([2, 8]);
+  });
+
+  it("and everything else known of members goes when a follower rests, and is made again as of a new term", () => {
+    const tracker = new ProgressTracker({ countMax: 8, bytesMax: NO_LIMIT });
+    const config = {
+      voters: [1, 2],
+      votersOutgoing: [2, 3],
+      learners: [4],
+      learnersNext: [3],
+      autoLeave: true,
+    };
+    const made = [1, 2, 3, 4].map((id) => new Progress(id, 7, 9, tracker.newInflights(), id === 4, true));
+    tracker.install(config, made);
+    tracker.rest();
+    const again = tracker.members;
+    expect(again.map(({ id, isLearner }) => [id, isLearner])).toEqual([
+      [1, false],
+      [2, false],
+      [3, false],
+      [4, true],
+    ]);
+    expect(again.map(({ match, next, recentActive, vote }) => [match, next, recentActive, vote])).toEqual(
+      again.map(() => [0, 1, false, "none"]),
+    );
+    tracker.rest();
+    expect(tracker.voters().map(({ id }) => id)).toEqual([1, 2, 3]);
+    tracker.rest();
+    for (const id of [1, 2, 3]) tracker.recordVote(id, true);
+    expect(tracker.voteResult()).toBe("VoteWon");
+    const [first] = tracker.members;
+    (first as Progress).commitGroup = 2;
+    tracker.rest();
+    expect(tracker.members[0]).toBe(first);
   });
 });
 

@@ -1,0 +1,56 @@
+/**
+ * Everybody who waits at one peer: writers before and behind their proposal, writers held up by a split, readers, and
+ * whoever came during the peer's first election. Most peers of a store have nobody: the queues are made with the first
+ * one, and go when the peer falls quiet.
+ */
+import { staleCommand, type RegionError } from "./errors.js";
+import { FirstElection } from "./first-election.js";
+import type { PeerBudgets } from "./peer-host.js";
+import { ProposalQueue, type WriteDone } from "./proposals.js";
+import { ReadQueue } from "./reads.js";
+import { WriteGatherer } from "./write-gatherer.js";
+
+export class Waiting {
+  readonly gatherer = new WriteGatherer();
+  readonly proposals: ProposalQueue;
+  readonly firstElection: FirstElection;
+  readonly reads: ReadQueue;
+  /** Writers whose region is being split. */
+  #parked: WriteDone[] = [];
+
+  /** `firstReadId`: beyond the ids of all read requests that this peer has made. */
+  constructor(peerId: number, firstReadId: number, budgets: PeerBudgets) {
+    this.proposals = new ProposalQueue(budgets.proposals);
+    this.firstElection = new FirstElection(budgets.proposals);
+    this.reads = new ReadQueue(peerId, firstReadId);
+  }
+
+  get isEmpty(): boolean {
+    return (
+      this.gatherer.isEmpty &&
+      this.firstElection.isEmpty &&
+      this.proposals.length + this.reads.length + this.#parked.length === 0
+    );
+  }
+
+  park(done: WriteDone): void {
+    this.#parked.push(done);
+  }
+
+  takeParked(): WriteDone[] {
+    const parked = this.#parked;
+    this.#parked = [];
+    return parked;
+  }
+
+  /** The peer is gone. */
+  end(gone: RegionError): void {
+    this.reads.fail(gone, "all");
+    if (!this.gatherer.isEmpty)
+      for (const waiter of this.gatherer.take().waiters) waiter.done(gone, undefined);
+    // What was proposed may still be committed by others: a peer can lead and be removed by its own log.
+    this.proposals.failAll(staleCommand());
+    for (const done of this.takeParked()) done(gone, undefined);
+    this.firstElection.end();
+  }
+}
