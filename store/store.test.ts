@@ -331,6 +331,17 @@ describe("recovery", () => {
     engine.write(batch, { sync: true }, () => {});
   };
 
+  test("keeps one key in memory where a region begins at the end of another, whatever their ids", () => {
+    const engine = new MemoryEngine();
+    onDisk(engine, "normal", regionOf(2, 3, "m", "t"));
+    onDisk(engine, "normal", regionOf(3, 3, "", "m"));
+    onDisk(engine, "normal", regionOf(4, 3, "u", ""));
+    const [middle, first, last] = load(engine).map(({ region }) => region);
+    expect(first?.endKey).toBe(middle?.startKey);
+    expect([middle?.endKey, last?.startKey]).toEqual([utf8("t"), utf8("u")]);
+    expect([first?.startKey.length, last?.endKey.length]).toEqual([0, 0]);
+  });
+
   test("makes peers of normal and applying regions, none of tombstones, whose logs go", () => {
     const engine = new MemoryEngine();
     onDisk(engine, "normal", regionOf(2, 3, "", "m"));

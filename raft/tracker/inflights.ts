@@ -1,8 +1,8 @@
 /**
  * The window of appends sent to a peer and not yet acknowledged: a ring of (last index, bytes) pairs. The ring is made
- * on first use and grown by doubling, limits are shared, and members without anything in flight share one window, since
- * most groups are idle. Bounded by count and, softly, by bytes: the message that crosses the byte limit is admitted, else
- * an entry above the limit could never be sent.
+ * on first use and grown by doubling, limits are shared, and members without anything in flight share one window,
+ * since most groups are idle. Bounded by count and, softly, by bytes: the message that crosses the byte limit is
+ * admitted, else an entry above the limit could never be sent.
  *
  * Invariant: indexes ascend from the oldest to the newest.
  */
