@@ -9,7 +9,7 @@ import { StoreMetrics } from "../adapters/store-metrics.js";
 import { RaftwerkError } from "../base/index.js";
 import { openEngine, type OpenEngineOptions, stampIdentity } from "../engine/open.js";
 import { PdClient } from "../pd-client/index.js";
-import { Store, type StoreConfig } from "../store/index.js";
+import { Store, type StoreConfig, type StoreOptions } from "../store/index.js";
 import { toToml } from "./config-file.js";
 import { diskFigures } from "./disk.js";
 import { boundedByMemory, defaultMemoryBytes, engineMemory, memoryBytes } from "./memory-budget.js";
@@ -236,6 +236,15 @@ const engineOptions = (options: Settings, log: LeveledLogger): OpenEngineOptions
   memory: engineMemory(options.memoryBytes),
 });
 
+const storeOptions = (options: Settings, config: StoreConfig): StoreOptions => ({
+  advertiseAddress: options.advertiseAddr,
+  statusAddress: options.statusAddr,
+  version: TIKV_VERSION,
+  gitHash: "",
+  labels: options.labels,
+  config,
+});
+
 async function serve(
   options: Settings,
   config: StoreConfig,
@@ -251,14 +260,7 @@ async function serve(
   const metrics = new StoreMetrics();
   const store = new Store(
     env,
-    {
-      advertiseAddress: options.advertiseAddr,
-      statusAddress: options.statusAddr,
-      version: TIKV_VERSION,
-      gitHash: "",
-      labels: options.labels,
-      config,
-    },
+    storeOptions(options, config),
     {
       engine: metrics.measured(opened.engine),
       network,
