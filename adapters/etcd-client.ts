@@ -3,9 +3,10 @@
  * node has a client of its own without retries, because what may be repeated, and how long a node may be silent, is
  * for PD to say.
  *
- * All calls go to one node, the current one. A probe asks it every half second for a linearizable read: a node that
+ * Writes go to one node, the current one. A probe asks it every half second for a linearizable read: a node that
  * is stopped, cut off or without leader fails it, the next node becomes the current one, and what still waits for
- * the old one fails at once instead of after its time limit.
+ * the old one fails at once instead of after its time limit. Calls that may be made twice (reads, renewals) do not
+ * wait for that: while nobody answers, one more node is asked every quarter of a second.
  */
 import { Etcd3, type IOptions } from "etcd3";
 import type { Env, TimerHandle } from "../base/index.js";
@@ -31,6 +32,11 @@ const PROBE_INTERVAL_MS = 500;
 const PROBE_TIMEOUT_MS = 800;
 /** A node that has just failed is not asked again sooner, unless there is no other. */
 const RETRY_PAUSE_MS = 100;
+/** How long a call that may be made twice waits before it is. Doubled with each round over the nodes. */
+const HEDGE_MS = 250;
+const HEDGE_MS_MAX = 2_000;
+/** Longest time for one of several attempts. */
+const ATTEMPT_TIMEOUT_MS = 2_000;
 const PROBE_KEY = Buffer.from("/pd/cluster_id");
 
 const GRPC_OPTIONS = {
@@ -91,19 +97,52 @@ export class EtcdClient {
     return () => void this.#onMoved.delete(listener);
   }
 
-  /** Repeated on other nodes until one answers or time is over: for calls without effect. */
-  async read<T>(run: Run<T>): Promise<T> {
-    const endMs = performance.now() + this.#callTimeoutMs;
-    for (let tries = 1; ; tries++) {
-      try {
-        return await this.#once(run);
-      } catch (error) {
-        const kind = failureKind(error);
-        if (kind === "refused") throw refusedByEtcd(error);
-        if (this.#closed || performance.now() >= endMs) throw this.#silent(error, "safe");
-        if (tries % this.nodes.length === 0) await this.#pause();
-      }
-    }
+  /**
+   * For calls that may be made more than once: asks the current node and, while nobody has answered, one more every
+   * quarter of a second; the first answer counts. Fails when etcd refuses or time is over.
+   */
+  repeat<T>(run: Run<T>, timeoutMs: number = this.#callTimeoutMs): Promise<T> {
+    const endMs = performance.now() + timeoutMs;
+    const first = this.#current;
+    return new Promise<T>((resolve, reject) => {
+      let finished = false;
+      let asked = 0;
+      let timer: TimerHandle | undefined;
+      const finish = (end: () => void): void => {
+        if (finished) return;
+        finished = true;
+        if (timer !== undefined) this.#env.timers.clear(timer);
+        end();
+      };
+      const later = (delayMs: number): void => {
+        if (finished) return;
+        if (timer !== undefined) this.#env.timers.clear(timer);
+        timer = this.#env.timers.set(Math.max(0, Math.min(delayMs, endMs - performance.now())), ask);
+      };
+      let last: unknown = new Error("nobody answered in time");
+      const ask = (): void => {
+        if (finished) return;
+        const nowMs = performance.now();
+        if (this.#closed || nowMs >= endMs) return finish(() => reject(this.#silent(last, "safe")));
+        const { length } = this.nodes;
+        const number = asked++;
+        const node = this.nodes[(first + number) % length] as EtcdNode;
+        const deadline = Date.now() + Math.min(ATTEMPT_TIMEOUT_MS, endMs - nowMs);
+        run(node.client, { deadline }).then(
+          (result) => finish(() => resolve(result)),
+          (error: unknown) => {
+            if (failureKind(error) === "refused") return finish(() => reject(refusedByEtcd(error)));
+            last = error;
+            this.moveFrom(node);
+            // The next one at once, unless all have been asked just now.
+            if (number === asked - 1) later(asked % length === 0 ? RETRY_PAUSE_MS : 0);
+          },
+        );
+        const round = Math.floor(number / length);
+        later(Math.min(HEDGE_MS * 2 ** round, HEDGE_MS_MAX));
+      };
+      ask();
+    });
   }
 
   /** Repeated only when the call certainly never left: otherwise its outcome is unknown. */

@@ -1,11 +1,11 @@
 /**
  * PD's meta store on a real etcd. Writes go one at a time and reads wait for the writes before them, so that calls of
  * this process take effect in the order they were made, as the contract says. A write whose answer is lost ends
- * with the retry class `unknown`; lease renewals ask a second node when the first is slow, because a lease does not
- * wait.
+ * with the retry class `unknown`. Renewals of a leader stand in no line and ask a second node when the first is slow:
+ * a lease does not wait.
  */
 import { randomInt } from "node:crypto";
-import type { IRangeRequest, IRequestOp, IResponseOp, ITxnRequest } from "etcd3";
+import type { Etcd3, IRangeRequest, IRequestOp, IResponseOp, ITxnRequest, ITxnResponse } from "etcd3";
 import type { Env } from "../base/index.js";
 import { RaftwerkError } from "../base/index.js";
 import type {
@@ -21,15 +21,15 @@ import type {
   MetaWatch,
   MetaWatchListener,
 } from "../pd/index.js";
-import { EtcdClient, type EtcdNode, type EtcdOptions } from "./etcd-client.js";
+import { EtcdClient, type EtcdOptions } from "./etcd-client.js";
 import { entryOf } from "./etcd-rows.js";
 import { EtcdWatch } from "./etcd-watch.js";
 
 const ALL_FOLLOWING = Buffer.from([0]);
-const KEEP_ALIVE_HEDGE_MS = 250;
 const KEEP_ALIVE_TIMEOUT_MS = 1_000;
 const ASK_AGAIN_MS = 100;
 const LEASE_ID_MAX = 2 ** 47;
+const FAILED: MetaTransactionResult = { succeeded: false, revision: 0, entries: [] };
 
 interface Task {
   readonly kind: "read" | "write";
@@ -56,7 +56,7 @@ export class EtcdMetaStore implements MetaStore {
   get(key: Uint8Array, callback: MetaCallback<MetaEntry | undefined>): void {
     this.#read(
       async () => {
-        const answer = await this.#etcd.read(({ kv }, options) =>
+        const answer = await this.#etcd.repeat(({ kv }, options) =>
           kv.range({ key: Buffer.from(key) }, options),
         );
         this.#saw(answer.header.revision);
@@ -80,7 +80,7 @@ export class EtcdMetaStore implements MetaStore {
     const empty: MetaRangeResult = { entries: [], more: false, revision: this.#revision };
     this.#read(
       async () => {
-        const answer = await this.#etcd.read(({ kv }, options) => kv.range(request, options));
+        const answer = await this.#etcd.repeat(({ kv }, options) => kv.range(request, options));
         this.#saw(answer.header.revision);
         return {
           entries: answer.kvs.map(entryOf),
@@ -106,87 +106,54 @@ export class EtcdMetaStore implements MetaStore {
   }
 
   transact(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void {
-    const reads: IRequestOp[] = (transaction.reads ?? []).map((key) => ({
-      request_range: { key: Buffer.from(key) },
-    }));
-    const request: ITxnRequest = {
-      compare: transaction.compares.map(compareOf),
-      success: [...transaction.onSuccess.map(operationOf), ...reads],
-      failure: [...(transaction.onFailure ?? []).map(operationOf), ...reads],
-    };
-    const failed: MetaTransactionResult = { succeeded: false, revision: 0, entries: [] };
+    const request = transactionOf(transaction);
     this.#write(
       async () => {
         const answer = await this.#etcd.write(({ kv }, options) => kv.txn(request, options));
         this.#saw(answer.header.revision);
-        const read = reads.length === 0 ? [] : answer.responses.slice(-reads.length);
-        const result: MetaTransactionResult = {
-          succeeded: answer.succeeded,
-          revision: Number(answer.header.revision),
-          entries: read.map(readEntry),
-        };
-        return result;
+        return resultOf(transaction, answer);
       },
-      failed,
+      FAILED,
       callback,
     );
   }
 
-  grantLease(timeToLiveSeconds: number, callback: MetaCallback<number>): void {
-    // The id is ours to choose: etcd's own are beyond what a number holds.
-    const leaseId = randomInt(1, LEASE_ID_MAX);
+  transactOutOfLine(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void {
+    const request = transactionOf(transaction);
     settle(
-      this.#etcd.write(({ leaseClient }, options) =>
-        leaseClient.leaseGrant({ TTL: timeToLiveSeconds, ID: leaseId }, options),
-      ),
-      (error, answer) => callback(error, answer === undefined ? 0 : Number(answer.ID)),
+      this.#etcd.repeat(({ kv }, options) => kv.txn(request, options)),
+      (error, answer) => {
+        if (answer === undefined) return callback(error, FAILED);
+        this.#saw(answer.header.revision);
+        callback(undefined, resultOf(transaction, answer));
+      },
     );
   }
 
-  /** Asks the current node and, while nobody has answered, one more every quarter of a second. */
+  grantLease(timeToLiveSeconds: number, callback: MetaCallback<number>): void {
+    // The id is ours to choose: etcd's own are beyond what a number holds. And a grant that is made twice is one.
+    const leaseId = randomInt(1, LEASE_ID_MAX);
+    settle(
+      this.#etcd.repeat(({ leaseClient }, options) =>
+        leaseClient.leaseGrant({ TTL: timeToLiveSeconds, ID: leaseId }, options),
+      ),
+      (error) => {
+        const granted = error === undefined || /lease already exists/.test(error.message);
+        callback(granted ? undefined : error, granted ? leaseId : 0);
+      },
+    );
+  }
+
   keepAliveLease(leaseId: number, callback: MetaCallback<number>): void {
-    const { nodes, current } = this.#etcd;
-    const order = [current, ...nodes.filter((node) => node !== current)];
-    let answered = false;
-    let failures = 0;
-    const done = (error: Error | undefined, seconds: number): void => {
-      if (answered) return;
-      answered = true;
-      callback(error, seconds);
-    };
-    const ask = (at: number): void => {
-      const node = order[at];
-      if (node === undefined || answered || this.#etcd.isClosed) return;
-      let hedged = false;
-      const next = (): void => {
-        if (hedged) return;
-        hedged = true;
-        ask(at + 1);
-      };
-      this.#env.timers.set(KEEP_ALIVE_HEDGE_MS, next);
-      this.#keepAliveOn(node, leaseId).then(
-        (seconds) => done(undefined, seconds),
-        (error: Error) => {
-          failures += 1;
-          if (failures === order.length) {
-            done(
-              new RaftwerkError("pdUnavailable", `no etcd node renewed the lease: ${error.message}`, {
-                retry: "safe",
-                cause: error,
-              }),
-              0,
-            );
-          }
-          next();
-        },
-      );
-    };
-    ask(0);
+    settle(
+      this.#etcd.repeat(({ leaseClient }) => keepAlive(leaseClient, leaseId), KEEP_ALIVE_TIMEOUT_MS),
+      (error, seconds) => callback(error, seconds ?? 0),
+    );
   }
 
   revokeLease(leaseId: number, callback: MetaCallback<void>): void {
     settle(
-      this.#etcd.read(({ leaseClient }, options) => leaseClient.leaseRevoke({ ID: leaseId }, options)),
+      this.#etcd.repeat(({ leaseClient }, options) => leaseClient.leaseRevoke({ ID: leaseId }, options)),
       (error) => {
         // Gone already: what was asked for holds.
         const gone = error !== undefined && /lease not found/.test(error.message);
@@ -226,21 +193,6 @@ export class EtcdMetaStore implements MetaStore {
     callback(undefined);
   }
 
-  async #keepAliveOn(node: EtcdNode, leaseId: number): Promise<number> {
-    const stream = await node.client.leaseClient.leaseKeepAlive({
-      deadline: Date.now() + KEEP_ALIVE_TIMEOUT_MS,
-    });
-    return new Promise<number>((resolve, reject) => {
-      stream.on("data", (answer) => {
-        resolve(Number(answer.TTL));
-        stream.end();
-      });
-      stream.on("error", reject);
-      stream.on("end", () => reject(new Error(`${node.url} ended the renewal`)));
-      stream.write({ ID: leaseId });
-    });
-  }
-
   /** In line with the other calls, so that what this caller writes from now on comes after it; until it succeeds. */
   #askRevision(): void {
     this.#read(
@@ -256,7 +208,7 @@ export class EtcdMetaStore implements MetaStore {
   async #beginWatches(): Promise<void> {
     const [first] = this.#expectant;
     if (first === undefined) return;
-    const answer = await this.#etcd.read(({ kv }, options) =>
+    const answer = await this.#etcd.repeat(({ kv }, options) =>
       kv.range({ key: first.start, count_only: true }, options),
     );
     this.#saw(answer.header.revision);
@@ -325,6 +277,40 @@ function settle<T>(
     (error: unknown) =>
       setImmediate(callback, error instanceof Error ? error : new Error(String(error)), undefined),
   );
+}
+
+async function keepAlive(leaseClient: Etcd3["leaseClient"], leaseId: number): Promise<number> {
+  const stream = await leaseClient.leaseKeepAlive({ deadline: Date.now() + KEEP_ALIVE_TIMEOUT_MS });
+  return new Promise<number>((resolve, reject) => {
+    stream.on("data", (answer) => {
+      resolve(Number(answer.TTL));
+      stream.end();
+    });
+    stream.on("error", reject);
+    stream.on("end", () => reject(new Error("etcd ended the renewal")));
+    stream.write({ ID: leaseId });
+  });
+}
+
+function transactionOf(transaction: MetaTransaction): ITxnRequest {
+  const reads: IRequestOp[] = (transaction.reads ?? []).map((key) => ({
+    request_range: { key: Buffer.from(key) },
+  }));
+  return {
+    compare: transaction.compares.map(compareOf),
+    success: [...transaction.onSuccess.map(operationOf), ...reads],
+    failure: [...(transaction.onFailure ?? []).map(operationOf), ...reads],
+  };
+}
+
+function resultOf(transaction: MetaTransaction, answer: ITxnResponse): MetaTransactionResult {
+  const count = transaction.reads?.length ?? 0;
+  const read = count === 0 ? [] : answer.responses.slice(-count);
+  return {
+    succeeded: answer.succeeded,
+    revision: Number(answer.header.revision),
+    entries: read.map(readEntry),
+  };
 }
 
 function readEntry(response: IResponseOp): MetaEntry | undefined {

@@ -33,7 +33,7 @@ const refuse = (text: string): never => {
 
 /** Leaders, members and regions are of the moment; regions come back with the first heartbeats. */
 export const isOfTheMoment = (key: string): boolean =>
-  /^\/pd\/\d+\/(leader|leader_transfer)$/.test(key) || /^\/pd\/\d+\/member\//.test(key);
+  /^\/pd\/\d+\/(leader|leader_renewed|leader_transfer)$/.test(key) || /^\/pd\/\d+\/member\//.test(key);
 const isRegion = (key: string): boolean => /^\/pd\/\d+\/raft\/r\//.test(key);
 
 export async function readClusterId(store: MetaStore): Promise<bigint | undefined> {

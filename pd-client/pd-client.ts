@@ -35,6 +35,8 @@ interface WithHeader {
 
 /** A leader that has not answered for this long is doubted: the other PDs are asked who leads. */
 const DOUBT_MS = 700;
+/** Once doubted it is asked about more often, until it answers or another leads. */
+const DOUBT_AGAIN_MS = 250;
 /** While streams are open another PD is asked this often whether the leader is still the leader. */
 const LEADER_CHECK_MS = 1_000;
 const MEMBERS_TIMEOUT_MS = 1_000;
@@ -358,7 +360,7 @@ export class PdClient {
     const doubt = (): void => {
       if (finished || this.#closed) return;
       if (this.#leader === leader) {
-        timer = this.#env.timers.set(DOUBT_MS, doubt);
+        timer = this.#env.timers.set(DOUBT_AGAIN_MS, doubt);
         return this.doubtLeader(() => {
           if (this.#leader !== leader) doubt();
         });

@@ -12,6 +12,8 @@ export type TimestampCallback = (error: Error | undefined, timestamp: bigint | u
 const LOGICAL_BITS = 18n;
 /** A request without answer for this long makes the others be asked who leads. */
 const DOUBT_MS = 500;
+/** How often what is under way is looked at. */
+const WATCH_MS = 250;
 const RETRY_MS_MIN = 20;
 const RETRY_MS_MAX = 200;
 const GIVE_UP_MS = 20_000;
@@ -130,7 +132,7 @@ export class TsoStream {
   /** As long as something is under way. */
   #watch(): void {
     if (this.#watchdog !== undefined || this.#underWay.length === 0) return;
-    this.#watchdog = this.#env.timers.set(DOUBT_MS, () => {
+    this.#watchdog = this.#env.timers.set(WATCH_MS, () => {
       this.#watchdog = undefined;
       const sentMs = this.#underWay[0]?.sentMs ?? Number.POSITIVE_INFINITY;
       const nowMs = this.#env.clock.monotonicMs();

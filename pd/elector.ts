@@ -1,6 +1,7 @@
 /**
  * The election of PD's leader: whoever creates the leader key with a lease leads until the lease ends. Every PD
  * watches the key; when it is gone all campaign, those with a higher priority a little earlier. (pd-rules 1.2)
+ * They do not wait for that when the leader has not renewed for a whole lease (`leader-sight.ts`).
  *
  * A leader that hands over leaves a note beside the key (`leader_transfer`, with a lease of its own): the member it
  * names, or with `!` the one that shall not lead for the moment. Campaigns respect it until it is gone.
@@ -15,7 +16,8 @@ import {
   utf8,
 } from "../base/index.js";
 import type { MetaKeys } from "./keys.js";
-import type { MetaEntry, MetaOperation, MetaStore, MetaWatch } from "./meta-store.js";
+import { LeaderSight } from "./leader-sight.js";
+import type { MetaCompare, MetaEntry, MetaOperation, MetaStore, MetaWatch } from "./meta-store.js";
 import { TermOfOffice } from "./term-of-office.js";
 
 export const LEASE_SECONDS = 2;
@@ -56,6 +58,8 @@ export class Elector {
   /** How often the meta store told of the key. */
   #looks = 0;
   readonly #ownLeases = new Set<number>();
+  readonly #sight: LeaderSight;
+  #silenceTimer: TimerHandle | undefined;
   #lastLeader: Uint8Array | undefined;
 
   constructor(env: Env, metaStore: MetaStore, keys: MetaKeys, options: ElectorOptions) {
@@ -63,6 +67,7 @@ export class Elector {
     this.#metaStore = metaStore;
     this.#keys = keys;
     this.#options = options;
+    this.#sight = new LeaderSight(keys);
   }
 
   start(): void {
@@ -74,7 +79,9 @@ export class Elector {
   stop(callback: () => void): void {
     this.#stopped = true;
     this.#watch?.cancel();
-    if (this.#timer !== undefined) this.#env.timers.clear(this.#timer);
+    for (const timer of [this.#timer, this.#silenceTimer]) {
+      if (timer !== undefined) this.#env.timers.clear(timer);
+    }
     if (this.#term === undefined) callback();
     else this.#term.resignThen("PD stops", callback);
   }
@@ -101,13 +108,12 @@ export class Elector {
   }
 
   #startWatch(): void {
-    const key = this.#keys.leader;
-    const end = new Uint8Array([...key, 0]);
-    this.#watch = this.#metaStore.watch(key, end, 0, {
+    const { start, end } = this.#range();
+    this.#watch = this.#metaStore.watch(start, end, 0, {
       onEvents: (events) => {
         for (const event of events) {
-          if (event.kind === "put") this.#look(event.entry, event.entry.modRevision);
-          else this.#look(undefined, event.revision);
+          if (event.kind === "put") this.#see(event.entry.key, event.entry, event.entry.modRevision);
+          else this.#see(event.key, undefined, event.revision);
         }
       },
       onCompacted: () => {
@@ -132,11 +138,57 @@ export class Elector {
     });
   }
 
+  /** The leader key and the one of its renewals: there is none of PD's between them. */
+  #range(): { readonly start: Uint8Array; readonly end: Uint8Array } {
+    return { start: this.#keys.leader, end: new Uint8Array([...this.#keys.leaderRenewed, 0]) };
+  }
+
   #read(then: (error: Error | undefined) => void): void {
-    this.#metaStore.get(this.#keys.leader, (error, entry) => {
+    this.#metaStore.range({ ...this.#range(), limit: 0 }, (error, { entries, revision }) => {
       if (this.#stopped) return;
-      if (error === undefined) this.#look(entry, entry?.modRevision ?? this.#seenRevision);
+      if (error === undefined) {
+        for (const key of [this.#keys.leaderRenewed, this.#keys.leader]) {
+          this.#see(
+            key,
+            entries.find((entry) => equalBytes(entry.key, key)),
+            revision,
+          );
+        }
+      }
       then(error);
+    });
+  }
+
+  #see(key: Uint8Array, entry: MetaEntry | undefined, revision: number): void {
+    const nowMs = this.#env.clock.monotonicMs();
+    if (equalBytes(key, this.#keys.leaderRenewed)) {
+      this.#sight.see("renewed", entry, revision, nowMs);
+      this.#awaitSilence();
+    } else if (equalBytes(key, this.#keys.leader)) {
+      this.#sight.see("leader", entry, revision, nowMs);
+      this.#look(entry, revision);
+      this.#awaitSilence();
+    }
+  }
+
+  #isSilent(): boolean {
+    const fromMs = this.#sight.silentFromMs();
+    return fromMs !== undefined && this.#env.clock.monotonicMs() >= fromMs;
+  }
+
+  /** One timer, which looks again when it was too early. */
+  #awaitSilence(): void {
+    const fromMs = this.#sight.silentFromMs();
+    if (fromMs === undefined || this.#silenceTimer !== undefined || this.#stopped) return;
+    if (this.#term !== undefined) return;
+    const leftMs = Math.max(0, fromMs - this.#env.clock.monotonicMs());
+    this.#silenceTimer = this.#env.timers.set(leftMs, () => {
+      this.#silenceTimer = undefined;
+      if (this.#stopped || this.#term !== undefined) return;
+      if (!this.#isSilent()) return this.#awaitSilence();
+      if (!this.#isCampaigning)
+        this.#env.log.warn("the PD leader renews no more: its office is taken over", {});
+      this.#campaignSoon();
     });
   }
 
@@ -154,6 +206,7 @@ export class Elector {
     }
     if (this.#ownLeases.has(entry.leaseId)) return this.#campaignSoon();
     this.#tellLeader(entry.value);
+    if (this.#isSilent()) this.#campaignSoon();
   }
 
   #tellLeader(value: Uint8Array | undefined): void {
@@ -176,9 +229,8 @@ export class Elector {
     const again = (): void => {
       this.#env.timers.set(RETRY_MS, () => {
         this.#isCampaigning = false;
-        this.#metaStore.get(this.#keys.leader, (error, entry) => {
+        this.#read((error) => {
           if (error !== undefined) this.#campaignSoon();
-          else this.#look(entry, entry?.modRevision ?? this.#seenRevision);
         });
       });
     };
@@ -213,20 +265,28 @@ export class Elector {
     });
   }
 
-  /** Creates the key, or takes over the one left by an earlier term of this process. Answers its revision. */
+  /**
+   * Creates the key, or takes it from a leader that is silent or from an earlier term of this process. Answers its
+   * revision.
+   */
   #takeKey(leaseId: number, noteRevision: number, callback: (revision: number | undefined) => void): void {
-    const { leader, leaderTransfer } = this.#keys;
-    const put = { kind: "put", key: leader, value: this.#options.leaderValue, leaseId } as const;
+    const { leader, leaderRenewed, leaderTransfer } = this.#keys;
+    const { leaderValue, leaseSeconds } = this.#options;
+    const onSuccess: MetaOperation[] = [
+      { kind: "put", key: leader, value: leaderValue, leaseId },
+      { kind: "put", key: leaderRenewed, value: utf8(String(leaseSeconds)), leaseId },
+    ];
     const noteHolds = { kind: "modRevision", key: leaderTransfer, equals: noteRevision } as const;
     const absent = { kind: "createRevision", key: leader, equals: 0 } as const;
-    const transaction = { compares: [absent, noteHolds], onSuccess: [put], reads: [leader] };
-    this.#metaStore.transact(transaction, (error, result) => {
+    const free: MetaCompare[] = this.#isSilent() ? this.#sight.unchanged() : [absent];
+    const transaction = { compares: [...free, noteHolds], onSuccess, reads: [leader] };
+    this.#metaStore.transactOutOfLine(transaction, (error, result) => {
       if (error !== undefined) return callback(undefined);
       if (result.succeeded) return callback(result.revision);
       const [held] = result.entries;
       if (held === undefined || !this.#ownLeases.has(held.leaseId)) return callback(undefined);
       const unchanged = { kind: "modRevision", key: leader, equals: held.modRevision } as const;
-      this.#metaStore.transact({ compares: [unchanged, noteHolds], onSuccess: [put] }, (failed, taken) =>
+      this.#metaStore.transact({ compares: [unchanged, noteHolds], onSuccess }, (failed, taken) =>
         callback(failed === undefined && taken.succeeded ? taken.revision : undefined),
       );
     });
@@ -238,6 +298,7 @@ export class Elector {
     this.#lastLeader = undefined;
     const term: TermOfOffice = new TermOfOffice(this.#env, this.#metaStore, {
       leaderKey: this.#keys.leader,
+      renewedKey: this.#keys.leaderRenewed,
       leaderValue: this.#options.leaderValue,
       leaseId,
       leaseSeconds: this.#options.leaseSeconds,

@@ -148,6 +148,10 @@ export class EmbeddedMetaStore implements MetaStore {
     );
   }
 
+  transactOutOfLine(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void {
+    this.transact(transaction, callback);
+  }
+
   range(range: MetaRange, callback: MetaCallback<MetaRangeResult>): void {
     const empty: MetaRangeResult = { entries: [], more: false, revision: this.#revision };
     if (this.#refused((error) => callback(error, empty))) return;

@@ -25,6 +25,10 @@ export class MetaKeys {
   get leader(): Uint8Array {
     return this.#key("/leader");
   }
+  /** Ours: put again with each renewal of the leader's lease; its value says how long that is. */
+  get leaderRenewed(): Uint8Array {
+    return this.#key("/leader_renewed");
+  }
   /** Ours: who shall, or shall not, lead next. */
   get leaderTransfer(): Uint8Array {
     return this.#key("/leader_transfer");

@@ -98,6 +98,12 @@ export interface MetaStore {
   put(key: Uint8Array, value: Uint8Array, callback: MetaCallback<number>): void;
   delete(key: Uint8Array, callback: MetaCallback<number>): void;
   transact(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void;
+  /**
+   * As `transact`, but beside the other calls and perhaps more than once: for renewals of a leader, which cannot wait
+   * behind what is slow. Must do no harm when it takes place twice, or later than its answer says. After an error
+   * it may have happened.
+   */
+  transactOutOfLine(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void;
   /** Keys put with the lease are deleted when it runs out. */
   grantLease(timeToLiveSeconds: number, callback: MetaCallback<number>): void;
   /** Answers the time to live in seconds; 0 when the lease is gone. */

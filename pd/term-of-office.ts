@@ -3,12 +3,15 @@
  * this PD's own monotonic clock, counted from before each renewal was sent; the meta store's clock starts later, so
  * this PD always steps down first. (pd-rules 1.7 to 1.12)
  *
+ * A renewal has two halves, and both count: etcd's lease, and a key that is put again, by which those who follow see
+ * for themselves that the leader lives (`leader-sight.ts`).
+ *
  * Writes are fenced by the revision of the leader key. When the outcome of a write is unknown, the key is put
  * again: its new revision shuts out whatever is still under way, and only then is the caller told. So an "unknown"
  * write has happened or never will by the time the caller reads.
  */
 import type { Env, TimerHandle } from "../base/index.js";
-import { RaftwerkError } from "../base/index.js";
+import { RaftwerkError, utf8 } from "../base/index.js";
 import type { Leadership, LookupRole } from "./leadership.js";
 import { lostLeadership } from "./leadership.js";
 import type {
@@ -31,6 +34,8 @@ const NOTHING_DONE: MetaTransactionResult = { succeeded: false, revision: 0, ent
 
 export interface TermOptions {
   readonly leaderKey: Uint8Array;
+  /** Put with each renewal; its value is the lease in seconds. */
+  readonly renewedKey: Uint8Array;
   readonly leaderValue: Uint8Array;
   readonly leaseId: number;
   readonly leaseSeconds: number;
@@ -52,7 +57,8 @@ export class TermOfOffice implements Leadership {
   readonly #metaStore: MetaStore;
   readonly #options: TermOptions;
   #revision: number;
-  #expiryMs: number;
+  /** Of the lease in etcd, and of what the followers wait for. */
+  readonly #expiryMs: { lease: number; sight: number };
   #ended = false;
   #checkTimer: TimerHandle | undefined;
   #renewTimer: TimerHandle | undefined;
@@ -65,7 +71,8 @@ export class TermOfOffice implements Leadership {
     this.#metaStore = metaStore;
     this.#options = options;
     this.#revision = options.revision;
-    this.#expiryMs = this.#expiryAfter(options.grantedMs);
+    const expiryMs = this.#expiryAfter(options.grantedMs);
+    this.#expiryMs = { lease: expiryMs, sight: expiryMs };
     this.#check();
     this.#renew();
   }
@@ -76,11 +83,12 @@ export class TermOfOffice implements Leadership {
 
   /** Time until this PD stops by itself, if no renewal is answered. */
   get leftMs(): number {
-    return Math.max(0, this.#expiryMs - this.#env.clock.monotonicMs());
+    const { lease, sight } = this.#expiryMs;
+    return Math.max(0, Math.min(lease, sight) - this.#env.clock.monotonicMs());
   }
 
   isServing(): boolean {
-    return !this.#ended && this.#env.clock.monotonicMs() < this.#expiryMs;
+    return !this.#ended && this.leftMs > 0;
   }
 
   lookupRole(): LookupRole {
@@ -206,10 +214,32 @@ export class TermOfOffice implements Leadership {
         if (error !== undefined)
           return this.#env.log.warn("the lease was not renewed", { error: error.message });
         if (seconds <= 0) return this.#end("the lease is gone", () => {});
-        // Never after it ran out: another PD may have served since.
-        if (this.isServing()) this.#expiryMs = Math.max(this.#expiryMs, this.#expiryAfter(sentMs));
+        this.#extend("lease", sentMs);
       });
+      this.#showLife(sentMs);
     });
+  }
+
+  #showLife(sentMs: number): void {
+    const { renewedKey, leaseId, leaseSeconds } = this.#options;
+    const revision = this.#revision;
+    const put = { kind: "put", key: renewedKey, value: utf8(String(leaseSeconds)), leaseId } as const;
+    const transaction = { compares: [this.#mine()], onSuccess: [put] };
+    this.#metaStore.transactOutOfLine(transaction, (error, { succeeded }) => {
+      if (this.#ended) return;
+      if (error !== undefined)
+        return this.#env.log.warn("the leader's renewal was not stored", { error: error.message });
+      if (succeeded) return this.#extend("sight", sentMs);
+      // Unless the key was put again by this PD meanwhile.
+      if (!this.#isFencing && revision === this.#revision)
+        this.#end("the leader key is no longer mine", () => {});
+    });
+  }
+
+  /** Never after it ran out: another PD may have served since. */
+  #extend(half: "lease" | "sight", sentMs: number): void {
+    if (!this.isServing()) return;
+    this.#expiryMs[half] = Math.max(this.#expiryMs[half], this.#expiryAfter(sentMs));
   }
 
   #end(reason: string, then: () => void): void {

@@ -50,6 +50,8 @@ export interface LinkKnobs {
   timeoutMs: number;
 }
 
+const ELECTION_SECONDS = 1;
+
 export class SimulatedEtcd {
   readonly #env: Env;
   #revision = 1;
@@ -88,8 +90,9 @@ export class SimulatedEtcd {
       for (const lease of this.#leases.values()) this.#env.timers.clear(lease.timer);
       return;
     }
-    // A new etcd leader gives every lease its full time again.
-    for (const [id, lease] of this.#leases) lease.timer = this.#expireLater(id, lease.timeToLiveSeconds);
+    // A new etcd leader gives every lease its full time again, and the time of an election more.
+    for (const [id, lease] of this.#leases)
+      lease.timer = this.#expireLater(id, lease.timeToLiveSeconds + ELECTION_SECONDS);
     for (const run of this.#stalled.splice(0)) run();
   }
 
@@ -289,6 +292,11 @@ export class SimulatedMetaStore implements MetaStore {
       { succeeded: false, revision: 0, entries: [] },
       callback,
     );
+  }
+
+  transactOutOfLine(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void {
+    const failed = { succeeded: false, revision: 0, entries: [] };
+    this.#call(true, () => this.#etcd.transact(transaction), failed, callback);
   }
 
   grantLease(timeToLiveSeconds: number, callback: MetaCallback<number>): void {

@@ -89,6 +89,8 @@ export class PdCluster {
   readonly etcd: SimulatedEtcd;
   readonly network: InProcessNetwork;
   readonly processes: PdProcess[] = [];
+  /** By name, from the next start on; otherwise the default. */
+  readonly leaseSeconds = new Map<string, number>();
   readonly #options: Partial<PlacementDriverOptions>;
   readonly #knobs: Partial<LinkKnobs>;
 
@@ -235,13 +237,18 @@ export class PdCluster {
 
   #start(process: PdProcess): void {
     const { name, address, env, store } = process;
+    const lease = this.leaseSeconds.get(name);
     const pd = new PlacementDriver(
       env,
       {
         name,
         clientUrls: [`http://${address}`],
         ...this.#options,
-        election: { network: this.network, regionEngine: new MemoryEngine(env, process.rows) },
+        election: {
+          network: this.network,
+          regionEngine: new MemoryEngine(env, process.rows),
+          ...(lease === undefined ? {} : { leaseSeconds: lease }),
+        },
       },
       store,
     );

@@ -87,6 +87,7 @@ export const FORGETFUL_STORE: MetaStore = {
   delete: (_key, callback) => callback(undefined, 1),
   transact: ({ reads = [] }, callback) =>
     callback(undefined, { succeeded: true, revision: 1, entries: reads.map(() => undefined) }),
+  transactOutOfLine: (transaction, callback) => FORGETFUL_STORE.transact(transaction, callback),
   grantLease: (_seconds, callback) => callback(undefined, 1),
   keepAliveLease: (_id, callback) => callback(undefined, 1),
   revokeLease: (_id, callback) => callback(undefined, undefined),

@@ -22,6 +22,7 @@ export class PdTraffic {
   readonly #clients: PdClient[] = [];
   readonly #seenIds = new Set<number>();
   #stopping = false;
+  #countedFromMs = 0;
   readonly #running: Promise<void>[] = [];
 
   static async start(endpoints: readonly string[], workers = 2): Promise<PdTraffic> {
@@ -39,7 +40,9 @@ export class PdTraffic {
     return traffic;
   }
 
+  /** Pauses are counted from now on; of one that lasts already, what is still to come. */
   resetPauses(): void {
+    this.#countedFromMs = performance.now();
     this.longestIdPauseMs = 0;
     this.longestTimestampPauseMs = 0;
   }
@@ -55,6 +58,10 @@ export class PdTraffic {
     this.#network.close();
   }
 
+  #pauseMs(sentMs: number): number {
+    return performance.now() - Math.max(sentMs, this.#countedFromMs);
+  }
+
   async #takeIds(client: PdClient): Promise<void> {
     while (!this.#stopping) {
       const sentMs = performance.now();
@@ -64,7 +71,7 @@ export class PdTraffic {
           resolve(got);
         }),
       );
-      this.longestIdPauseMs = Math.max(this.longestIdPauseMs, performance.now() - sentMs);
+      this.longestIdPauseMs = Math.max(this.longestIdPauseMs, this.#pauseMs(sentMs));
       if (id !== undefined) {
         if (this.#seenIds.has(id)) this.broken.push(`id ${id} was handed out twice`);
         this.#seenIds.add(id);
@@ -88,7 +95,7 @@ export class PdTraffic {
           resolve(got);
         }),
       );
-      this.longestTimestampPauseMs = Math.max(this.longestTimestampPauseMs, performance.now() - sentMs);
+      this.longestTimestampPauseMs = Math.max(this.longestTimestampPauseMs, this.#pauseMs(sentMs));
       if (timestamp !== undefined) {
         if (timestamp <= before) this.broken.push(`timestamp ${timestamp} after ${before}`);
         if (this.firstTimestamp === 0n) this.firstTimestamp = timestamp;
