@@ -5,7 +5,8 @@
  */
 import { fromUtf8, must } from "../base/index.js";
 import { metapb, type pdpb } from "../proto/index.js";
-import { type PdContext, readPrefix, Serial, writeGuarded } from "./context.js";
+import { type PdContext, readPrefix, writeGuarded } from "./context.js";
+import { Serial } from "./serial.js";
 import type { MetaOperation, MetaWatch } from "./meta-store.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
 import { RuleManager } from "./placement/rule-manager.js";

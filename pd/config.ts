@@ -4,6 +4,7 @@
  * "30m0s". The whole is stored after each change. (pd-rules 11.26 to 11.30, annex A)
  */
 import { formatDurationMs, parseDurationMs } from "./duration.js";
+import { Serial } from "./serial.js";
 
 export interface StoreLimitConfig {
   readonly "add-peer": number;
@@ -154,6 +155,8 @@ export class PdConfig {
   readonly labelProperties: Map<string, readonly { readonly key: string; readonly value: string }[]> =
     new Map();
   clusterVersion = "0.0.0";
+  /** Changes of the settings and of what is stored with them, one after the other. */
+  readonly changes: Serial = new Serial();
   /** Why an item of `REPLICA_ITEMS` may not change: it acts through the default placement rule. (7.28) */
   replicationRefusal: () => string | undefined = () => undefined;
   /** An item of `REPLICA_ITEMS` changed: the default placement rule follows. */
@@ -165,6 +168,20 @@ export class PdConfig {
         this.#values.set(`${section}.${name}`, spec.initial);
       }
     }
+  }
+
+  /** With the same values and the same refusals, and nobody who follows it. */
+  copy(): PdConfig {
+    const copy = new PdConfig();
+    for (const [name, value] of this.#values) copy.#values.set(name, value);
+    for (const [name, value] of this.#temporary) copy.#temporary.set(name, value);
+    for (const [id, limit] of this.storeLimits) copy.storeLimits.set(id, limit);
+    for (const [type, list] of this.labelProperties) copy.labelProperties.set(type, list);
+    copy.defaultStoreLimit = this.defaultStoreLimit;
+    copy.schedulers = [...this.schedulers];
+    copy.clusterVersion = this.clusterVersion;
+    copy.replicationRefusal = this.replicationRefusal;
+    return copy;
   }
 
   number(name: `schedule.${ItemName<"schedule">}` | `replication.${ItemName<"replication">}`): number {
@@ -303,6 +320,11 @@ export class PdConfig {
     for (const [id, limit] of limits) this.storeLimits.set(id, limit);
     Object.assign(this, { defaultStoreLimit, clusterVersion });
     return reason;
+  }
+
+  /** As the default placement rule says, without asking it. */
+  followRule(maxReplicas: number): void {
+    this.#values.set("replication.max-replicas", maxReplicas);
   }
 
   /** What an item is, in its JSON form. */

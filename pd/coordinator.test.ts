@@ -376,9 +376,9 @@ describe("the coordinator", () => {
   test("makes schedulers once, and keeps what was added over a restart [TestAddScheduler, TestPersistScheduler]", () => {
     const world = makeWorld();
     const { schedulers } = world.scheduling;
-    expect(schedulers.add("balance-leader", undefined)).toMatchObject({ kind: "refused", status: 400 });
-    expect(schedulers.add("shuffle-leader-scheduler", undefined).kind).toBe("ok");
-    expect(schedulers.add("evict-leader", 1).kind).toBe("ok");
+    expect(world.addScheduler("balance-leader")).toMatchObject({ kind: "refused", status: 400 });
+    expect(world.addScheduler("shuffle-leader-scheduler").kind).toBe("ok");
+    expect(world.addScheduler("evict-leader", 1).kind).toBe("ok");
     const names = schedulers.names();
     world.harness.env.settle();
     expect(world.harness.crashAndRestart()).toBe(true);
@@ -389,13 +389,13 @@ describe("the coordinator", () => {
   test("keeps a default scheduler away that was removed [TestRemoveScheduler]", () => {
     const world = makeWorld();
     const { schedulers } = world.scheduling;
-    for (const name of schedulers.names()) expect(schedulers.remove(name).kind).toBe("ok");
+    for (const name of schedulers.names()) expect(world.removeScheduler(name).kind).toBe("ok");
     expect([schedulers.names(), schedulers.disabledNames().length]).toEqual([[], 5]);
-    expect(schedulers.remove("balance-leader-scheduler")).toMatchObject({ status: 404 });
+    expect(world.removeScheduler("balance-leader-scheduler")).toMatchObject({ status: 404 });
     world.harness.env.settle();
     expect(world.harness.crashAndRestart()).toBe(true);
     expect(world.scheduling.schedulers.names()).toEqual([]);
-    expect(world.scheduling.schedulers.add("hot-region", undefined).kind).toBe("ok");
+    expect(world.addScheduler("hot-region").kind).toBe("ok");
     expect(world.scheduling.schedulers.names()).toEqual(["balance-hot-region-scheduler"]);
   });
 

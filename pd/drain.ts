@@ -25,7 +25,9 @@ export interface StopReadiness {
   readonly reason: string;
 }
 
-export type DrainResult = { readonly kind: "ok" } | { readonly kind: "refused"; readonly reason: string };
+export type DrainResult =
+  | { readonly kind: "ok" }
+  | { readonly kind: "refused"; readonly status: 400 | 404 | 500; readonly reason: string };
 
 export class Drain {
   readonly #view: SchedulingView;
@@ -39,27 +41,32 @@ export class Drain {
   }
 
   /** Moves the leaders away, unless stopping the store afterwards would cost a quorum. */
-  start(storeId: number): DrainResult {
-    const refuse = (reason: string): DrainResult => ({ kind: "refused", reason });
+  start(storeId: number, callback: (result: DrainResult) => void): void {
+    const refuse = (reason: string, status: 400 | 500 = 400): void =>
+      callback({ kind: "refused", status, reason });
     const store = this.#view.store(storeId);
     if (store === undefined) return refuse(`[PD:core:ErrStoreNotFound]store ${storeId} not found`);
     if (store.isRemoved) return refuse(`[PD:core:ErrStoreRemoved]store ${storeId} has been removed`);
     const { atRiskCount, reason } = this.readiness(storeId);
     if (atRiskCount > 0) return refuse(reason);
     const leaders = this.#view.leaderCount(storeId);
-    const change = this.#schedulers.add(EVICT_LEADER, storeId);
-    if (change.kind === "refused") return refuse(change.reason);
-    this.#progress.update("draining", storeId, 0, leaders);
-    return { kind: "ok" };
+    this.#schedulers.add(EVICT_LEADER, storeId, {}, (change) => {
+      if (change.kind === "refused") return refuse(change.reason, change.status === 500 ? 500 : 400);
+      this.#progress.update("draining", storeId, 0, leaders);
+      callback({ kind: "ok" });
+    });
   }
 
   /** Leaders may come back. */
-  stop(storeId: number): DrainResult {
-    this.#progress.end("draining", storeId);
-    const change = this.#schedulers.removeStore(EVICT_LEADER, storeId);
-    return change.kind === "ok"
-      ? { kind: "ok" }
-      : { kind: "refused", reason: `store ${storeId} does not drain` };
+  stop(storeId: number, callback: (result: DrainResult) => void): void {
+    this.#schedulers.removeStore(EVICT_LEADER, storeId, (change) => {
+      if (change.kind === "refused" && change.status !== 404) {
+        return callback({ kind: "refused", status: 500, reason: change.reason });
+      }
+      this.#progress.end("draining", storeId);
+      if (change.kind === "ok") callback({ kind: "ok" });
+      else callback({ kind: "refused", status: 404, reason: `store ${storeId} does not drain` });
+    });
   }
 
   isDraining(storeId: number): boolean {

@@ -5,7 +5,8 @@
  * Everything is in memory and stored before it changes; one change at a time.
  */
 import { fromUtf8, utf8 } from "../base/index.js";
-import { type PdContext, readPrefix, Serial, writeGuarded } from "./context.js";
+import { type PdContext, readPrefix, writeGuarded } from "./context.js";
+import { Serial } from "./serial.js";
 import { TXN_SAFE_POINT_KEY } from "./keys.js";
 import type { MetaOperation } from "./meta-store.js";
 import { physicalOf, type TimestampOracle } from "./timestamp-oracle.js";

@@ -13,6 +13,7 @@ import type { Leadership } from "./leadership.js";
 import type { Members } from "./members.js";
 import type { RegionSyncServer } from "./region-sync-server.js";
 import type { Scheduling } from "./scheduling.js";
+import type { SettingsOutcome, Settings } from "./settings.js";
 import type { StoreAdmin } from "./store-admin.js";
 import type { TemporaryConfig } from "./temporary-config.js";
 import type { TimestampOracle } from "./timestamp-oracle.js";
@@ -41,7 +42,7 @@ export interface HttpParts {
   readonly temporary: TemporaryConfig;
   readonly startedWallMs: number;
   readonly config: PdConfig;
-  saveConfig(callback: (error: Error | undefined) => void): void;
+  readonly settings: Settings;
   /** Where there are several PDs: gives the leadership to the member named, or to any other. */
   readonly transfer?: (name: string | undefined, callback: (error: Error | undefined) => void) => void;
 }
@@ -109,9 +110,13 @@ export class HttpCall {
     this.json({ code: "input", msg: message, data }, 400);
   }
 
-  /** The answer to a change: `done`, or why it was not stored. */
-  stored(done: unknown): (error: Error | undefined) => void {
-    return (error) => (error === undefined ? this.json(done) : this.fail(500, error.message));
+  /** The answer to a change of settings: `done`, or why nothing changed. */
+  changed(done: unknown, refuse: (reason: string) => void): (outcome: SettingsOutcome) => void {
+    return (outcome) => {
+      if (outcome.kind === "ok") this.json(done);
+      else if (outcome.kind === "refused") refuse(outcome.reason);
+      else this.fail(500, outcome.error.message);
+    };
   }
 
   /** Undefined when the body is no object; then the answer has been sent. */

@@ -1,7 +1,7 @@
 /**
  * Settings over HTTP. Names and forms are PD's; items that only PD's etcd or dashboard would read are shown with
- * fixed values, because deployment tools look for some of them. Each change is checked, applied and stored.
- * (pd-rules 11.5)
+ * fixed values, because deployment tools look for some of them. Each change is checked, stored and then made: all of
+ * its items or none, unlike in PD, where those before a refused one stay changed. (pd-rules 11.26 to 11.31)
  */
 import { type ConfigSection, PdConfig } from "./config.js";
 import type { HttpCall, HttpParts } from "./http-call.js";
@@ -96,23 +96,29 @@ function wholeConfig(parts: HttpParts, config: PdConfig): Record<string, unknown
 const labelProperties = (config: PdConfig): Record<string, unknown> =>
   Object.fromEntries(config.labelProperties);
 
-/** All items or none: the first that is refused takes back those before it. */
+/** All items or none. */
 function setItems(call: HttpCall): void {
   const body = call.bodyObject();
   if (body === undefined) return;
   const seconds = call.query("ttlSecond");
   if (seconds !== undefined) return setTemporary(call, body, seconds);
-  const { config } = call.parts;
-  const reason = config.atomically(() => {
-    for (const [path, value] of Object.entries(body)) {
-      const refusal = setItem(config, path, value);
-      if (refusal !== undefined) return refusal;
-    }
-    return undefined;
-  });
-  if (reason !== undefined) return call.fail(400, reason);
-  call.parts.scheduling.patrol.wake();
-  call.parts.saveConfig(call.stored("The config is updated."));
+  const edit = (config: PdConfig): string | undefined =>
+    config.atomically(() =>
+      firstReason(Object.entries(body), ([path, value]) => setItem(config, path, value)),
+    );
+  call.parts.settings.change(
+    () => ({ edit, apply: () => call.parts.scheduling.patrol.wake() }),
+    call.changed("The config is updated.", (reason) => call.fail(400, reason)),
+  );
+}
+
+/** Of the first that is refused. */
+function firstReason<T>(items: readonly T[], set: (item: T) => string | undefined): string | undefined {
+  for (const item of items) {
+    const reason = set(item);
+    if (reason !== undefined) return reason;
+  }
+  return undefined;
 }
 
 /** `?ttlSecond=n`: for so long; 0 ends it. (11.31) */
@@ -156,23 +162,22 @@ function set(config: PdConfig, section: ConfigSection, item: string, value: unkn
 
 function setObject(config: PdConfig, section: ConfigSection, value: unknown): string | undefined {
   if (typeof value !== "object" || value === null) return `${section} must be an object`;
-  for (const [item, itemValue] of Object.entries(value)) {
-    const reason = set(config, section, item, itemValue);
-    if (reason !== undefined) return reason;
-  }
-  return undefined;
+  return firstReason(Object.entries(value), ([item, itemValue]) => set(config, section, item, itemValue));
 }
 
 /** What is shown can be sent back whole: values that do not change are accepted. */
 function setSection(call: HttpCall, section: ConfigSection): void {
   const body = call.bodyObject();
   if (body === undefined) return;
-  const { config } = call.parts;
-  const reason = config.atomically(() => setObject(config, section, body));
-  if (reason !== undefined)
-    return reason.startsWith("json: ") ? call.badInput(reason) : call.fail(500, reason);
-  call.parts.scheduling.patrol.wake();
-  call.parts.saveConfig(call.stored("The config is updated."));
+  call.parts.settings.change(
+    () => ({
+      edit: (config) => config.atomically(() => setObject(config, section, body)),
+      apply: () => call.parts.scheduling.patrol.wake(),
+    }),
+    call.changed("The config is updated.", (reason) =>
+      reason.startsWith("json: ") ? call.badInput(reason) : call.fail(500, reason),
+    ),
+  );
 }
 
 /** `{action: set|delete, type, label-key, label-value}`: stores with such a label lead nothing. (11.32) */
@@ -183,12 +188,16 @@ function setLabelProperty(call: HttpCall): void {
   for (const [name, text] of Object.entries({ action, type, "label-key": key, "label-value": value })) {
     if (typeof text !== "string" || text === "") return call.badInput(`${name} must be a text`);
   }
-  const { config } = call.parts;
   if (action !== "set" && action !== "delete") return call.fail(500, `unknown action ${String(action)}`);
   const label = [type, key, value] as [string, string, string];
-  if (action === "set") config.setLabelProperty(...label);
-  else config.deleteLabelProperty(...label);
-  call.parts.saveConfig(call.stored("The config is updated."));
+  const edit = (config: PdConfig): undefined => {
+    if (action === "set") config.setLabelProperty(...label);
+    else config.deleteLabelProperty(...label);
+  };
+  call.parts.settings.change(
+    () => ({ edit }),
+    call.changed("The config is updated.", (reason) => call.fail(500, reason)),
+  );
 }
 
 /** One mode exists here; what is shown may be sent back. */
@@ -213,7 +222,8 @@ function setClusterVersion(call: HttpCall): void {
   if (body === undefined) return;
   const version = body["cluster-version"];
   if (version === undefined) return call.fail(400, "not set cluster-version");
-  const reason = setVersion(call.parts.config, version);
-  if (reason !== undefined) return call.fail(500, reason);
-  call.parts.saveConfig(call.stored("The cluster version is updated."));
+  call.parts.settings.change(
+    () => ({ edit: (config) => setVersion(config, version) }),
+    call.changed("The cluster version is updated.", (reason) => call.fail(500, reason)),
+  );
 }

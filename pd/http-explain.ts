@@ -1,5 +1,6 @@
 /** Reasons over HTTP, and draining a store with them. Not part of PD's API. */
 import { Explainer } from "./explain.js";
+import type { DrainResult } from "./drain.js";
 import type { HttpCall } from "./http-call.js";
 import { type Route, route } from "./http-route.js";
 import type { ProgressAction, ProgressState } from "./progress.js";
@@ -99,6 +100,11 @@ export function storesProgress(call: HttpCall): void {
   call.fail(404, `[PD:progress:ErrProgressNotFound]no progress found for the action: ${action}`);
 }
 
+const answerDrain =
+  (call: HttpCall, done: string) =>
+  (result: DrainResult): void =>
+    result.kind === "refused" ? call.fail(result.status, result.reason) : call.json(done);
+
 export const EXPLAIN_ROUTES: readonly Route[] = [
   route("GET", "/explain/region/{id}", explainRegion),
   route("GET", "/explain/store/{id}", (call) =>
@@ -110,16 +116,15 @@ export const EXPLAIN_ROUTES: readonly Route[] = [
   route("GET", "/store/{id}/drain", drainState),
   route("POST", "/store/{id}/drain", (call) =>
     withStore(call, (store) => {
-      const result = call.parts.scheduling.drain.start(store.id);
-      if (result.kind === "refused") call.fail(400, result.reason);
-      else call.json("The store drains: its leaders move away.");
+      call.parts.scheduling.drain.start(
+        store.id,
+        answerDrain(call, "The store drains: its leaders move away."),
+      );
     }),
   ),
   route("DELETE", "/store/{id}/drain", (call) =>
     withStore(call, (store) => {
-      const result = call.parts.scheduling.drain.stop(store.id);
-      if (result.kind === "refused") call.fail(404, result.reason);
-      else call.json("The store serves again.");
+      call.parts.scheduling.drain.stop(store.id, answerDrain(call, "The store serves again."));
     }),
   ),
 ];

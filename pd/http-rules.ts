@@ -52,10 +52,7 @@ const answer =
   };
 
 function change(call: HttpCall, patch: RulePatch, done: string): void {
-  call.parts.cluster.rules.change(patch, (changed) => {
-    if (changed.kind === "ok" && call.parts.cluster.rules.followRule()) call.parts.saveConfig(() => {});
-    answer(call, done)(changed);
-  });
+  call.parts.cluster.rules.change(patch, answer(call, done));
 }
 
 /** Undefined when the body is no list of rules: then the answer has been sent. */

@@ -72,17 +72,19 @@ function createScheduler(call: HttpCall): void {
   if (body === undefined) return;
   const { name, store_id: storeId } = body;
   if (typeof name !== "string") return call.fail(400, "missing scheduler name");
-  const change = call.parts.scheduling.schedulers.add(name, storeId, body);
-  if (change.kind === "refused") return call.fail(change.status, change.reason);
-  call.json(change.applied ? "The scheduler has been applied to the store." : "The scheduler is created.");
+  call.parts.scheduling.schedulers.add(name, storeId, body, (change) => {
+    if (change.kind === "refused") return call.fail(change.status, change.reason);
+    call.json(change.applied ? "The scheduler has been applied to the store." : "The scheduler is created.");
+  });
 }
 
 function removeScheduler(call: HttpCall): void {
   const name = call.nameParam(0);
   if (name === undefined) return;
-  const change = call.parts.scheduling.schedulers.remove(name);
-  if (change.kind === "refused") return call.fail(change.status, change.reason);
-  call.json(EVICTION.test(name) ? null : "The scheduler is removed.");
+  call.parts.scheduling.schedulers.remove(name, (change) => {
+    if (change.kind === "refused") return call.fail(change.status, change.reason);
+    call.json(EVICTION.test(name) ? null : "The scheduler is removed.");
+  });
 }
 
 function pauseScheduler(call: HttpCall): void {
@@ -135,17 +137,19 @@ function changeSettings(call: HttpCall): void {
 }
 
 function answerSettings(call: HttpCall, name: string, body: Readonly<Record<string, unknown>>): void {
-  const reply = call.parts.scheduling.schedulers.change(name, body);
-  if (reply === undefined) call.text(404, NO_ROUTE);
-  else call.json(reply.body, reply.status);
+  call.parts.scheduling.schedulers.change(name, body, (reply) => {
+    if (reply === undefined) call.text(404, NO_ROUTE);
+    else call.json(reply.body, reply.status);
+  });
 }
 
 function deleteSettingsStore(call: HttpCall): void {
   const id = call.idParam(1);
   if (id === undefined) return;
-  const change = call.parts.scheduling.schedulers.removeStore(call.param(0), id);
-  if (change.kind === "refused") return call.fail(change.status, change.reason);
-  call.json(change.applied ? "The last store has been deleted" : null);
+  call.parts.scheduling.schedulers.removeStore(call.param(0), id, (change) => {
+    if (change.kind === "refused") return call.fail(change.status, change.reason);
+    call.json(change.applied ? "The last store has been deleted" : null);
+  });
 }
 
 const CHECKER_UNKNOWN = "[PD:checker:ErrCheckerNotFound]checker not found";

@@ -1,10 +1,11 @@
 /** Stores over HTTP: looking at them, taking them out of service, labels, weights, limits. (pd-rules 11.4) */
 import type { metapb } from "../proto/index.js";
+import type { PdConfig } from "./config.js";
 import { type HttpCall, jsonKind } from "./http-call.js";
 import { storesProgress } from "./http-explain.js";
 import { stateName, storeJson, storesJson } from "./http-json.js";
 import { type Route, route } from "./http-route.js";
-import type { StoreChange, StoreChangeCallback } from "./store-admin.js";
+import { setStoreLimit, type StoreChange, type StoreChangeCallback, withLimit } from "./store-admin.js";
 import type { StoreInfo } from "./store-info.js";
 import type { LimitKind } from "./store-limit.js";
 
@@ -81,7 +82,7 @@ function listLimits(call: HttpCall): void {
 function removeTombstones(call: HttpCall): void {
   call.parts.stores.forgetRemoved((change) => {
     if (change.kind === "refused") return call.fail(500, change.reason);
-    call.parts.saveConfig(call.stored("Remove tombstone successfully."));
+    call.json("Remove tombstone successfully.");
   });
 }
 
@@ -106,7 +107,7 @@ function storesByLabel(call: HttpCall): void {
 /** Unknown 404, buried 410, every other refusal 400. */
 function answerState(call: HttpCall, text: string): StoreChangeCallback {
   return (change) => {
-    if (change.kind === "ok") return call.parts.saveConfig(call.stored(text));
+    if (change.kind === "ok") return call.json(text);
     const status = { unknown: 404, removed: 410, refused: 400, failed: 500 }[change.problem];
     call.fail(status, change.reason);
   };
@@ -211,21 +212,34 @@ function setLimit(call: HttpCall): void {
   if (store === undefined) return;
   const body = limitBody(call);
   if (body === undefined) return;
-  call.parts.stores.setLimit(store.id, body.perMinute, body.kind);
-  call.parts.saveConfig(call.stored("The store's limit is updated."));
+  setLimits(call, "The store's limit is updated.", (config) =>
+    setStoreLimit(config, store.id, body.perMinute, body.kind),
+  );
+}
+
+function setLimits(call: HttpCall, done: string, set: (config: PdConfig) => void): void {
+  call.parts.settings.change(
+    () => ({
+      edit: (config) => {
+        set(config);
+        return undefined;
+      },
+    }),
+    call.changed(done, (reason) => call.fail(400, reason)),
+  );
 }
 
 function setAllLimits(call: HttpCall): void {
   const body = limitBody(call);
   if (body === undefined) return;
-  const { cluster, stores } = call.parts;
-  if (body.labels === undefined) stores.setAllLimits(body.perMinute, body.kind);
-  else {
-    const wanted = Object.entries(body.labels);
-    for (const store of cluster.liveStores()) {
+  const { perMinute, kind, labels } = body;
+  const wanted = Object.entries(labels ?? {});
+  setLimits(call, "Set store limit successfully.", (config) => {
+    // Also of those that come.
+    if (labels === undefined) config.defaultStoreLimit = withLimit(config.defaultStoreLimit, perMinute, kind);
+    for (const store of call.parts.cluster.liveStores()) {
       const matches = wanted.every(([key, value]) => store.label(key) === value);
-      if (matches) stores.setLimit(store.id, body.perMinute, body.kind);
+      if (matches) setStoreLimit(config, store.id, perMinute, kind);
     }
-  }
-  call.parts.saveConfig(call.stored("Set store limit successfully."));
+  });
 }

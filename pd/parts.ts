@@ -6,7 +6,7 @@ import { type Env, RaftwerkError } from "../base/index.js";
 import type { BoundMethod, pdpb } from "../proto/index.js";
 import { Cluster, type RegionMap } from "./cluster.js";
 import { PdConfig } from "./config.js";
-import { type PdContext, writeGuarded } from "./context.js";
+import type { PdContext } from "./context.js";
 import { GcState } from "./gc-state.js";
 import { HeartbeatStreams } from "./heartbeat-streams.js";
 import { IdAllocator } from "./id-allocator.js";
@@ -24,10 +24,10 @@ import { schedulingMethods } from "./rpc-scheduling.js";
 import { splitMethods } from "./rpc-split.js";
 import { storeMethods } from "./rpc-stores.js";
 import { Scheduling } from "./scheduling.js";
+import { Settings } from "./settings.js";
 import { StoreAdmin } from "./store-admin.js";
 import { TemporaryConfig } from "./temporary-config.js";
 import { TimestampOracle } from "./timestamp-oracle.js";
-import { utf8 } from "../base/index.js";
 
 const TSO_SAVE_INTERVAL_MS = 5000;
 const TSO_UPDATE_INTERVAL_MS = 50;
@@ -63,10 +63,10 @@ export interface Parts {
   readonly scheduling: Scheduling;
   readonly stores: StoreAdmin;
   readonly temporary: TemporaryConfig;
+  readonly settings: Settings;
   readonly startedWallMs: number;
   /** By path. */
   readonly methods: ReadonlyMap<string, BoundMethod>;
-  saveConfig(callback: (error: Error | undefined) => void): void;
 }
 
 export function buildParts(inputs: PartsInputs): Parts {
@@ -83,15 +83,11 @@ export function buildParts(inputs: PartsInputs): Parts {
   const streams = new HeartbeatStreams(context, (id) => cluster.store(id)?.meta.address ?? "");
   const sync = new RegionSyncServer(cluster);
   if (inputs.map !== undefined) cluster.onRegionChanged = (region) => sync.changed(region);
-  const saveConfig = (callback: (error: Error | undefined) => void): void => {
-    const value = utf8(JSON.stringify(config.toStored()));
-    const onSuccess = [{ kind: "put", key: keys.config, value } as const];
-    writeGuarded(context, onSuccess, callback);
-  };
-  const save = (): void => saveConfig(() => {});
+  const settings = new Settings(context, (changed, items) => cluster.rules.followOperations(changed, items));
+  const save = (): void => settings.save(() => {});
   const members = new Members(inputs.self, leadership, inputs.registry, inputs.otherLeader);
   const gc = new GcState(context, timestamps);
-  const scheduling = new Scheduling(cluster, streams, save);
+  const scheduling = new Scheduling(cluster, streams, settings);
   const methods = [
     ...coreMethods(cluster, members, timestamps),
     ...storeMethods(cluster, save, scheduling),
@@ -112,11 +108,11 @@ export function buildParts(inputs: PartsInputs): Parts {
     members,
     gc,
     scheduling,
-    stores: new StoreAdmin(cluster),
+    stores: new StoreAdmin(cluster, settings),
     temporary: new TemporaryConfig(context),
+    settings,
     startedWallMs,
     methods: new Map(methods.map((method) => [method.definition.path, method])),
-    saveConfig,
   };
 }
 

@@ -179,7 +179,7 @@ export class PlacementDriver {
   }
 
   saveConfig(callback: (error: Error | undefined) => void): void {
-    this.#parts.saveConfig(callback);
+    this.#parts.settings.save(callback);
   }
 
   #answer(request: HttpRequest, reply: HttpReply): void {

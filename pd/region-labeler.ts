@@ -4,7 +4,8 @@
  * (pd-rules 12.22 to 12.26)
  */
 import { compareBytes, fromHex, fromUtf8, utf8 } from "../base/index.js";
-import { type PdContext, readPrefix, Serial, writeGuarded } from "./context.js";
+import { type PdContext, readPrefix, writeGuarded } from "./context.js";
+import { Serial } from "./serial.js";
 import { formatInstant, parseDurationMs, parseInstant } from "./duration.js";
 import type { MetaOperation } from "./meta-store.js";
 import type { RegionMeta } from "./region-info.js";

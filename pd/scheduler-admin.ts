@@ -8,9 +8,10 @@ import { BALANCE_LEADER, BalanceLeader } from "./balance-leader.js";
 import { BALANCE_REGION, BalanceRegion } from "./balance-region.js";
 import { DEFAULT_SCHEDULERS, type PdConfig, type SchedulerEntry } from "./config.js";
 import { readPrefix, writeGuarded } from "./context.js";
+import type { Settings } from "./settings.js";
 import { EVICT_LEADER, EvictLeader, type StoreHolder } from "./evict-leader.js";
 import type { MetaOperation } from "./meta-store.js";
-import type { Scheduler, SchedulerHost, SettingsReply } from "./scheduler.js";
+import { type Scheduler, type SchedulerHost, settingsRefused, type SettingsReply } from "./scheduler.js";
 import type { PausedScheduler, SchedulerRunner, SchedulerStatus } from "./scheduler-runner.js";
 import { EVICT_SLOW_STORE, EvictSlowStore } from "./schedulers/evict-slow-store.js";
 import { EVICT_STOPPING_STORE, EvictStoppingStore } from "./schedulers/evict-stopping-store.js";
@@ -33,6 +34,20 @@ export type SchedulerChange =
   /** Made, or (`applied`) a store was added to one that runs. */
   | { readonly kind: "ok"; readonly applied: boolean }
   | { readonly kind: "refused"; readonly status: 400 | 404 | 500; readonly reason: string };
+
+export type SchedulerCallback = (change: SchedulerChange) => void;
+type Refused = SchedulerChange & { readonly kind: "refused" };
+
+/** A change that may be made: what is stored, and what happens then. */
+interface Plan {
+  readonly kind: "plan";
+  /** Of the change, once made. */
+  readonly applied: boolean;
+  /** The list of schedulers as it will be. */
+  readonly list: (entries: readonly SchedulerEntry[]) => SchedulerEntry[];
+  readonly operations: readonly MetaOperation[];
+  readonly apply: () => void;
+}
 
 const NOT_FOUND = "[PD:scheduler:ErrSchedulerNotFound]scheduler not found";
 const EXISTED = "[PD:scheduler:ErrSchedulerExisted]scheduler existed";
@@ -66,7 +81,7 @@ const UNAVAILABLE: ReadonlySet<string> = new Set(
     .map((type) => type + SUFFIX),
 );
 
-const refused = (status: 400 | 404 | 500, reason: string): SchedulerChange => ({
+const refused = (status: 400 | 404 | 500, reason: string): Refused => ({
   kind: "refused",
   status,
   reason,
@@ -84,12 +99,12 @@ type Body = Readonly<Record<string, unknown>>;
 export class SchedulerAdmin {
   readonly #host: SchedulerHost;
   readonly #runner: SchedulerRunner;
-  readonly #save: () => void;
+  readonly #settings: Settings;
 
-  constructor(host: SchedulerHost, runner: SchedulerRunner, save: () => void) {
+  constructor(host: SchedulerHost, runner: SchedulerRunner, settings: Settings) {
     this.#host = host;
     this.#runner = runner;
-    this.#save = save;
+    this.#settings = settings;
   }
 
   get #view(): SchedulerHost["controller"]["view"] {
@@ -138,7 +153,7 @@ export class SchedulerAdmin {
     const range = this.#rangeOf(name);
     const scheduler =
       range === undefined ? MAKERS.get(name)?.(this.#host) : new ScatterRange(this.#host, range);
-    if (scheduler instanceof EvictSlowStore) scheduler.onChanged = () => this.#saveOwn(scheduler);
+    if (scheduler instanceof EvictSlowStore) scheduler.onChanged = () => this.#saveFound(scheduler);
     return scheduler;
   }
 
@@ -166,49 +181,38 @@ export class SchedulerAdmin {
   }
 
   /** The body of `POST /schedulers`. Names with and without "-scheduler". */
-  add(given: string, storeId: unknown, body: Body = {}): SchedulerChange {
+  add(given: string, storeId: unknown, body: Body, callback: SchedulerCallback): void {
+    this.#change(() => this.#planAdd(given, storeId, body), callback);
+  }
+
+  #planAdd(given: string, storeId: unknown, body: Body): Plan | Refused {
     const name = MAKERS.has(given) ? given : MAKERS.has(nameOf(given)) ? nameOf(given) : given;
-    if (given === SCATTER_RANGE_TYPE || given === SCATTER_RANGE_TYPE + SUFFIX) return this.#addRange(body);
+    if (given === SCATTER_RANGE_TYPE || given === SCATTER_RANGE_TYPE + SUFFIX) return this.#planRange(body);
     if (!MAKERS.has(name)) {
       const known = UNAVAILABLE.has(name) || UNAVAILABLE.has(name + SUFFIX);
       return refused(400, known ? `scheduler ${name} is not available in this version` : "unknown scheduler");
     }
-    const known = this.#runner.get(name);
-    if (name === EVICT_LEADER || name === GRANT_LEADER) return this.#addHolder(name, storeId);
-    if (known !== undefined) return refused(400, EXISTED);
+    if (name === EVICT_LEADER || name === GRANT_LEADER) return this.#planHolder(name, storeId);
+    if (this.#runner.get(name) !== undefined) return refused(400, EXISTED);
     const scheduler = this.#make(name) as Scheduler;
     if (name === SHUFFLE_HOT_REGION && body["limit"] !== undefined) {
       const reply = scheduler.change({ limit: body["limit"] });
       if (reply.status !== 200) return refused(400, String(reply.body));
     }
-    this.#install(scheduler, null);
-    return OK;
+    return this.#planNew(scheduler, { type: typeOf(name), args: null, disable: false });
   }
 
-  #install(scheduler: Scheduler, args: readonly string[] | null): void {
-    this.#runner.add(scheduler);
-    const type = this.#rangeOf(scheduler.name) === undefined ? typeOf(scheduler.name) : SCATTER_RANGE_TYPE;
-    this.#record({ type, args, disable: false });
-    this.#saveOwn(scheduler);
+  #planNew(scheduler: Scheduler, entry: SchedulerEntry): Plan {
+    return {
+      kind: "plan",
+      applied: false,
+      list: (entries) => withEntry(entries, entry),
+      operations: this.#putOwn(scheduler.name, scheduler.settings()),
+      apply: () => this.#runner.add(scheduler),
+    };
   }
 
-  #addHolder(name: string, storeId: unknown): SchedulerChange {
-    if (typeof storeId !== "number") return refused(400, "missing store id");
-    const known = this.#runner.get(name);
-    const store = this.#view.store(storeId);
-    if (store === undefined || store.isRemoved) {
-      const reason = `[PD:core:ErrStoreNotFound]store ${storeId} not found`;
-      return refused(known === undefined ? 400 : 500, reason);
-    }
-    const scheduler = known ?? (this.#make(name) as Scheduler);
-    if (isHolder(scheduler)) scheduler.addStore(store);
-    if (known === undefined) this.#runner.add(scheduler);
-    this.#recordHolder(name);
-    this.#runner.kick();
-    return { kind: "ok", applied: known !== undefined };
-  }
-
-  #addRange(body: Body): SchedulerChange {
+  #planRange(body: Body): Plan | Refused {
     const { range_name: range, start_key: start, end_key: end } = body;
     if (typeof range !== "string" || range === "") return refused(500, "missing range name");
     if (typeof start !== "string" || typeof end !== "string")
@@ -218,38 +222,139 @@ export class SchedulerAdmin {
     const scheduler = new ScatterRange(this.#host, range);
     const reply = scheduler.change({ "start-key": start, "end-key": end });
     if (reply.status !== 200) return refused(500, String(reply.body));
-    this.#install(scheduler, [start, end, range]);
-    return OK;
+    return this.#planNew(scheduler, { type: SCATTER_RANGE_TYPE, args: [start, end, range], disable: false });
+  }
+
+  #planHolder(name: string, storeId: unknown): Plan | Refused {
+    if (typeof storeId !== "number") return refused(400, "missing store id");
+    const known = this.#runner.get(name);
+    const store = this.#view.store(storeId);
+    if (store === undefined || store.isRemoved) {
+      const reason = `[PD:core:ErrStoreNotFound]store ${storeId} not found`;
+      return refused(known === undefined ? 400 : 500, reason);
+    }
+    const after = this.#try(name, (trial) => void (isHolder(trial) && trial.addStore(store)));
+    return {
+      ...this.#planHeld(name, after.storeIds, after.settings),
+      applied: known !== undefined,
+      apply: () => {
+        const scheduler = known ?? (this.#make(name) as Scheduler);
+        if (isHolder(scheduler)) scheduler.addStore(store);
+        if (known === undefined) this.#runner.add(scheduler);
+        this.#runner.kick();
+      },
+    };
+  }
+
+  /** What is stored of a scheduler that holds these stores; one without stores is no more. */
+  #planHeld(name: string, storeIds: readonly number[], settings: Body | undefined): Plan {
+    const type = typeOf(name);
+    const entry = { type, args: storeIds.map(String), disable: false };
+    const isGone = storeIds.length === 0;
+    return {
+      kind: "plan",
+      applied: false,
+      list: (entries) =>
+        isGone ? entries.filter((other) => other.type !== type) : withEntry(entries, entry),
+      operations: isGone ? [this.#deleteOwn(name)] : this.#putOwn(name, settings),
+      apply: () => {},
+    };
   }
 
   /** A scheduler, or one store of it: `evict-leader-scheduler-3`. */
-  remove(name: string): SchedulerChange {
+  remove(name: string, callback: SchedulerCallback): void {
     const one = new RegExp(`^(${EVICT_LEADER}|${GRANT_LEADER})-([0-9]+)$`).exec(name);
-    if (one !== null) return this.removeStore(one[1] as string, Number(one[2]));
+    if (one !== null) return this.removeStore(one[1] as string, Number(one[2]), callback);
+    this.#change(() => this.#planRemoval(name), callback);
+  }
+
+  #planRemoval(name: string): Plan | Refused {
+    if (this.#runner.get(name) === undefined) return refused(404, NOT_FOUND);
     const range = this.#rangeOf(name);
-    if (!this.#runner.remove(name)) return refused(404, NOT_FOUND);
     const type = range === undefined ? typeOf(name) : SCATTER_RANGE_TYPE;
-    this.#deleteOwn(name);
-    if (isDefault(type)) {
-      this.#record({ type, args: null, disable: true });
-      return OK;
-    }
-    this.#config.schedulers = this.#config.schedulers.filter(
-      (entry) => entry.type !== type || (range !== undefined && entry.args?.[2] !== range),
-    );
-    this.#save();
-    return OK;
+    const isGone = (entry: SchedulerEntry): boolean =>
+      entry.type === type && (range === undefined || entry.args?.[2] === range);
+    return {
+      kind: "plan",
+      applied: false,
+      list: (entries) =>
+        isDefault(type)
+          ? withEntry(entries, { type, args: null, disable: true })
+          : entries.filter((entry) => !isGone(entry)),
+      operations: [this.#deleteOwn(name)],
+      apply: () => void this.#runner.remove(name),
+    };
   }
 
   /** Takes one store away from evict-leader or grant-leader, which end with their last. */
-  removeStore(name: string, storeId: number): SchedulerChange {
-    const scheduler = this.#runner.get(name);
-    if (!isHolder(scheduler)) return refused(404, NOT_FOUND);
-    if (!scheduler.removeStore(storeId)) return refused(404, NO_CONFIG);
-    const isLast = scheduler.storeIds.length === 0;
-    if (isLast) this.#runner.remove(name);
-    this.#recordHolder(name);
-    return { kind: "ok", applied: isLast };
+  removeStore(name: string, storeId: number, callback: SchedulerCallback): void {
+    this.#change(() => {
+      const scheduler = this.#runner.get(name);
+      if (!isHolder(scheduler)) return refused(404, NOT_FOUND);
+      if (!scheduler.storeIds.includes(storeId)) return refused(404, NO_CONFIG);
+      const after = this.#try(name, (trial) => void (isHolder(trial) && trial.removeStore(storeId)));
+      const isLast = after.storeIds.length === 0;
+      return {
+        ...this.#planHeld(name, after.storeIds, after.settings),
+        applied: isLast,
+        apply: () => {
+          scheduler.removeStore(storeId);
+          if (isLast) this.#runner.remove(name);
+        },
+      };
+    }, callback);
+  }
+
+  /** Stored first, then made. */
+  #change(prepare: () => Plan | Refused, callback: SchedulerCallback): void {
+    let refusal: Refused | undefined;
+    let applied = false;
+    this.#settings.change(
+      () => {
+        const plan = prepare();
+        if (plan.kind === "refused") {
+          refusal = plan;
+          return plan.reason;
+        }
+        applied = plan.applied;
+        return {
+          edit: (config) => {
+            config.schedulers = plan.list(config.schedulers);
+            return undefined;
+          },
+          operations: () => plan.operations,
+          apply: plan.apply,
+        };
+      },
+      (outcome) => {
+        if (outcome.kind === "failed") callback(refused(500, outcome.error.message));
+        else callback(refusal ?? { kind: "ok", applied });
+      },
+    );
+  }
+
+  /** What a scheduler's settings would be after a change, tried on one like it that never runs. */
+  #try<T>(
+    name: string,
+    change: (trial: Scheduler) => T,
+  ): { readonly result: T; readonly settings: Body | undefined; readonly storeIds: readonly number[] } {
+    const live = this.#runner.get(name)?.settings();
+    const range = this.#rangeOf(name);
+    const trial = range === undefined ? MAKERS.get(name)?.(this.#host) : new ScatterRange(this.#host, range);
+    if (trial === undefined) throw new Error(`no scheduler ${name}`);
+    // What it found out is its own and stays as it is.
+    const found = Object.fromEntries(
+      Object.entries(live ?? {}).filter(([item]) => FOUND_ITEMS.includes(item)),
+    );
+    const without = Object.fromEntries(
+      Object.entries(live ?? {}).filter(([item]) => !FOUND_ITEMS.includes(item)),
+    );
+    if (live !== undefined) trial.loadSettings(without);
+    const result = change(trial);
+    const settings = trial.settings();
+    const storeIds = isHolder(trial) ? [...trial.storeIds] : [];
+    trial.stop();
+    return { result, settings: settings === undefined ? undefined : { ...settings, ...found }, storeIds };
   }
 
   /** One scheduler, or `all`; 0 seconds resumes. */
@@ -268,17 +373,36 @@ export class SchedulerAdmin {
     return this.#runner.heldBy(name);
   }
 
-  /** `POST /scheduler-config/{name}/config`; undefined while it does not run. */
-  change(name: string, body: Body): SettingsReply | undefined {
-    const scheduler = this.#runner.get(name);
-    if (scheduler === undefined) return undefined;
-    const reply = scheduler.change(body);
-    if (reply.status === 200) {
-      if (isHolder(scheduler)) this.#recordHolder(name);
-      else this.#saveOwn(scheduler);
-      this.#runner.kick();
-    }
-    return reply;
+  /** `POST /scheduler-config/{name}/config`; answers undefined while it does not run. */
+  change(name: string, body: Body, callback: (reply: SettingsReply | undefined) => void): void {
+    let reply: SettingsReply | undefined;
+    this.#change(
+      () => {
+        const scheduler = this.#runner.get(name);
+        if (scheduler === undefined) return refused(404, NOT_FOUND);
+        const after = this.#try(name, (trial) => trial.change(body));
+        reply = after.result;
+        if (reply.status !== 200) return refused(400, String(reply.body));
+        const plan: Plan = isHolder(scheduler)
+          ? this.#planHeld(name, after.storeIds, after.settings)
+          : {
+              kind: "plan",
+              applied: false,
+              list: (entries) => [...entries],
+              operations: this.#putOwn(name, after.settings),
+              apply: () => {},
+            };
+        const apply = (): void => {
+          scheduler.change(body);
+          this.#runner.kick();
+        };
+        return { ...plan, apply };
+      },
+      (change) => {
+        const failed = change.kind === "refused" && reply?.status === 200;
+        callback(failed ? settingsRefused(change.reason, change.status) : reply);
+      },
+    );
   }
 
   /** As `GET /scheduler-config/evict-leader-scheduler/list` shows it; undefined while it does not run. */
@@ -288,51 +412,40 @@ export class SchedulerAdmin {
 
   /** A buried store needs no eviction any more. */
   forgetStore(storeId: number): void {
-    this.removeStore(EVICT_LEADER, storeId);
-    this.removeStore(GRANT_LEADER, storeId);
-  }
-
-  #recordHolder(name: string): void {
-    const scheduler = this.#runner.get(name);
-    if (isHolder(scheduler) && scheduler.storeIds.length > 0) {
-      this.#saveOwn(scheduler);
-      return this.#record({ type: typeOf(name), args: scheduler.storeIds.map(String), disable: false });
+    for (const name of [EVICT_LEADER, GRANT_LEADER]) {
+      const scheduler = this.#runner.get(name);
+      if (isHolder(scheduler) && scheduler.storeIds.includes(storeId))
+        this.removeStore(name, storeId, () => {});
     }
-    this.#deleteOwn(name);
-    this.#config.schedulers = this.#config.schedulers.filter((entry) => entry.type !== typeOf(name));
-    this.#save();
   }
 
-  #record(entry: SchedulerEntry): void {
-    const others = this.#config.schedulers.filter(
-      (other) =>
-        other.type !== entry.type ||
-        (entry.type === SCATTER_RANGE_TYPE && other.args?.[2] !== entry.args?.[2]),
-    );
-    this.#config.schedulers = [...others, entry];
-    this.#save();
-  }
-
-  #saveOwn(scheduler: Scheduler): void {
-    const settings = scheduler.settings();
-    if (settings === undefined) return;
+  #putOwn(name: string, settings: Body | undefined): MetaOperation[] {
+    if (settings === undefined) return [];
     const { keys } = this.#view.cluster.context;
-    this.#write({
-      kind: "put",
-      key: keys.schedulerConfig(scheduler.name),
-      value: utf8(JSON.stringify(settings)),
-    });
+    return [{ kind: "put", key: keys.schedulerConfig(name), value: utf8(JSON.stringify(settings)) }];
   }
 
-  #deleteOwn(name: string): void {
-    this.#write({ kind: "delete", key: this.#view.cluster.context.keys.schedulerConfig(name) });
+  #deleteOwn(name: string): MetaOperation {
+    return { kind: "delete", key: this.#view.cluster.context.keys.schedulerConfig(name) };
   }
 
-  #write(operation: MetaOperation): void {
+  /** What a scheduler found out: it acts on it at once, and the next leader should know. */
+  #saveFound(scheduler: Scheduler): void {
     const { context } = this.#view.cluster;
-    writeGuarded(context, [operation], (error) => {
+    writeGuarded(context, this.#putOwn(scheduler.name, scheduler.settings()), (error) => {
       if (error === undefined) return;
       context.env.log.warn("storing the settings of a scheduler failed", { error: error.message });
     });
   }
+}
+
+/** Of evict-slow-store: no settings, but what it does at the moment. */
+const FOUND_ITEMS = ["evict-stores", "paused-network-slow-stores"];
+
+function withEntry(entries: readonly SchedulerEntry[], entry: SchedulerEntry): SchedulerEntry[] {
+  const others = entries.filter(
+    (other) =>
+      other.type !== entry.type || (entry.type === SCATTER_RANGE_TYPE && other.args?.[2] !== entry.args?.[2]),
+  );
+  return [...others, entry];
 }

@@ -148,7 +148,7 @@ describe("evict-leader", () => {
   test("moves all leaders out of a store and keeps them out (TestEvictLeader)", () => {
     const world = makeWorld(3, { schedule: NO_REGION_MOVES });
     world.addRegions(times(9, [1, 2, 3]));
-    expect(world.scheduling.schedulers.add("evict-leader-scheduler", 1)).toEqual({
+    expect(world.addScheduler("evict-leader-scheduler", 1)).toEqual({
       kind: "ok",
       applied: false,
     });
@@ -165,7 +165,7 @@ describe("evict-leader", () => {
     const one = must(region, "");
     one.pending = [must(one.peers[1], "").id];
     world.report(one);
-    world.scheduling.schedulers.add("evict-leader", 1);
+    world.addScheduler("evict-leader", 1);
     world.advance(5000);
     expect(one.leaderStore).toBe(3);
   });
@@ -174,23 +174,23 @@ describe("evict-leader", () => {
     const world = makeWorld(3, { schedule: NO_REGION_MOVES });
     world.addRegions(times(9, [1, 2, 3]));
     const { schedulers } = world.scheduling;
-    schedulers.add("evict-leader", 1);
-    expect(schedulers.add("evict-leader", 2)).toEqual({ kind: "ok", applied: true });
+    world.addScheduler("evict-leader", 1);
+    expect(world.addScheduler("evict-leader", 2)).toEqual({ kind: "ok", applied: true });
     world.advance(20_000);
     expect(world.count(3, "leaders")).toBe(9);
-    expect(schedulers.remove("evict-leader-scheduler-1").kind).toBe("ok");
+    expect(world.removeScheduler("evict-leader-scheduler-1").kind).toBe("ok");
     world.advance(20_000);
     expect(world.count(1, "leaders")).toBeGreaterThan(2);
     expect(world.count(2, "leaders")).toBe(0);
-    expect(schedulers.remove("evict-leader-scheduler-2").kind).toBe("ok");
+    expect(world.removeScheduler("evict-leader-scheduler-2").kind).toBe("ok");
     expect(schedulers.names()).not.toContain("evict-leader-scheduler");
-    expect(schedulers.remove("evict-leader-scheduler")).toMatchObject({ kind: "refused", status: 404 });
+    expect(world.removeScheduler("evict-leader-scheduler")).toMatchObject({ kind: "refused", status: 404 });
   });
 
   test("is there again after a restart of PD", () => {
     const world = makeWorld(3, { schedule: NO_REGION_MOVES });
     world.addRegions(times(3, [1, 2, 3]));
-    world.scheduling.schedulers.add("evict-leader", 1);
+    world.addScheduler("evict-leader", 1);
     world.harness.env.settle();
     expect(world.harness.crashAndRestart()).toBe(true);
     expect(world.scheduling.schedulers.names()).toContain("evict-leader-scheduler");
@@ -198,14 +198,14 @@ describe("evict-leader", () => {
   });
 
   test("refuses unknown stores, unknown names and what this version has not", () => {
-    const { schedulers } = makeWorld(3).scheduling;
-    expect(schedulers.add("evict-leader", 99)).toMatchObject({ kind: "refused", status: 400 });
-    expect(schedulers.add("evict-leader", undefined)).toMatchObject({ reason: "missing store id" });
-    expect(schedulers.add("no-such-scheduler", 1)).toMatchObject({ reason: "unknown scheduler" });
-    expect(schedulers.add("evict-slow-trend", 1)).toMatchObject({
+    const world = makeWorld(3);
+    expect(world.addScheduler("evict-leader", 99)).toMatchObject({ kind: "refused", status: 400 });
+    expect(world.addScheduler("evict-leader")).toMatchObject({ reason: "missing store id" });
+    expect(world.addScheduler("no-such-scheduler", 1)).toMatchObject({ reason: "unknown scheduler" });
+    expect(world.addScheduler("evict-slow-trend", 1)).toMatchObject({
       reason: expect.stringMatching(/not available/),
     });
-    expect(schedulers.add("balance-leader", undefined)).toMatchObject({ status: 400 });
+    expect(world.addScheduler("balance-leader")).toMatchObject({ status: 400 });
   });
 });
 
@@ -227,7 +227,7 @@ describe("the list of schedulers", () => {
     schedulers.pause("balance-leader-scheduler", 0);
     world.advance(15_000);
     expect(world.count(1, "leaders")).toBeLessThan(6);
-    expect(schedulers.remove("balance-leader-scheduler").kind).toBe("ok");
+    expect(world.removeScheduler("balance-leader-scheduler").kind).toBe("ok");
     expect(schedulers.disabledNames()).toEqual(["balance-leader-scheduler"]);
     world.harness.env.settle();
     expect(world.harness.crashAndRestart()).toBe(true);

@@ -20,6 +20,7 @@ import type { SchedulerHost } from "./scheduler.js";
 import { SchedulerAdmin } from "./scheduler-admin.js";
 import { SchedulerRunner } from "./scheduler-runner.js";
 import { SchedulingView } from "./scheduling-view.js";
+import type { Settings } from "./settings.js";
 import { Statistics } from "./statistics/statistics.js";
 import type { StoreInfo } from "./store-info.js";
 import { StoreMonitor } from "./store-monitor.js";
@@ -43,7 +44,7 @@ export class Scheduling {
   readonly #runner: SchedulerRunner;
   readonly #monitor: StoreMonitor;
 
-  constructor(cluster: Cluster, streams: HeartbeatStreams, saveConfig: () => void) {
+  constructor(cluster: Cluster, streams: HeartbeatStreams, settings: Settings) {
     const { env } = cluster.context;
     this.cluster = cluster;
     this.controller = new OperatorController(
@@ -68,7 +69,7 @@ export class Scheduling {
     this.scatterer = new RegionScatterer(this.controller, (id) => this.patrol.suspect(id));
     this.splitter = new RegionSplitter(this.controller, (id) => this.patrol.suspect(id));
     this.#runner = new SchedulerRunner(this.#host());
-    this.schedulers = new SchedulerAdmin(this.#host(), this.#runner, saveConfig);
+    this.schedulers = new SchedulerAdmin(this.#host(), this.#runner, settings);
     this.drain = new Drain(this.view, this.schedulers, this.progress);
     this.#monitor = new StoreMonitor(this.view, this.notes, {
       sampled: () => this.#sampleProgress(),
@@ -81,7 +82,7 @@ export class Scheduling {
         this.schedulers.forgetStore(storeId);
         this.statistics.onStoreRemoved(storeId);
         adjustClusterVersion(cluster);
-        saveConfig();
+        settings.save(() => {});
       },
     });
   }

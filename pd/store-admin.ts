@@ -10,11 +10,13 @@
 import { utf8 } from "../base/index.js";
 import { metapb } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
-import { type StoreLimitConfig, UNLIMITED_RATE } from "./config.js";
+import { type PdConfig, type StoreLimitConfig, UNLIMITED_RATE } from "./config.js";
 import { writeGuarded } from "./context.js";
 import { adjustClusterVersion, labelRefusal } from "./rpc-stores.js";
+import type { Settings } from "./settings.js";
 import { mergeLabels, StoreInfo } from "./store-info.js";
 import type { LimitKind } from "./store-limit.js";
+import { encodeStoreMeta } from "./wire.js";
 
 export type StoreProblem = "unknown" | "removed" | "refused" | "failed";
 export type StoreChange =
@@ -33,9 +35,11 @@ const unknownStore = (id: number): StoreChange =>
 
 export class StoreAdmin {
   readonly #cluster: Cluster;
+  readonly #settings: Settings;
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Cluster, settings: Settings) {
     this.#cluster = cluster;
+    this.#settings = settings;
   }
 
   /** Marks a store as leaving. Again with the same flag does nothing; again with the flag upgrades. (3.17) */
@@ -46,16 +50,14 @@ export class StoreAdmin {
       if (gone !== undefined) return done(gone);
       const tooFew = physicallyDestroyed || !store.isUp ? undefined : this.#tooFewStoresLeft(store);
       if (tooFew !== undefined) return done(refused("refused", tooFew));
-      const wasUp = store.isUp;
-      this.#save(store, (changed) => {
+      const limits = store.isUp ? this.#cluster.context.config.storeLimit(id) : undefined;
+      const state = (changed: StoreInfo): void => {
         changed.setNodeState("removing");
         changed.meta.physicallyDestroyed = physicallyDestroyed;
-      })((change) => {
-        if (change.kind === "ok" && wasUp) {
-          const { config } = this.#cluster.context;
-          store.limitsBeforeRemoval = config.storeLimit(id);
-          config.storeLimits.set(id, { ...store.limitsBeforeRemoval, "remove-peer": UNLIMITED_RATE });
-        }
+      };
+      if (limits === undefined) return this.#save(store, state)(done);
+      this.#saveWithLimit(store, state, { ...limits, "remove-peer": UNLIMITED_RATE }, (change) => {
+        if (change.kind === "ok") store.limitsBeforeRemoval = limits;
         done(change);
       });
     });
@@ -67,13 +69,9 @@ export class StoreAdmin {
       const gone = goneProblem(store);
       if (gone !== undefined) return done(gone);
       if (store.isUp) return done(OK);
-      this.#save(store, (changed) => changed.setNodeState("serving"))((change) => {
-        if (change.kind === "ok") {
-          const { config } = this.#cluster.context;
-          if (store.limitsBeforeRemoval !== undefined) config.storeLimits.set(id, store.limitsBeforeRemoval);
-          else config.storeLimits.delete(id);
-          store.limitsBeforeRemoval = undefined;
-        }
+      const serve = (changed: StoreInfo): void => changed.setNodeState("serving");
+      this.#saveWithLimit(store, serve, store.limitsBeforeRemoval, (change) => {
+        if (change.kind === "ok") store.limitsBeforeRemoval = undefined;
         done(change);
       });
     });
@@ -88,6 +86,8 @@ export class StoreAdmin {
     const next = (index: number): void => {
       const store = empty[index];
       if (store === undefined) {
+        // Limits and the version follow by themselves: they are stored with the next change at the latest.
+        this.#settings.save(() => {});
         if (failed.length === 0) return callback(OK);
         const ids = failed.map(({ id }) => id).join(", ");
         return callback(refused("failed", `failed stores: ${ids}`));
@@ -144,19 +144,6 @@ export class StoreAdmin {
     });
   }
 
-  /** In memory; the caller stores the settings. Undefined kinds means both. (3.26) */
-  setLimit(id: number, perMinute: number, kind: LimitKind | undefined): void {
-    const { config } = this.#cluster.context;
-    config.storeLimits.set(id, withLimit(config.storeLimit(id), perMinute, kind));
-  }
-
-  /** The limit of every store that is not buried, and of those that come. */
-  setAllLimits(perMinute: number, kind: LimitKind | undefined): void {
-    const { config } = this.#cluster.context;
-    config.defaultStoreLimit = withLimit(config.defaultStoreLimit, perMinute, kind);
-    for (const store of this.#cluster.liveStores()) this.setLimit(store.id, perMinute, kind);
-  }
-
   #saveLabels(store: StoreInfo, labels: metapb.StoreLabel[], done: StoreChangeCallback): void {
     const problem = labelRefusal(this.#cluster.context, labels);
     if (problem !== undefined) return done(refused("failed", problem));
@@ -183,20 +170,46 @@ export class StoreAdmin {
 
   /** Stores the changed metadata first; memory takes it over without losing a heartbeat that came meanwhile. */
   #save(store: StoreInfo, edit: (changed: StoreInfo) => void): (callback: StoreChangeCallback) => void {
-    const changed = new StoreInfo(metapb.Store.create(store.meta), store.lastHeartbeatMs);
-    edit(changed);
+    const changed = editedCopy(store, edit);
     return (callback) =>
       this.#cluster.saveStore(changed.meta, (error) => {
         if (error !== undefined) return callback(refused("failed", error.message));
-        changed.meta.lastHeartbeat = store.meta.lastHeartbeat;
-        store.meta = changed.meta;
-        this.#cluster.context.env.log.info("store changed by an administrator", {
-          store: store.id,
-          state: store.nodeState,
-          destroyed: store.meta.physicallyDestroyed,
-        });
+        this.#take(store, changed);
         callback(OK);
       });
+  }
+
+  /** The store and its limit together; no limit means the default one. */
+  #saveWithLimit(
+    store: StoreInfo,
+    edit: (changed: StoreInfo) => void,
+    limit: StoreLimitConfig | undefined,
+    callback: StoreChangeCallback,
+  ): void {
+    const changed = editedCopy(store, edit);
+    const { keys } = this.#cluster.context;
+    this.#settings.change(
+      () => ({
+        edit: (config) => {
+          if (limit === undefined) config.storeLimits.delete(store.id);
+          else config.storeLimits.set(store.id, limit);
+          return undefined;
+        },
+        operations: () => [{ kind: "put", key: keys.store(store.id), value: encodeStoreMeta(changed.meta) }],
+        apply: () => this.#take(store, changed),
+      }),
+      (outcome) => callback(outcome.kind === "failed" ? refused("failed", outcome.error.message) : OK),
+    );
+  }
+
+  #take(store: StoreInfo, changed: StoreInfo): void {
+    changed.meta.lastHeartbeat = store.meta.lastHeartbeat;
+    store.meta = changed.meta;
+    this.#cluster.context.env.log.info("store changed by an administrator", {
+      store: store.id,
+      state: store.nodeState,
+      destroyed: store.meta.physicallyDestroyed,
+    });
   }
 
   /** The remaining stores must be able to hold every replica, and one of them every leader. */
@@ -217,7 +230,17 @@ export class StoreAdmin {
   }
 }
 
-function withLimit(
+/** Undefined kind means both. (3.26) */
+export function setStoreLimit(
+  config: PdConfig,
+  id: number,
+  perMinute: number,
+  kind: LimitKind | undefined,
+): void {
+  config.storeLimits.set(id, withLimit(config.storeLimit(id), perMinute, kind));
+}
+
+export function withLimit(
   current: StoreLimitConfig,
   perMinute: number,
   kind: LimitKind | undefined,
@@ -225,6 +248,12 @@ function withLimit(
   return kind === undefined
     ? { "add-peer": perMinute, "remove-peer": perMinute }
     : { ...current, [kind]: perMinute };
+}
+
+function editedCopy(store: StoreInfo, edit: (changed: StoreInfo) => void): StoreInfo {
+  const changed = new StoreInfo(metapb.Store.create(store.meta), store.lastHeartbeatMs);
+  edit(changed);
+  return changed;
 }
 
 function goneProblem(store: StoreInfo): StoreChange | undefined {

@@ -103,17 +103,17 @@ describe("stores", () => {
   });
 
   test("count who pauses their leaders [TestStores]", () => {
-    const { schedulers } = world.scheduling;
-    schedulers.add("evict-leader", 1);
-    world.scheduling.drain.start(1);
+    world.addScheduler("evict-leader", 1);
+    world.scheduling.drain.start(1, () => {});
+    world.harness.env.settle();
     expect(store(1).leaderInPauses).toBe(1);
-    schedulers.add("grant-leader", 2);
+    world.addScheduler("grant-leader", 2);
     expect([store(2).leaderOutPauses, world.view.leaderSourceProblem(store(2))]).toEqual([
       1,
       "StoreRejectLeader",
     ]);
-    schedulers.remove("evict-leader-scheduler");
-    schedulers.remove("grant-leader-scheduler");
+    world.removeScheduler("evict-leader-scheduler");
+    world.removeScheduler("grant-leader-scheduler");
     expect([store(1).leaderInPauses, store(2).leaderOutPauses]).toEqual([0, 0]);
   });
 

@@ -300,11 +300,10 @@ describe("the manager of rules", () => {
     expect(mock.config.set("replication", "max-replicas", 5)).toMatchObject({
       reason: expect.stringMatching(/not only default rule exists/),
     });
-    mock.setRules({ id: "default", count: 2 });
+    mock.setRules({ id: "default", count: 2, location_labels: ["rack"] });
     expect(mock.config.set("replication", "max-replicas", 5)).toMatchObject({
       reason: expect.stringMatching(/do not consistent with replication config/),
     });
-    expect(mock.cluster.rules.followRule()).toBe(true);
     expect(mock.config.maxReplicas).toBe(2);
   });
 });

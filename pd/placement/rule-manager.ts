@@ -5,7 +5,9 @@
  * through it. (pd-rules 7.3 to 7.9, 7.28)
  */
 import { compareBytes, fromUtf8, toHex, utf8 } from "../../base/index.js";
-import { type PdContext, readPrefix, Serial, writeGuarded } from "../context.js";
+import type { PdConfig } from "../config.js";
+import { type PdContext, readPrefix, writeGuarded } from "../context.js";
+import { configOperation } from "../settings.js";
 import type { MetaOperation } from "../meta-store.js";
 import type { RegionInfo, RegionMeta } from "../region-info.js";
 import type { StoreInfo } from "../store-info.js";
@@ -60,9 +62,7 @@ const WITNESSES = "witness peers are not available in this version";
 export class RuleManager {
   readonly #context: PdContext;
   readonly #stores: RuleStores;
-  readonly #changes = new Serial();
   #isLoaded = false;
-  #following = false;
   #rules: Map<string, Rule> = new Map();
   #groups: Map<string, RuleGroup> = new Map();
   #list: RuleList;
@@ -85,25 +85,8 @@ export class RuleManager {
     return this.#context.config.flag("replication.enable-placement-rules");
   }
 
-  /** What `max-replicas`, `location-labels` and `isolation-level` say. */
   defaultRule(version = 0): Rule {
-    const { config } = this.#context;
-    return {
-      groupId: DEFAULT_GROUP,
-      id: DEFAULT_RULE,
-      index: 0,
-      override: false,
-      startKey: new Uint8Array(0),
-      endKey: new Uint8Array(0),
-      role: "voter",
-      isWitness: false,
-      count: config.maxReplicas,
-      labelConstraints: [],
-      locationLabels: config.locationLabels,
-      isolationLevel: config.text("replication.isolation-level"),
-      version,
-      createTimestamp: 0,
-    };
+    return ruleOfConfig(this.#context.config, version);
   }
 
   /** Entries that are no rules are deleted, as in PD: nothing may stand in the way of a start. */
@@ -231,9 +214,9 @@ export class RuleManager {
     return fitRegion(region, this.appliedTo(region.meta), (id) => this.#stores.store(id));
   }
 
-  /** Checks and stores all of the patch, or nothing. */
+  /** Checks and stores all of the patch, or nothing. `max-replicas` says afterwards what the default rule says. */
   change(patch: RulePatch, callback: (change: RuleChange) => void): void {
-    this.#changes.run((done) => {
+    this.#context.config.changes.run((done) => {
       this.#change(patch, (change) => {
         done();
         callback(change);
@@ -250,6 +233,12 @@ export class RuleManager {
     const list = RuleList.build([...rules.values()], groups);
     if (list.kind === "refused") return refuse(contentError(list.reason));
     const operations = this.#difference(rules, groups);
+    const replicas = this.#replicasAfter(rules);
+    if (replicas !== undefined) {
+      const copy = this.#context.config.copy();
+      copy.followRule(replicas);
+      operations.push(configOperation(this.#context, copy));
+    }
     const ranges = this.#changedRanges(rules, patch);
     const warnings = this.#warnings(list.list, [...rules.values()]);
     const finish = (): void => {
@@ -257,6 +246,7 @@ export class RuleManager {
       this.#groups = groups;
       this.#list = list.list;
       this.generation += 1;
+      if (replicas !== undefined) this.#context.config.followRule(replicas);
       this.onChanged(ranges);
       callback({ kind: "ok", warnings });
     };
@@ -348,8 +338,7 @@ export class RuleManager {
   #replicationChangeRefusal(): string | undefined {
     if (!this.isEnabled) return undefined;
     const rule = this.rule(DEFAULT_GROUP, DEFAULT_RULE);
-    if (rule === undefined || rule.startKey.length > 0 || rule.endKey.length > 0) return NOT_ONLY_DEFAULT;
-    if (this.#following) return undefined;
+    if (rule === undefined || !coversAll(rule)) return NOT_ONLY_DEFAULT;
     const wanted = this.defaultRule();
     const consistent =
       rule.count === wanted.count &&
@@ -358,43 +347,63 @@ export class RuleManager {
     return consistent ? undefined : NOT_CONSISTENT;
   }
 
-  /** The default rule was set by hand: `max-replicas` says the same from now on. True when it changed. */
-  followRule(): boolean {
-    const { config } = this.#context;
-    const rule = this.rule(DEFAULT_GROUP, DEFAULT_RULE);
-    if (rule === undefined || rule.startKey.length > 0 || rule.endKey.length > 0) return false;
-    if (rule.count === config.maxReplicas) return false;
-    this.#following = true;
-    config.set("replication", "max-replicas", rule.count);
-    this.#following = false;
-    return true;
+  /** What the default rule says when it was set by hand and `max-replicas` says something else. */
+  #replicasAfter(rules: ReadonlyMap<string, Rule>): number | undefined {
+    const rule = rules.get(`${DEFAULT_GROUP}/${DEFAULT_RULE}`);
+    if (rule === undefined || !coversAll(rule)) return undefined;
+    return rule.count === this.#context.config.maxReplicas ? undefined : rule.count;
   }
 
-  /** The settings changed: the default rule says the same from now on. */
+  /** What is stored with settings that change: the default rule says the same from then on. */
+  followOperations(config: PdConfig, items: readonly string[]): MetaOperation[] {
+    let rule = this.rule(DEFAULT_GROUP, DEFAULT_RULE);
+    const before = rule;
+    for (const item of items) rule = rule === undefined ? undefined : this.#following(rule, config, item);
+    if (rule === undefined || rule === before) return [];
+    const value = utf8(JSON.stringify(ruleToJson(rule)));
+    return [{ kind: "put", key: this.#context.keys.rule(rule), value }];
+  }
+
+  /** The same rule when it does not follow, or need not. */
+  #following(rule: Rule, config: PdConfig, item: string): Rule {
+    if (!coversAll(rule)) return rule;
+    const wanted = { ...rule, ...itemOf(ruleOfConfig(config, rule.version), item) };
+    return sameRule(rule, wanted) ? rule : { ...wanted, version: rule.version + 1 };
+  }
+
+  /** The settings changed, and what follows from that is stored: in memory too. */
   #followConfig(item: string): void {
     const rule = this.rule(DEFAULT_GROUP, DEFAULT_RULE);
-    if (rule === undefined || rule.startKey.length > 0 || rule.endKey.length > 0) return;
-    const wanted = { ...rule, ...itemOf(this.defaultRule(), item) };
-    if (sameRule(rule, wanted)) return;
-    // It acts at once and is stored soon; a write that fails ends PD.
-    const changed = { ...wanted, version: rule.version + 1 };
-    this.#rules.set(ruleKey(rule), changed);
+    const changed = rule === undefined ? undefined : this.#following(rule, this.#context.config, item);
+    if (changed === undefined || changed === rule) return;
+    this.#rules.set(ruleKey(changed), changed);
     const list = RuleList.build([...this.#rules.values()], this.#groups);
     if (list.kind === "built") this.#list = list.list;
     this.generation += 1;
-    this.#storeRule(changed);
     this.onChanged([changed]);
   }
+}
 
-  #storeRule(rule: Rule): void {
-    const { keys, env } = this.#context;
-    // Settings are read before rules are: what is stored wins then.
-    if (!this.#isLoaded) return;
-    const value = utf8(JSON.stringify(ruleToJson(rule)));
-    writeGuarded(this.#context, [{ kind: "put", key: keys.rule(rule), value }], (error) => {
-      if (error !== undefined) env.log.warn("storing the default rule failed", { error: error.message });
-    });
-  }
+const coversAll = (rule: Rule): boolean => rule.startKey.length === 0 && rule.endKey.length === 0;
+
+/** What `max-replicas`, `location-labels` and `isolation-level` say. */
+function ruleOfConfig(config: PdConfig, version: number): Rule {
+  return {
+    groupId: DEFAULT_GROUP,
+    id: DEFAULT_RULE,
+    index: 0,
+    override: false,
+    startKey: new Uint8Array(0),
+    endKey: new Uint8Array(0),
+    role: "voter",
+    isWitness: false,
+    count: config.maxReplicas,
+    labelConstraints: [],
+    locationLabels: config.locationLabels,
+    isolationLevel: config.text("replication.isolation-level"),
+    version,
+    createTimestamp: 0,
+  };
 }
 
 function itemOf(rule: Rule, item: string): Partial<Rule> {

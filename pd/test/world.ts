@@ -5,6 +5,7 @@
 import { must, utf8 } from "../../base/index.js";
 import { type eraftpb, metapb, PdService, type pdpb } from "../../proto/index.js";
 import type { RegionInfo } from "../region-info.js";
+import type { SchedulerCallback, SchedulerChange } from "../scheduler-admin.js";
 import type { Scheduling } from "../scheduling.js";
 import type { SchedulingView } from "../scheduling-view.js";
 import { Harness, type OpenCall, storeMessage } from "./harness.js";
@@ -65,6 +66,24 @@ export class World {
 
   get view(): SchedulingView {
     return this.scheduling.view;
+  }
+
+  addScheduler(name: string, storeId?: number): SchedulerChange {
+    return this.#change((done) => this.scheduling.schedulers.add(name, storeId, {}, done));
+  }
+
+  removeScheduler(name: string): SchedulerChange {
+    return this.#change((done) => this.scheduling.schedulers.remove(name, done));
+  }
+
+  /** It is stored first. */
+  #change(ask: (done: SchedulerCallback) => void): SchedulerChange {
+    let change: SchedulerChange | undefined;
+    ask((outcome) => {
+      change = outcome;
+    });
+    this.harness.env.settle();
+    return must(change, "no outcome");
   }
 
   addStore(id: number): void {

@@ -16,6 +16,7 @@ import { PdMetrics } from "../../pd/metrics.js";
 import type { Operator } from "../../pd/operator.js";
 import { NO_FLOW, type Peer, type PeerRole, type RegionFlow, type RegionInfo } from "../../pd/region-info.js";
 import { Scheduling } from "../../pd/scheduling.js";
+import { Settings } from "../../pd/settings.js";
 import { StoreInfo } from "../../pd/store-info.js";
 import { eraftpb, metapb, pdpb } from "../../proto/index.js";
 import { FORGETFUL_STORE, VirtualEnv } from "./virtual-env.js";
@@ -82,7 +83,7 @@ export class ScheduleWorld {
     const context: PdContext = { env, clusterId: 1n, keys, metaStore, leadership, ids, config, metrics };
     this.cluster = new Cluster(context);
     this.streams = new HeartbeatStreams(context);
-    this.scheduling = new Scheduling(this.cluster, this.streams, () => {});
+    this.scheduling = new Scheduling(this.cluster, this.streams, new Settings(context));
     this.scheduling.controller.onEnded = (operator) => this.#count(operator);
   }
 
