@@ -3,6 +3,7 @@ import { must, utf8 } from "../../base/index.js";
 import type { BoundMethod, MethodDefinition, RpcStatus, ServerCallListener } from "../../proto/index.js";
 import { metapb, PdService, pdpb } from "../../proto/index.js";
 import { EmbeddedMetaStore } from "../embedded-meta-store.js";
+import type { MetaStore } from "../meta-store.js";
 import { PlacementDriver, type PlacementDriverOptions } from "../placement-driver.js";
 import { FakeEnv } from "./fake-env.js";
 import { MemoryEngine } from "./memory-engine.js";
@@ -22,6 +23,9 @@ export class Harness {
   #methods = new Map<string, BoundMethod>();
   fatal: Error | undefined;
   readonly #options: Partial<PlacementDriverOptions>;
+
+  /** For a test that writes into it behind PD's back. */
+  metaStore: MetaStore | undefined;
 
   constructor(options: Partial<PlacementDriverOptions> = {}, seed = 1) {
     this.env = new FakeEnv(seed);
@@ -43,6 +47,7 @@ export class Harness {
         outcome = false;
         return;
       }
+      this.metaStore = metaStore;
       const pd = new PlacementDriver(
         this.env,
         {
