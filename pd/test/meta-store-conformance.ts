@@ -3,7 +3,7 @@
  * works below a prefix of its own, so that they may share one store and run beside each other.
  */
 import { compareBytes, utf8 } from "../../base/index.js";
-import type { MetaCallback, MetaEntry, MetaEvent, MetaStore } from "../meta-store.js";
+import type { MetaCallback, MetaEntry, MetaEvent, MetaStore, MetaTransactionResult } from "../meta-store.js";
 
 export interface MetaStoreTarget {
   readonly store: MetaStore;
@@ -304,6 +304,24 @@ export const META_STORE_CASES: readonly MetaStoreCase[] = [
       await until(target, () => seen.length > 0, "the past is told or refused");
       check(seen[0] === "a=2(was 1)" || seen[0] === "compacted", `first: ${seen[0]}`);
       watch.cancel();
+    },
+  },
+  {
+    title: "takes a transaction out of line, which fails and does nothing when its compare does",
+    async run(target, prefix) {
+      const key = utf8(`${prefix}a`);
+      const absent = { kind: "createRevision", key, equals: 0 } as const;
+      const transaction = {
+        compares: [absent],
+        onSuccess: [{ kind: "put", key, value: utf8("1") } as const],
+        reads: [key],
+      };
+      const out = (): Promise<MetaTransactionResult> =>
+        ask<MetaTransactionResult>(target, (done) => target.store.transactOutOfLine(transaction, done));
+      const first = await out();
+      check(first.succeeded && first.entries[0]?.modRevision === first.revision, "it takes place");
+      const second = await out();
+      check(!second.succeeded && second.entries[0]?.modRevision === first.revision, "and once only");
     },
   },
   {

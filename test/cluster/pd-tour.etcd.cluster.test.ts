@@ -1,118 +1,209 @@
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { GrpcNetwork } from "../../adapters/grpc-network.js";
+import { nodeEnv } from "../../adapters/node-env.js";
+import { SILENT_LOGGER } from "../../base/index.js";
+import { RawClient } from "../../client/index.js";
 import { EtcdCluster } from "../support/etcd-cluster.js";
 import { PdTraffic } from "../support/pd-traffic.js";
-import { freePort, ProcessCluster, voters } from "../support/process-cluster.js";
+import { Playground } from "../support/playground.js";
+import { freePort, ProcessCluster, type RegionJson, voters } from "../support/process-cluster.js";
 import { Writers } from "../support/writers.js";
 
-const PROGRAM = new URL("../../bin/raftwerk.js", import.meta.url).pathname;
+interface MembersJson {
+  readonly members: readonly { readonly name: string }[];
+  readonly leader?: { readonly name: string; readonly client_urls: readonly string[] };
+}
+interface StoresJson {
+  readonly stores: readonly {
+    readonly store: { readonly id: number; readonly address: string; readonly state_name: string };
+  }[];
+}
 
-describe("a cluster on three PDs and three etcd nodes", () => {
-  test("grows to five stores and five replicas, shrinks again, and loses PD leaders: writers see no error", {
+/** A playground of three PDs and three etcd nodes, as one reads about it in the README. */
+class Tour {
+  readonly directory = mkdtempSync(join(tmpdir(), "raftwerk-tour-"));
+  readonly playground: Playground;
+  readonly addresses: readonly string[];
+  readonly etcdPort: number;
+  readonly #network = new GrpcNetwork();
+  readonly #clients: RawClient[] = [];
+
+  private constructor(ports: { pd: number; etcd: number; store: number; status: number }) {
+    this.addresses = [0, 1, 2].map((i) => `127.0.0.1:${ports.pd + i}`);
+    this.etcdPort = ports.etcd;
+    this.playground = new Playground([
+      ...["--pds", "3", "--etcds", "3", "--stores", "3", "--data-dir", this.directory],
+      ...["--pd-port", `${ports.pd}`, "--etcd-port", `${ports.etcd}`],
+      ...["--store-port", `${ports.store}`, "--status-port", `${ports.status}`],
+    ]);
+  }
+
+  static async start(): Promise<Tour> {
+    const [pd, etcd, store, status] = [
+      await freePort(),
+      await freePort(),
+      await freePort(),
+      await freePort(),
+    ];
+    const tour = new Tour({ pd, etcd, store, status });
+    await tour.playground.until(/^ready$/m, 120_000);
+    return tour;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) client.close();
+    this.#network.close();
+    await this.playground.close();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  async client(): Promise<RawClient> {
+    const client = new RawClient(nodeEnv(SILENT_LOGGER), this.#network, { pdEndpoints: this.addresses });
+    this.#clients.push(client);
+    await client.connect();
+    return client;
+  }
+
+  /** Of any PD: a follower passes it on to the leader. Tried until it is taken. */
+  async api<T>(method: string, path: string, body?: object): Promise<T> {
+    const deadlineMs = performance.now() + 20_000;
+    for (let tries = 0; ; tries++) {
+      try {
+        const answer = await fetch(`http://${this.addresses[tries % 3]}/pd/api/v1/${path}`, {
+          method,
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+          signal: AbortSignal.timeout(5_000),
+        });
+        const text = await answer.text();
+        if (answer.ok) return JSON.parse(text) as T;
+        if (answer.status < 500) throw new Error(`${path}: ${answer.status} ${text}`);
+      } catch (error) {
+        if (performance.now() > deadlineMs) throw error;
+      }
+      await delay(100);
+    }
+  }
+
+  async until(condition: () => Promise<boolean>, timeoutMs: number, otherwise: string): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    while (!(await condition().catch(() => false))) {
+      if (performance.now() > deadlineMs) throw new Error(otherwise);
+      await delay(200);
+    }
+  }
+
+  async regions(): Promise<readonly RegionJson[]> {
+    return (await this.api<{ regions?: readonly RegionJson[] }>("GET", "regions")).regions ?? [];
+  }
+
+  async stores(): Promise<StoresJson["stores"]> {
+    return (await this.api<StoresJson>("GET", "stores")).stores;
+  }
+
+  /** `kill -9`, a while without it, and started again as the playground says. */
+  async killLeader(): Promise<void> {
+    const { leader } = await this.api<MembersJson>("GET", "members");
+    const manifest = this.playground.manifest(this.directory);
+    const url = leader?.client_urls[0];
+    const pid = this.#pids.get(url ?? "") ?? manifest.pds.find(({ clientUrl }) => clientUrl === url)?.pid;
+    if (url === undefined || pid === undefined) throw new Error("no PD leads");
+    if (this.#pids.has(url)) process.kill(pid, "SIGKILL");
+    else this.#commands.set(url, await this.playground.kill(pid));
+    await delay(3_000);
+    const again = this.playground.startByHand(this.#commands.get(url) ?? "");
+    this.#pids.set(url, again.pid ?? 0);
+    await this.until(
+      async () => (await this.api<MembersJson>("GET", "members")).leader !== undefined,
+      10_000,
+      "no PD leads",
+    );
+  }
+
+  /** Of PDs that were started by hand, by URL. */
+  readonly #pids = new Map<string, number>();
+  readonly #commands = new Map<string, string>();
+
+  async addStore(name: string): Promise<void> {
+    const [port, status] = [await freePort(), await freePort()];
+    this.playground.startByHand([
+      ...["store", "--pd", this.addresses.join(","), "--addr", `127.0.0.1:${port}`],
+      ...["--status-addr", `127.0.0.1:${status}`, "--data-dir", join(this.directory, name)],
+      ...["--log-file", join(this.directory, `${name}.log`)],
+    ]);
+    await this.until(
+      async () =>
+        (await this.stores()).some(
+          ({ store }) => store.address.endsWith(`:${port}`) && store.state_name === "Up",
+        ),
+      60_000,
+      `${name} does not join`,
+    );
+  }
+
+  /** Through the rules, as one does who has more rules than the default one. */
+  async replicas(count: number): Promise<void> {
+    const rule = await this.api<object>("GET", "config/rule/pd/default");
+    await this.api("POST", "config/rule", { ...rule, count });
+    await this.until(
+      async () => (await this.regions()).every((region) => voters(region).length === count),
+      120_000,
+      `not ${count} replicas`,
+    );
+    const settings = await this.api<{ "max-replicas": number }>("GET", "config/replicate");
+    expect(settings["max-replicas"]).toBe(count);
+  }
+}
+
+describe("raftwerk playground --pds 3 --etcds 3", () => {
+  test("grows to five stores, drains two, goes to five replicas and back, and loses PD leaders: writers see no error", {
     timeout: 600_000,
   }, async () => {
-    await using etcd = await EtcdCluster.start(3);
-    await using cluster = await ProcessCluster.start({ etcdUrls: etcd.urls, pds: 3 });
-    const writers = new Writers(await cluster.client(), 8);
-    const killLeader = async (): Promise<void> => {
-      const leader = await cluster.pdLeader();
-      await cluster.kill(leader);
-      await delay(3_000);
-      cluster.restart(leader);
-      await cluster.waitUntil(async () => (await cluster.pdLeader()) !== "", 10_000, "no PD leads");
-    };
-    const replicas = async (count: number): Promise<void> => {
-      const body = JSON.stringify({ "max-replicas": count });
-      await cluster.waitUntil(
-        async () =>
-          (await fetch(`http://${cluster.pdAddress}/pd/api/v1/config`, { method: "POST", body })).ok,
-        15_000,
-        "the setting is not taken",
-      );
-      await cluster.waitUntil(
-        async () => (await cluster.regions()).every((region) => voters(region).length === count),
-        90_000,
-        `not ${count} replicas`,
-      );
-    };
+    await using tour = await Tour.start();
+    const { members } = await tour.api<MembersJson>("GET", "members");
+    expect(members.map(({ name }) => name)).toEqual(["pd-1", "pd-2", "pd-3"]);
+    expect(tour.playground.output).toContain(`http://127.0.0.1:${tour.etcdPort + 4}`);
 
-    await cluster.addStore();
-    await cluster.addStore();
-    await killLeader();
-    await cluster.waitUntil(
-      async () => (await cluster.stores()).filter(({ store }) => store.state_name === "Up").length === 5,
-      30_000,
-      "five stores are not up",
-    );
-    await replicas(5);
-    await killLeader();
-    await replicas(3);
+    const writers = new Writers(await tour.client(), 8);
+    await tour.addStore("more-1");
+    await tour.addStore("more-2");
+    await tour.killLeader();
+    await tour.replicas(5);
+    await tour.killLeader();
+    await tour.replicas(3);
 
-    const drained = await Promise.all(["store-1", "store-2"].map((name) => cluster.storeIdOf(name)));
-    for (const id of drained) {
-      await cluster.waitUntil(
-        async () =>
-          (await fetch(`http://${cluster.pdAddress}/pd/api/v1/store/${id}`, { method: "DELETE" })).status ===
-          200,
-        15_000,
-        `store ${id} is not let go`,
-      );
-    }
-    await killLeader();
-    await cluster.waitUntil(
+    const { stores } = tour.playground.manifest(tour.directory);
+    const drained = stores.slice(0, 2);
+    for (const { id } of drained) await tour.api("DELETE", `store/${id}`);
+    await tour.killLeader();
+    await tour.until(
       async () => {
-        const left = await cluster.stores();
-        return !left.some(({ store }) => drained.includes(store.id) && store.state_name !== "Tombstone");
+        const left = (await tour.stores()).map(({ store }) => store);
+        return !drained.some(({ id }) =>
+          left.some((store) => store.id === id && store.state_name !== "Tombstone"),
+        );
       },
-      120_000,
+      180_000,
       "the stores are not drained",
     );
-    for (const name of ["store-1", "store-2"]) await cluster.kill(name, "SIGTERM");
+    for (const { pid } of drained) process.kill(pid, "SIGTERM");
     await delay(2_000);
-    await killLeader();
+    await tour.killLeader();
     await writers.stop();
     expect(writers.errors).toEqual([]);
-    expect(await writers.lost(await cluster.client())).toEqual([]);
+    expect(writers.wrongReads).toEqual([]);
+    expect(await writers.lost(await tour.client())).toEqual([]);
     expect(writers.writes).toBeGreaterThan(1_000);
-    for (const region of await cluster.regions()) {
+    for (const region of await tour.regions()) {
       expect(voters(region)).toHaveLength(3);
-      for (const id of drained) expect(voters(region)).not.toContain(id);
+      for (const { id } of drained) expect(voters(region)).not.toContain(id);
     }
-  });
-
-  test("starts as a playground, and its PDs and etcd nodes are told", { timeout: 180_000 }, async () => {
-    const directory = mkdtempSync(join(tmpdir(), "raftwerk-playground-"));
-    const [pdPort, etcdPort, storePort, statusPort] = [
-      await freePort(),
-      await freePort(),
-      await freePort(),
-      await freePort(),
-    ];
-    const args = [
-      ...["playground", "--pds", "3", "--etcds", "3", "--stores", "1", "--data-dir", directory],
-      ...["--pd-port", `${pdPort}`, "--etcd-port", `${etcdPort}`],
-      ...["--store-port", `${storePort}`, "--status-port", `${statusPort}`],
-    ];
-    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ["ignore", "pipe", "pipe"] });
-    let output = "";
-    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-    child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-    try {
-      await expect.poll(() => output, { timeout: 120_000 }).toContain("\nready\n");
-      const answer = await fetch(`http://127.0.0.1:${pdPort + 1}/pd/api/v1/members`);
-      const { members } = (await answer.json()) as { members: readonly { name: string }[] };
-      expect(members.map(({ name }) => name)).toEqual(["pd-1", "pd-2", "pd-3"]);
-      expect(output).toContain(`http://127.0.0.1:${etcdPort + 4}`);
-    } finally {
-      child.kill("SIGINT");
-      await gone;
-      rmSync(directory, { recursive: true, force: true });
-    }
+    process.stdout.write(
+      `  ${writers.writes} writes, longest pause ${Math.round(writers.longestPauseMs)} ms\n`,
+    );
   });
 });
 

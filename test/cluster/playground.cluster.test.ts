@@ -1,54 +1,23 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
+import { Playground, PROGRAM } from "../support/playground.js";
 import { freePort } from "../support/process-cluster.js";
-
-const PROGRAM = new URL("../../bin/raftwerk.js", import.meta.url).pathname;
-
-interface Manifest {
-  readonly pd: { readonly pid: number; readonly clientUrl: string };
-  readonly stores: readonly {
-    readonly id: number;
-    readonly pid: number;
-    readonly addr: string;
-    readonly statusAddr: string;
-  }[];
-}
 
 const cleanUps: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-class Playground {
-  readonly child: ChildProcess;
-  readonly gone: Promise<number | null>;
-  output = "";
-
-  constructor(args: readonly string[]) {
-    this.child = spawn(process.execPath, [PROGRAM, "playground", ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    this.child.stdout?.on("data", (chunk: Buffer) => (this.output += chunk.toString()));
-    this.child.stderr?.on("data", (chunk: Buffer) => (this.output += chunk.toString()));
-    this.gone = new Promise((resolve) => this.child.on("exit", resolve));
-    cleanUps.push(async () => {
-      this.child.kill("SIGKILL");
-      await this.gone;
-    });
-  }
-
-  async until(pattern: RegExp, timeoutMs: number): Promise<void> {
-    const deadlineMs = performance.now() + timeoutMs;
-    while (!pattern.test(this.output)) {
-      if (performance.now() > deadlineMs || this.child.exitCode !== null) {
-        throw new Error(`no ${pattern} in:\n${this.output}`);
-      }
-      await new Promise((resolve) => setTimeout(resolve, 30));
-    }
-  }
+function start(args: readonly string[]): Playground {
+  const playground = new Playground(args);
+  cleanUps.push(async () => {
+    playground.child.kill("SIGKILL");
+    await playground.gone;
+  });
+  return playground;
 }
 
 function run(args: readonly string[]): Promise<{ readonly code: number | null; readonly output: string }> {
@@ -86,9 +55,9 @@ test("one command starts a cluster, tells what runs, survives a kill, and contin
   timeout: 90_000,
 }, async () => {
   const { directory, args, pd } = await fresh();
-  const first = new Playground(args);
+  const first = start(args);
   await first.until(/^ready$/m, 30_000);
-  const manifest = JSON.parse(readFileSync(join(directory, "playground.json"), "utf8")) as Manifest;
+  const manifest = first.manifest(directory);
   expect(manifest.pd.clientUrl).toBe(`http://${pd}`);
   expect(manifest.stores.length).toBe(3);
   expect(new Set(manifest.stores.map(({ id }) => id)).size).toBe(3);
@@ -104,7 +73,7 @@ test("one command starts a cluster, tells what runs, survives a kill, and contin
   expect(await run(["kv", "--pd", pd, "get", "name"])).toEqual({ code: 0, output: "value\n" });
 
   // A second one on the same ports is refused before it starts anything.
-  const second = new Playground(args);
+  const second = start(args);
   expect(await second.gone).toBe(1);
   expect(second.output).toContain("is in use");
 
@@ -113,7 +82,7 @@ test("one command starts a cluster, tells what runs, survives a kill, and contin
   for (const { pid } of manifest.stores) expect(isAlive(pid)).toBe(false);
   expect(isAlive(manifest.pd.pid)).toBe(false);
 
-  const again = new Playground(args);
+  const again = start(args);
   await again.until(/^ready$/m, 30_000);
   expect(await run(["kv", "--pd", pd, "get", "name"])).toEqual({ code: 0, output: "value\n" });
   again.child.kill("SIGINT");
@@ -122,9 +91,9 @@ test("one command starts a cluster, tells what runs, survives a kill, and contin
 
 test("when the parent is killed its processes stop by themselves", { timeout: 60_000 }, async () => {
   const { directory, args } = await fresh();
-  const playground = new Playground([...args, "--stores", "1"]);
+  const playground = start([...args, "--stores", "1"]);
   await playground.until(/^ready$/m, 30_000);
-  const manifest = JSON.parse(readFileSync(join(directory, "playground.json"), "utf8")) as Manifest;
+  const manifest = playground.manifest(directory);
   playground.child.kill("SIGKILL");
   const pids = [manifest.pd.pid, ...manifest.stores.map(({ pid }) => pid)];
   for (let i = 0; i < 200 && pids.some(isAlive); i++) await new Promise((resolve) => setTimeout(resolve, 50));
