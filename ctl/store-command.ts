@@ -258,18 +258,14 @@ async function serve(
   log.info(`engine ${opened.kind}: ${opened.reason}`, { directory: options.dataDir });
   const pd = new PdClient(env, network, { endpoints: options.endpoints });
   const metrics = new StoreMetrics();
-  const store = new Store(
-    env,
-    storeOptions(options, config),
-    {
-      engine: metrics.measured(opened.engine),
-      network,
-      pd,
-      capacity: diskFigures(options.dataDir, options.capacityBytes),
-      metricsText: (callback) => metrics.text(callback),
-      onFatal: fatal,
-    },
-  );
+  const store = new Store(env, storeOptions(options, config), {
+    engine: metrics.measured(opened.engine),
+    network,
+    pd,
+    capacity: diskFigures(options.dataDir, options.capacityBytes),
+    metricsText: (callback) => metrics.text(callback),
+    onFatal: fatal,
+  });
   // The ports first: a port in use should be told before anything else is waited for.
   const port = await PortServer.listen({
     ...options.listen,
