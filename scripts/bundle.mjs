@@ -5,13 +5,15 @@
  * plain modules of dist/; only bin/raftwerk.js runs the bundle. Native engines and etcd3 stay outside: they load files
  * from their own directories.
  */
-import { rmSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const dist = join(dirname(fileURLToPath(import.meta.url)), "..", "dist");
-const outdir = join(dist, "bundle");
+const bundle = join(dist, "bundle");
+// Beside the old one: commands that start meanwhile find that.
+const outdir = join(dist, "bundle-new");
 rmSync(outdir, { recursive: true, force: true });
 await build({
   entryPoints: [join(dist, "ctl", "main.js")],
@@ -29,3 +31,5 @@ await build({
     js: 'import { createRequire as bundleRequire } from "node:module"; const require = bundleRequire(import.meta.url);',
   },
 });
+rmSync(bundle, { recursive: true, force: true });
+renameSync(outdir, bundle);
