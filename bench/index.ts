@@ -10,6 +10,7 @@ import { type GroupBenchOptions, groupFigures } from "./group.js";
 import { benchPd } from "./pd.js";
 import { registerPdHeartbeat } from "./pd-heartbeat.js";
 import { registerPdSchedule } from "./pd-schedule.js";
+import { registerPdStream } from "./pd-stream.js";
 import { machine, record, wholeNumber } from "./output.js";
 import { registerEvents } from "./event-commands.js";
 import { registerMicro } from "./micro-command.js";
@@ -76,6 +77,7 @@ export function registerBench(program: Command): void {
   registerGroup(bench);
   registerPdHeartbeat(bench);
   registerPdSchedule(bench);
+  registerPdStream(bench);
   bench
     .command("smoke")
     .description("that the benches work, in a minute; figures are not looked at")

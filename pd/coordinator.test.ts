@@ -353,6 +353,31 @@ describe("the coordinator", () => {
     patrol.stop();
   });
 
+  test("ends its turn after some milliseconds, however long looks take, and goes on soon where it was", () => {
+    const mock = labelled({}, ["a", "b", "c"]);
+    mock.putMany(times(600, [1, 2, 3]));
+    const patrol = new RegionPatrol(mock.controller, mock.notes);
+    const inTurn = new Map<number, number>();
+    let turn = 0;
+    const seen = new Set<number>();
+    patrol.check = (region) => {
+      seen.add(region.meta.id);
+      inTurn.set(turn, (inTurn.get(turn) ?? 0) + 1);
+      mock.env.spend(0.1);
+    };
+    mock.cluster.putMeta(metapb.Cluster.create({ maxPeerCount: 3 }), () => {});
+    mock.env.settle();
+    for (const store of mock.view.stores())
+      store.stats = Object.assign({}, store.stats, { regionCount: 600 });
+    patrol.start();
+    patrol.wake();
+    for (; seen.size < 600 && turn < 100; turn++) mock.env.advance(1);
+    patrol.stop();
+    expect(seen.size).toBe(600);
+    expect(Math.max(...inTurn.values())).toBeLessThanOrEqual(128);
+    expect(inTurn.size).toBeGreaterThan(4);
+  });
+
   test("does not finish an operator while the new peer is pending [TestPeerState]", () => {
     const mock = labelled({}, ["a", "b", "c", "d"]);
     const region = mock.put(1, [1, 2, 3]);

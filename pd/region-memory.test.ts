@@ -3,7 +3,8 @@ import { describe, expect, test } from "vitest";
 import { compareBytes, SeededRandom, randomBelow } from "../base/index.js";
 import { changedMeta, CompactMeta, isKeyText, keyBytes, keyText } from "./compact-meta.js";
 import { IdSet } from "./id-set.js";
-import type { KeptRegion } from "./region-tree.js";
+import { RegionTable } from "./region-table.js";
+import type { KeptRegion, RegionEntry } from "./region-tree.js";
 import { Regions } from "./regions.js";
 import { MockCluster } from "./test/mock-cluster.js";
 
@@ -68,5 +69,32 @@ describe("a set of ids", () => {
     for (const id of [...model]) set.delete(id);
     for (let i = 0; i < 2_000; i++) expect(set.has(idAt(i))).toBe(false);
     expect([set.size, set.pick(random), set.values()]).toEqual([0, undefined, []]);
+  });
+});
+
+describe("a table of regions", () => {
+  test("says what a Map says through thousands of changes", () => {
+    const mock = new MockCluster();
+    const table = new RegionTable();
+    const model = new Map<number, RegionEntry>();
+    const entryOf = (id: number): RegionEntry => {
+      const region = mock.region(id, [1, 2, 3]);
+      return { region: { ...region, meta: CompactMeta.of(region.meta) } };
+    };
+    for (let i = 0; i < 4_000; i++) {
+      const id = 1 + randomBelow(random, 300) * 64;
+      if (randomBelow(random, 3) === 0) {
+        table.delete(id);
+        model.delete(id);
+      } else {
+        const entry = entryOf(id);
+        table.put(entry);
+        model.set(id, entry);
+      }
+      expect([table.size, table.get(id)]).toEqual([model.size, model.get(id)]);
+    }
+    expect(new Set(table.values())).toEqual(new Set(model.values()));
+    for (const id of [...model.keys()]) table.delete(id);
+    expect([table.size, table.get(64)]).toEqual([0, undefined]);
   });
 });

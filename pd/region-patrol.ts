@@ -15,7 +15,11 @@ import type { RegionInfo } from "./region-info.js";
 const BATCH = 128;
 const BATCH_MAX = 8192;
 const BATCHES_PER_PASS = 1024;
-const RANGE_BATCH = 1024;
+/** Between two looks at the clock. */
+const SLICE = 64;
+/** A turn ends soon after. */
+const TURN_MS = 4;
+const RANGE_BATCH = 256;
 const RANGES_MAX = 1000;
 const TICK_MIN_MS = 10;
 /** Between two turns of a pass, for everybody else. */
@@ -42,6 +46,8 @@ export class RegionPatrol {
   #position: Uint8Array = new Uint8Array(0);
   #passStartedMs = Number.NEGATIVE_INFINITY;
   #inPass = false;
+  /** Regions of earlier ticks that are still to be looked at. */
+  #owed = 0;
   #lastPassMs = 0;
   #timer: TimerHandle | undefined;
   #stopped = true;
@@ -79,6 +85,7 @@ export class RegionPatrol {
   wake(): void {
     this.#position = new Uint8Array(0);
     this.#inPass = true;
+    this.#owed = 0;
     this.#passStartedMs = this.#controller.view.nowMs();
     if (this.#stopped || this.#timer === undefined) return;
     this.#controller.view.env.timers.clear(this.#timer);
@@ -176,7 +183,12 @@ export class RegionPatrol {
     const { view } = this.#controller;
     const everyMs = Math.max(TICK_MIN_MS, view.config.number("schedule.patrol-region-interval"));
     const busy = this.#inPass || this.#ranges.length > 0;
-    const delayMs = busy ? Math.max(REST_MS, everyMs - usedMs) : Math.max(everyMs, SUSPECTS_EVERY_MS);
+    const isBehind = this.#owed > 0 || this.#ranges.length > 0;
+    const delayMs = isBehind
+      ? REST_MS
+      : busy
+        ? Math.max(REST_MS, everyMs - usedMs)
+        : Math.max(everyMs, SUSPECTS_EVERY_MS);
     this.#timer = view.env.timers.set(delayMs, () => {
       this.#timer = undefined;
       if (this.#stopped) return;
@@ -228,18 +240,27 @@ export class RegionPatrol {
   }
 
   /**
-   * As many regions as a pass in its time needs, in slices of a turn: between them heartbeats and timestamps are
-   * answered. (8.1)
+   * As many regions as a pass in its time needs, in turns of a few milliseconds: between them heartbeats and
+   * timestamps are answered. What a turn did not get through is done in the next, soon. (8.1)
    */
   #batch(): void {
     const { regions, context } = this.#controller.view.cluster;
-    const most = Math.min(BATCH_MAX, Math.max(BATCH, Math.ceil(regions.count / BATCHES_PER_PASS)));
-    const found = regions.scan(this.#position, new Uint8Array(0), most);
-    for (const region of found) this.check(region);
-    const last = found.at(-1);
-    this.#inPass = last !== undefined && found.length === most && last.meta.endKey.length > 0;
-    this.#position = this.#inPass && last !== undefined ? last.meta.endKey : new Uint8Array(0);
-    if (this.#inPass) return;
+    const perTick = Math.min(BATCH_MAX, Math.max(BATCH, Math.ceil(regions.count / BATCHES_PER_PASS)));
+    this.#owed = Math.min(this.#owed + perTick, BATCH_MAX);
+    const endMs = this.#controller.view.nowMs() + TURN_MS;
+    for (;;) {
+      const most = Math.min(SLICE, this.#owed);
+      const found = regions.scan(this.#position, new Uint8Array(0), most);
+      for (const region of found) this.check(region);
+      this.#owed -= found.length;
+      const last = found.at(-1);
+      if (last === undefined || found.length < most || last.meta.endKey.length === 0) break;
+      this.#position = last.meta.endKey;
+      if (this.#owed === 0 || this.#controller.view.nowMs() >= endMs) return;
+    }
+    this.#inPass = false;
+    this.#owed = 0;
+    this.#position = new Uint8Array(0);
     this.#lastPassMs = this.#controller.view.nowMs() - this.#passStartedMs;
     context.metrics.set("pd_checker_patrol_regions_time", {}, this.#lastPassMs / 1000);
   }

@@ -8,6 +8,7 @@ import { EMPTY_BYTES } from "../base/index.js";
 import { CompactMeta, keyBytes, keyText } from "./compact-meta.js";
 import type { RegionInfo, RegionMeta } from "./region-info.js";
 import { regionChange } from "./region-change.js";
+import { RegionTable } from "./region-table.js";
 import { type KeptRegion, type RegionEntry, RegionTree } from "./region-tree.js";
 import { adjustFigures, indexRegion, StoreRegions } from "./store-regions.js";
 
@@ -28,7 +29,7 @@ export type PutResult =
 
 export class Regions {
   readonly #tree = new RegionTree();
-  readonly #byId = new Map<number, RegionEntry>();
+  readonly #byId = new RegionTable();
   readonly #stores = new Map<number, StoreRegions>();
   /** Flow that agrees in all but its last digits is the same. (`flow-round-by-digit`) */
   flowDigits = 3;
@@ -163,7 +164,7 @@ export class Regions {
     this.#shareKeys(meta);
     const added: RegionEntry = { region };
     this.#tree.put(added);
-    this.#byId.set(meta.id, added);
+    this.#byId.put(added);
     this.#index(region);
     return { kind: "accepted", previous, removed, region, save: change.save, sync: change.sync };
   }

@@ -37,6 +37,11 @@ export class FakeEnv implements Env {
     this.#wallOffsetMs += deltaMs;
   }
 
+  /** Work takes time: the clock goes on within a turn, and nothing that is due runs. */
+  spend(ms: number): void {
+    this.#nowMs += ms;
+  }
+
   /** Runs everything that becomes due in the next `ms`, in order. */
   advance(ms: number): void {
     const endMs = this.#nowMs + ms;
@@ -57,7 +62,7 @@ export class FakeEnv implements Env {
       this.#nowMs = Math.max(this.#nowMs, next.dueMs);
       next.callback();
     }
-    this.#nowMs = endMs;
+    this.#nowMs = Math.max(this.#nowMs, endMs);
   }
 
   /** What is due now: turns and finished writes. */

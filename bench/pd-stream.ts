@@ -1,0 +1,296 @@
+/**
+ * Region heartbeats over gRPC: a PD process of its own, this process as its stores. One RegionHeartbeat stream a store,
+ * messages made beforehand and written in large pieces, so that what is counted is PD's CPU. Then the patrol goes over
+ * the regions while timestamps are asked for: how long does one wait?
+ */
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect, type ClientHttp2Session } from "node:http2";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import type { Command } from "commander";
+import { frameMessage } from "../adapters/grpc-frames.js";
+import { GrpcNetwork } from "../adapters/grpc-network.js";
+import { nodeEnv } from "../adapters/node-env.js";
+import { SILENT_LOGGER } from "../base/index.js";
+import { Child } from "../deploy/child.js";
+import { PdClient } from "../pd-client/index.js";
+import { PdService, pdpb } from "../proto/index.js";
+import { freePorts, processUse } from "./local.js";
+
+interface StreamFlags {
+  readonly regions: string;
+  readonly stores: string;
+  readonly rounds: string;
+  readonly watch: string;
+  readonly json?: boolean;
+}
+
+type Load = "first" | "unchanged" | "changed";
+
+const REPLICAS = 3;
+const PIECE_BYTES = 64 << 10;
+const HEARTBEAT_MS = 5_000;
+const FIRST_REGION = 1_000;
+const FIRST_PEER = 10_000_000;
+const SHARED_BYTES = 6e9;
+const PRIME = 7919;
+const READY_MS = 30_000;
+
+export function registerPdStream(bench: Command): void {
+  bench
+    .command("pd-stream")
+    .description("region heartbeats over gRPC into a PD process, and timestamps while its patrol goes round")
+    .option("--regions <n>", "regions of three peers", "100000")
+    .option("--stores <n>", "stores, each with a stream", "12")
+    .option("--rounds <n>", "rounds over all regions, each for unchanged and changed ones", "3")
+    .option("--watch <seconds>", "how long timestamps are asked for while the patrol goes round", "15")
+    .option("--json", "print the figures as JSON")
+    .action((flags: StreamFlags) => streamBench(flags));
+}
+
+const keyOf = (i: number, regions: number): Uint8Array =>
+  i === 0 || i === regions ? new Uint8Array(0) : new TextEncoder().encode(String(i).padStart(9, "0"));
+
+/** The messages of each store's leaders, in pieces of many. */
+function piecesOf(clusterId: bigint, regions: number, stores: number, load: Load, round: number): Buffer[][] {
+  const frames: Buffer[][] = Array.from({ length: stores }, () => []);
+  for (let i = 0; i < regions; i++) {
+    const peers = Array.from({ length: REPLICAS }, (_, p) => ({
+      id: FIRST_PEER + i * REPLICAS + p,
+      storeId: 1 + ((i * PRIME + p) % stores),
+    }));
+    const rank = 1 + ((i * PRIME) % regions);
+    const isChanged = load === "changed";
+    const written = isChanged ? Math.floor((SHARED_BYTES / rank) * (1 + (round % 2) / 10)) : 0;
+    const leader = peers[0] as { readonly id: number; readonly storeId: number };
+    const message = pdpb.RegionHeartbeatRequest.encode({
+      header: { clusterId },
+      region: {
+        id: FIRST_REGION + i,
+        startKey: keyOf(i, regions),
+        endKey: keyOf(i + 1, regions),
+        regionEpoch: { confVer: 5, version: 5 },
+        peers,
+      },
+      leader,
+      term: 6,
+      approximateSize: (isChanged ? 96 + (round % 2) : 96) * 2 ** 20,
+      approximateKeys: 960_000 + Math.floor(written / 100),
+      bytesWritten: written,
+      keysWritten: Math.floor(written / 100),
+      interval: { startTimestamp: 0, endTimestamp: 60 },
+    }).finish();
+    frames[leader.storeId - 1]?.push(frameMessage(message));
+  }
+  return frames.map(inPieces);
+}
+
+function inPieces(frames: readonly Buffer[]): Buffer[] {
+  const pieces: Buffer[] = [];
+  let open: Buffer[] = [];
+  let bytes = 0;
+  for (const frame of frames) {
+    open.push(frame);
+    bytes += frame.length;
+    if (bytes < PIECE_BYTES) continue;
+    pieces.push(Buffer.concat(open));
+    [open, bytes] = [[], 0];
+  }
+  return [...pieces, Buffer.concat(open)];
+}
+
+/** One stream from its first message to PD's end of it: then all have been taken. */
+function sendAll(session: ClientHttp2Session, pieces: readonly Buffer[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stream = session.request({
+      ":method": "POST",
+      ":path": PdService.RegionHeartbeat.path,
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    let status = "";
+    stream.on("response", (headers) => (status ||= String(headers["grpc-status"] ?? "")));
+    stream.on("trailers", (trailers) => (status = String(trailers["grpc-status"])));
+    stream.on("error", reject);
+    stream.on("close", () => (status === "0" ? resolve() : reject(new Error(`the stream ended: ${status}`))));
+    stream.resume();
+    void (async () => {
+      for (const piece of pieces) {
+        if (!stream.write(piece)) await new Promise((drained) => stream.once("drain", drained));
+      }
+      stream.end();
+    })();
+  });
+}
+
+interface Round {
+  readonly perSecond: number;
+  readonly cpuMicros: number;
+}
+
+class PdUnderLoad {
+  readonly #child: Child;
+  readonly #directory = mkdtempSync(join(tmpdir(), "raftwerk-bench-pd-"));
+  readonly #network = new GrpcNetwork();
+  readonly #sessions: ClientHttp2Session[] = [];
+  readonly #url: string;
+  readonly client: PdClient;
+  readonly stores: number;
+  #beat: NodeJS.Timeout | undefined;
+
+  constructor(port: number, stores: number) {
+    this.stores = stores;
+    this.#url = `http://127.0.0.1:${port}`;
+    this.#child = new Child({
+      title: "PD",
+      args: ["pd", "--client-urls", this.#url, "--data-dir", this.#directory, "--log-level", "warn"],
+      program: process.argv[1] as string,
+      onExit: (how) => process.stderr.write(`PD ${how}\n`),
+    });
+    const endpoints = [`127.0.0.1:${port}`];
+    this.client = new PdClient(nodeEnv(SILENT_LOGGER), this.#network, { endpoints });
+  }
+
+  async start(): Promise<void> {
+    for (let waited = 0; ; waited += 100) {
+      if (
+        await fetch(`${this.#url}/pd/api/v1/ping`).then(
+          (answer) => answer.ok,
+          () => false,
+        )
+      )
+        break;
+      if (waited > READY_MS) throw new Error("PD did not start");
+      await pause(100);
+    }
+    await settled<void>((done) => this.client.connect((error) => done(error, undefined)));
+    const store = (id: number) => ({ id, address: `127.0.0.1:${id}`, version: "8.5.0", nodeState: 1 });
+    const whole = {
+      id: FIRST_REGION,
+      regionEpoch: { confVer: 1, version: 1 },
+      peers: [{ id: FIRST_PEER, storeId: 1 }],
+    };
+    await settled((done) => this.client.bootstrap(store(1), whole, done));
+    for (let id = 1; id <= this.stores; id++)
+      await settled<void>((done) => this.client.putStore(store(id), done));
+    // Heartbeats and patrol do all of their work, and nothing is moved by it.
+    const limits = "leader region merge hot-region replica".split(" ");
+    const body = Object.fromEntries(limits.map((kind) => [`${kind}-schedule-limit`, 0]));
+    await fetch(`${this.#url}/pd/api/v1/config`, { method: "POST", body: JSON.stringify(body) });
+    await this.#heartbeats(0);
+    for (let i = 0; i < this.stores; i++) this.#sessions.push(connect(this.#url));
+  }
+
+  /** As stores do, with what they have. */
+  async #heartbeats(regions: number): Promise<void> {
+    const each = Math.floor((regions * REPLICAS) / this.stores);
+    for (let storeId = 1; storeId <= this.stores; storeId++) {
+      const stats = { storeId, capacity: 2 ** 42, available: 2 ** 41, usedSize: 2 ** 40, regionCount: each };
+      await settled((done) => this.client.storeHeartbeat(stats, done));
+    }
+  }
+
+  keepBeating(regions: number): void {
+    this.#beat = setInterval(() => void this.#heartbeats(regions).catch(() => {}), HEARTBEAT_MS);
+  }
+
+  use(): { readonly cpuSeconds: number; readonly residentBytes: number } {
+    const use = processUse(this.#child.pid);
+    if (use === undefined) throw new Error("PD is gone");
+    return use;
+  }
+
+  async round(pieces: readonly Buffer[][], regions: number): Promise<Round> {
+    const before = this.use().cpuSeconds;
+    const startedMs = performance.now();
+    await Promise.all(pieces.map((each, i) => sendAll(this.#sessions[i] as ClientHttp2Session, each)));
+    const seconds = (performance.now() - startedMs) / 1_000;
+    return {
+      perSecond: Math.round(regions / seconds),
+      cpuMicros: ((this.use().cpuSeconds - before) / regions) * 1e6,
+    };
+  }
+
+  /** Milliseconds that each of many timestamps took, one after the other. */
+  async timestamps(seconds: number): Promise<number[]> {
+    const stream = this.client.openTso();
+    const taken: number[] = [];
+    const endMs = performance.now() + seconds * 1_000;
+    while (performance.now() < endMs) {
+      const askedMs = performance.now();
+      await settled((done) => stream.get((error) => done(error, undefined)));
+      taken.push(performance.now() - askedMs);
+      await pause(1);
+    }
+    stream.close();
+    return taken.sort((left, right) => left - right);
+  }
+
+  async patrolSeconds(): Promise<number> {
+    const page = await (await fetch(`${this.#url}/metrics`)).text();
+    return Number(/^pd_checker_patrol_regions_time(?:\{\})? ([0-9.e+-]+)$/m.exec(page)?.[1] ?? Number.NaN);
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#beat);
+    for (const session of this.#sessions) session.destroy();
+    this.client.close();
+    this.#network.close();
+    await this.#child.stop();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+async function streamBench(flags: StreamFlags): Promise<void> {
+  const [regions, stores] = [Number(flags.regions), Number(flags.stores)];
+  const pd = new PdUnderLoad(await freePorts(1), stores);
+  try {
+    await pd.start();
+    const make = (load: Load, round: number): Buffer[][] =>
+      piecesOf(pd.client.clusterId, regions, stores, load, round);
+    const empty = pd.use().residentBytes;
+    const unchanged = make("unchanged", 0);
+    const first = await pd.round(unchanged, regions);
+    pd.keepBeating(regions);
+    const rounds: { unchanged: Round[]; changed: Round[] } = { unchanged: [], changed: [] };
+    for (let i = 0; i < Number(flags.rounds); i++) rounds.unchanged.push(await pd.round(unchanged, regions));
+    unchanged.length = 0;
+    for (let i = 0; i < Number(flags.rounds); i++)
+      rounds.changed.push(await pd.round(make("changed", i), regions));
+    const best = (all: readonly Round[]): Round | undefined =>
+      [...all].sort((left, right) => left.cpuMicros - right.cpuMicros)[0];
+    const waits = await pd.timestamps(Number(flags.watch));
+    const at = (share: number): number => waits[Math.floor((waits.length - 1) * share)] ?? Number.NaN;
+    const figures = {
+      regions,
+      firstPerSecond: first.perSecond,
+      firstCpuMicros: first.cpuMicros,
+      unchangedPerSecond: best(rounds.unchanged)?.perSecond,
+      unchangedCpuMicros: best(rounds.unchanged)?.cpuMicros,
+      changedPerSecond: best(rounds.changed)?.perSecond,
+      changedCpuMicros: best(rounds.changed)?.cpuMicros,
+      residentBytesPerRegion: Math.round((pd.use().residentBytes - empty) / regions),
+      patrolSeconds: await pd.patrolSeconds(),
+      timestamps: waits.length,
+      timestampMsP50: at(0.5),
+      timestampMsP99: at(0.99),
+      timestampMsP999: at(0.999),
+      timestampMsMax: at(1),
+    };
+    if (flags.json === true) process.stdout.write(`${JSON.stringify(figures)}\n`);
+    else
+      for (const [name, value] of Object.entries(figures))
+        process.stdout.write(`${name}: ${String(value)}\n`);
+  } finally {
+    await pd.stop();
+  }
+}
+
+function settled<T>(
+  run: (done: (error: Error | undefined, result: T | undefined) => void) => void,
+): Promise<T> {
+  return new Promise((resolve, reject) =>
+    run((error, result) => (error === undefined ? resolve(result as T) : reject(error))),
+  );
+}
