@@ -231,7 +231,14 @@ test("stores that are buried or silent are counted as what they are, and the bur
     metrics: cluster.pd.metrics,
     clusterId: 1n,
     isServing: true,
-    lowSpaceStoreCount: 2,
+    scrape: () => [
+      {
+        name: "pd_cluster_status",
+        kind: "gauge",
+        labels: { type: "store_low_space_count", engine: "tikv", store: "all" },
+        value: 2,
+      },
+    ],
     handleHttp({ path, query }, reply) {
       const states = query["state"] ?? ["0", "1"];
       const asked = stores.filter((each) => states.includes(String(each.store.state)));

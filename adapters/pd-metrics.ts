@@ -14,7 +14,7 @@ export interface PdSource {
   readonly clusterId: bigint;
   readonly isServing: boolean;
   /** Asked for while it serves. */
-  readonly lowSpaceStoreCount: number;
+  scrape(): readonly MetricSample[];
   handleHttp(request: PlainRequest, reply: PlainReply): void;
 }
 
@@ -104,7 +104,7 @@ async function clusterSamples(pd: PdSource): Promise<MetricSample[]> {
   const live = known.filter(({ store }) => store["state_name"] !== "Tombstone").map(labelsOf);
   return [
     ...storeSamples(known),
-    gauge("pd_cluster_status", { type: "store_low_space_count", ...ALL_STORES }, pd.lowSpaceStoreCount),
+    ...pd.scrape(),
     ...(await flowSamples(pd, live)),
     ...(await progressSamples(pd, live)),
     ...configSamples(config ?? {}),
@@ -116,7 +116,6 @@ async function clusterSamples(pd: PdSource): Promise<MetricSample[]> {
     ...(Array.isArray(schedulers) ? schedulers : []).map((kind: string) =>
       gauge("pd_scheduler_status", { kind, type: "allow" }, 1),
     ),
-    ...(await regionSamples(pd)),
     ...(await hotSamples(pd, live)),
   ];
 }
@@ -254,27 +253,6 @@ function configSamples(config: Json): MetricSample[] {
       const number = flag ?? (typeof value === "number" ? value : undefined);
       if (number !== undefined) samples.push(gauge("pd_config_status", { type }, number));
     }
-  }
-  return samples;
-}
-
-const REGION_CHECKS: readonly (readonly [check: string, type: string])[] = [
-  ["miss-peer", "miss-peer-region-count"],
-  ["extra-peer", "extra-peer-region-count"],
-  ["down-peer", "down-peer-region-count"],
-  ["pending-peer", "pending-peer-region-count"],
-  ["offline-peer", "offline-peer-region-count"],
-  ["learner-peer", "learner-peer-region-count"],
-  ["empty-region", "empty-region-count"],
-  ["oversized-region", "oversized-region-count"],
-  ["undersized-region", "undersized-region-count"],
-];
-
-async function regionSamples(pd: PdSource): Promise<MetricSample[]> {
-  const samples: MetricSample[] = [];
-  for (const [check, type] of REGION_CHECKS) {
-    const found = await ask(pd, `/regions/check/${check}`);
-    if (found !== undefined) samples.push(gauge("pd_regions_status", { type }, found["count"]));
   }
   return samples;
 }

@@ -1,5 +1,6 @@
 /** `ctl region`: regions by id, key, store, kind and range. */
 import type { Command } from "commander";
+import { REGION_KINDS } from "../pd/index.js";
 import { encodeBytes } from "./pd-ctl-key.js";
 import {
   asJson,
@@ -17,17 +18,6 @@ import {
   cell,
 } from "./pd-ctl-output.js";
 
-const KINDS = [
-  "miss-peer",
-  "extra-peer",
-  "down-peer",
-  "pending-peer",
-  "offline-peer",
-  "learner-peer",
-  "empty-region",
-  "oversized-region",
-  "undersized-region",
-];
 const SCAN_PAGE = 1024;
 const KEY_SHOWN_MAX = 32;
 
@@ -65,11 +55,11 @@ export function registerRegionWords(ctl: Command): void {
   });
   const check = region
     .command("check")
-    .description(`regions that need attention: ${KINDS.join(", ")}`)
+    .description(`regions that need attention: ${REGION_KINDS.join(", ")}`)
     .argument("<kind>");
   onWord(check, async (http, [kind]) => {
-    if (!KINDS.includes(kind as string)) {
-      throw new CtlError(`unknown kind ${kind}: use one of ${KINDS.join(", ")}`);
+    if (!(REGION_KINDS as readonly string[]).includes(kind as string)) {
+      throw new CtlError(`unknown kind ${kind}: use one of ${REGION_KINDS.join(", ")}`);
     }
     await showRegions(http, `/regions/check/${kind}`);
   });

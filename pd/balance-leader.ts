@@ -86,14 +86,19 @@ export class BalanceLeader extends BaseScheduler {
 
   #sourceProblem(store: StoreInfo): string | undefined {
     const problem = this.view.leaderSourceProblem(store);
-    if (problem !== undefined) this.diagnosis.reject(store.id, 0, problem);
+    if (problem === undefined) return undefined;
+    this.diagnosis.reject(store.id, 0, problem);
+    this.view.leftOut("source", this.name, store.id, problem);
     return problem;
   }
 
   #targetProblem(store: StoreInfo): string | undefined {
     const problem = this.view.leaderTargetProblem(store);
     if (problem === undefined) this.host.notes.clear("store", store.id, this.name);
-    else this.note(store.id, `takes no leaders: ${problem}`);
+    else {
+      this.note(store.id, `takes no leaders: ${problem}`);
+      this.view.leftOut("target", this.name, store.id, problem);
+    }
     return problem;
   }
 
@@ -144,8 +149,10 @@ export class BalanceLeader extends BaseScheduler {
       const store = view.store(peer.storeId);
       if (store === undefined) continue;
       const problem = view.leaderTargetProblem(store) ?? (mayLead(store) ? undefined : "StoreNotMatchRule");
-      if (problem !== undefined) this.diagnosis.reject(store.id, 2, problem);
-      else if (best === undefined || solver.score(store) < solver.score(best)) best = store;
+      if (problem !== undefined) {
+        this.diagnosis.reject(store.id, 2, problem);
+        view.leftOut("target", this.name, store.id, problem);
+      } else if (best === undefined || solver.score(store) < solver.score(best)) best = store;
     }
     return best === undefined ? undefined : this.#transfer(region, source, best, solver);
   }
@@ -178,7 +185,10 @@ export class BalanceLeader extends BaseScheduler {
     const built = new OperatorBuilder(this.view, this.name, region, { details })
       .setLeader(target.id)
       .build(this.#scope.kinds);
-    if (built.kind === "built") return built.operator;
+    if (built.kind === "built") {
+      this.moves(source.id, target.id);
+      return built.operator;
+    }
     this.diagnosis.reject(target.id, 2, "CreateOperatorFailed");
     this.host.notes.note("region", region.meta.id, this.name, built.reason);
     return undefined;

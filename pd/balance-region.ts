@@ -45,6 +45,7 @@ export class BalanceRegion extends BaseScheduler {
       const problem = view.regionSourceProblem(source, EMPTY_MIB);
       if (problem !== undefined) {
         this.diagnosis.reject(source.id, 0, problem);
+        view.leftOut("source", this.name, source.id, problem);
         this.note(source.id, `gives no peers: ${problem}`);
         continue;
       }
@@ -92,7 +93,10 @@ export class BalanceRegion extends BaseScheduler {
       };
       const builder = new OperatorBuilder(this.view, this.name, region, { details });
       const built = builder.addPeer(target.id, role).removePeer(source.id).build(this.#scope.kinds);
-      if (built.kind === "built") return built.operator;
+      if (built.kind === "built") {
+        this.moves(source.id, target.id);
+        return built.operator;
+      }
       this.diagnosis.reject(source.id, 2, "CreateOperatorFailed");
       reason = built.reason;
       break;
@@ -149,6 +153,7 @@ export class BalanceRegion extends BaseScheduler {
         (keepsPlacement(store) ? undefined : "StoreNotMatchRule");
       if (problem === undefined) return store;
       this.diagnosis.reject(source.id, 2, problem);
+      view.leftOut("target", this.name, store.id, problem);
       reason =
         problem === "StoreNotMatchRule"
           ? `store ${store.id}: the replicas would stand closer together, or a placement rule forbids it`

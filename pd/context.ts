@@ -18,6 +18,9 @@ export interface PdContext {
   readonly metrics: PdMetrics;
 }
 
+/** exp 0.5 ms x2: PD's own. */
+const TRANSACTION_SECONDS = Array.from({ length: 13 }, (_, i) => 0.0005 * 2 ** i);
+
 /** Writes as leader: the guard goes with every transaction. Answers false when another compare failed. */
 export function writeGuarded(
   context: PdContext,
@@ -25,7 +28,12 @@ export function writeGuarded(
   callback: (error: Error | undefined) => void,
   compares: readonly MetaCompare[] = [],
 ): void {
+  const startedMs = context.env.clock.monotonicMs();
   context.leadership.transact({ compares, onSuccess: operations }, (error, result) => {
+    const labels = { result: error === undefined && result.succeeded ? "success" : "failed" };
+    const seconds = (context.env.clock.monotonicMs() - startedMs) / 1000;
+    context.metrics.observe("pd_txn_handle_txns_duration_seconds", labels, seconds, TRANSACTION_SECONDS);
+    context.metrics.increment("pd_txn_txns_count", labels);
     if (error !== undefined) return callback(error);
     callback(result.succeeded ? undefined : lostLeadership());
   });

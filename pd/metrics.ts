@@ -49,16 +49,27 @@ export class PdMetrics {
   }
 
   observe(name: string, labels: Record<string, string>, value: number, bounds: readonly number[]): void {
+    observeIn(this.#series(name, labels, bounds), value);
+  }
+
+  /** The histogram itself, for what is observed very often. */
+  histogram(
+    name: string,
+    labels: Record<string, string>,
+    bounds: readonly number[],
+  ): (value: number) => void {
+    const series = this.#series(name, labels, bounds);
+    return (value) => observeIn(series, value);
+  }
+
+  #series(name: string, labels: Record<string, string>, bounds: readonly number[]): HistogramSeries {
     const key = sampleKey(name, labels);
     let series = this.#histograms.get(key);
     if (series === undefined) {
       series = { name, labels, bounds, counts: bounds.map(() => 0), count: 0, sum: 0 };
       this.#histograms.set(key, series);
     }
-    const bucket = series.bounds.findIndex((bound) => value <= bound);
-    if (bucket >= 0) series.counts[bucket] = (series.counts[bucket] as number) + 1;
-    series.count += 1;
-    series.sum += value;
+    return series;
   }
 
   value(name: string, labels: Record<string, string> = {}): number {
@@ -88,6 +99,17 @@ export class PdMetrics {
       this.#samples.set(key, sample);
     }
     return sample;
+  }
+}
+
+function observeIn(series: HistogramSeries, value: number): void {
+  const { bounds, counts } = series;
+  series.count += 1;
+  series.sum += value;
+  for (let bucket = 0; bucket < bounds.length; bucket++) {
+    if (value > (bounds[bucket] as number)) continue;
+    counts[bucket] = (counts[bucket] as number) + 1;
+    return;
   }
 }
 

@@ -6,7 +6,7 @@
 import type { TimerHandle } from "../base/index.js";
 import type { HeartbeatStreams } from "./heartbeat-streams.js";
 import { type Operator, type OperatorKind, type OperatorState, priorityLevel } from "./operator.js";
-import { confVerUsed, stepProblem } from "./operator-step.js";
+import { confVerUsed, type Step, stepProblem } from "./operator-step.js";
 import type { RegionInfo } from "./region-info.js";
 import { commandFor } from "./rpc-regions.js";
 import type { SchedulingView } from "./scheduling-view.js";
@@ -237,7 +237,7 @@ export class OperatorController {
   /** Moves the operator on; `fromHeartbeat` means the region is news, so that staleness can be judged. */
   #dispatch(operator: Operator, region: RegionInfo, fromHeartbeat: boolean): void {
     const before = operator.currentStep;
-    operator.check(region, this.#view.nowMs());
+    operator.check(region, this.#view.nowMs(), this.#observeStep);
     if (operator.currentStep !== before) this.#version += 1;
     if (operator.state === "success") {
       this.#end(operator, "success", "");
@@ -304,6 +304,15 @@ export class OperatorController {
     }
     this.onEnded(operator);
   }
+
+  readonly #observeStep = (step: Step, durationMs: number): void => {
+    this.#view.cluster.context.metrics.observe(
+      "pd_schedule_finish_operator_steps_duration_seconds",
+      { type: step.kind },
+      durationMs / 1000,
+      FINISH_SECONDS,
+    );
+  };
 
   #observeEnd(operator: Operator, state: OperatorState): void {
     if (state !== "success") return;

@@ -68,6 +68,7 @@ export class Operator {
   finishedWallMs = 0;
   /** Index of the first step that is not finished. */
   currentStep = 0;
+  stepStartedMs = 0;
   state: OperatorState = "created";
   /** Why it ended otherwise than by success. */
   reason = "";
@@ -112,9 +113,17 @@ export class Operator {
   }
 
   /** Moves over finished steps and settles the state. */
-  check(region: RegionInfo, nowMs: number): void {
+  check(
+    region: RegionInfo,
+    nowMs: number,
+    onStep: (step: Step, durationMs: number) => void = () => {},
+  ): void {
     if (this.state !== "started") return;
-    while (this.step !== undefined && isStepFinished(this.step, region)) this.currentStep += 1;
+    for (let step = this.step; step !== undefined && isStepFinished(step, region); step = this.step) {
+      this.currentStep += 1;
+      onStep(step, nowMs - Math.max(this.stepStartedMs, this.startedMs));
+      this.stepStartedMs = nowMs;
+    }
     if (this.step === undefined) this.state = "success";
     else this.#checkTime(nowMs);
   }

@@ -13,11 +13,12 @@ import { CLUSTER_ID_KEY, MetaKeys } from "./keys.js";
 import { SoleLeadership } from "./leadership.js";
 import type { MemberIdentity } from "./members.js";
 import type { MetaStore } from "./meta-store.js";
-import { PdMetrics } from "./metrics.js";
+import { type MetricSample, PdMetrics } from "./metrics.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
 import { beginTerm, buildParts, endTerm, type Parts, startConfig } from "./parts.js";
 import { Forwarder } from "./rpc-forward.js";
 import type { Scheduling } from "./scheduling.js";
+import { scrapeFigures } from "./scrape-figures.js";
 
 const ID_RETRY_MS = 500;
 
@@ -124,10 +125,9 @@ export class PlacementDriver {
     return this.#sole !== undefined || this.#candidacy !== undefined;
   }
 
-  /** For the metrics: PD's HTTP API does not tell of it. */
-  get lowSpaceStoreCount(): number {
-    const { view } = this.scheduling;
-    return this.cluster.liveStores().filter((store) => view.isLowSpace(store)).length;
+  /** For the metrics: what PD's HTTP API does not tell, or tells in lists of a million regions. */
+  scrape(): MetricSample[] {
+    return scrapeFigures(this.#parts);
   }
 
   get isServing(): boolean {

@@ -5,20 +5,11 @@ import { PdService } from "../proto/index.js";
 import { changedMeta } from "./compact-meta.js";
 import type { RegionInfo } from "./region-info.js";
 import { Regions } from "./regions.js";
-import { MockCluster, type MockRegion, times } from "./test/mock-cluster.js";
+import { made, ranges } from "./test/made-regions.js";
+import { times } from "./test/mock-cluster.js";
 import { World } from "./test/world.js";
 
-const TEXT = new TextDecoder();
 const MIB = 2 ** 20;
-
-const ranges = (regions: Iterable<RegionInfo>): string =>
-  [...regions]
-    .map(({ meta }) => `${meta.id}[${TEXT.decode(meta.startKey)},${TEXT.decode(meta.endKey)})`)
-    .join(" ");
-
-const maker = new MockCluster();
-const made = (id: number, start: string, end: string, more: MockRegion = {}): RegionInfo =>
-  maker.region(id, [1, 2, 3], { start, end, ...more });
 
 let world: World;
 

@@ -6,19 +6,10 @@ import { regionChange, roundFlow } from "./region-change.js";
 import type { RegionInfo } from "./region-info.js";
 import { type KeptRegion, RegionTree } from "./region-tree.js";
 import { Regions } from "./regions.js";
+import { made, ranges, TEXT } from "./test/made-regions.js";
 import { MockCluster, type MockRegion, times } from "./test/mock-cluster.js";
 
-const TEXT = new TextDecoder();
-
 const ids = (regions: readonly RegionInfo[]): number[] => regions.map(({ meta }) => meta.id);
-const ranges = (regions: Iterable<RegionInfo>): string =>
-  [...regions]
-    .map(({ meta }) => `${meta.id}[${TEXT.decode(meta.startKey)},${TEXT.decode(meta.endKey)})`)
-    .join(" ");
-
-const maker = new MockCluster();
-const made = (id: number, start: string, end: string, more: MockRegion = {}): RegionInfo =>
-  maker.region(id, [1, 2, 3], { start, end, ...more });
 
 describe("the tree of regions", () => {
   test("finds by key, before a key and in order, and leaves holes [TestRegionTree]", () => {

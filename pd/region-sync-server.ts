@@ -99,6 +99,15 @@ export class RegionSyncServer {
     ];
   }
 
+  /** Of the oldest change that is kept. */
+  get firstIndex(): number {
+    return this.#first;
+  }
+
+  get lastIndex(): number {
+    return this.#end;
+  }
+
   get #end(): number {
     return this.#first + this.#ring.length;
   }

@@ -16,7 +16,7 @@ import {
 import type { Cluster } from "./cluster.js";
 import type { HeartbeatCall, HeartbeatStreams } from "./heartbeat-streams.js";
 import type { RegionFlow, RegionInfo } from "./region-info.js";
-import { observeHeartbeat } from "./heartbeat-figures.js";
+import { HeartbeatBreakdown, regionHeartbeats } from "./heartbeat-figures.js";
 import {
   ERROR_TYPE,
   errorHeader,
@@ -43,10 +43,11 @@ export function regionMethods(
 ): BoundMethod[] {
   const { context, regions } = cluster;
   const header = okHeader(context);
+  const breakdown = new HeartbeatBreakdown(cluster);
   const found = (region: RegionInfo | undefined): pdpb.IGetRegionResponse =>
     region === undefined ? { header } : { header, ...regionToClient(region) };
   return [
-    bindMethod(PdService.RegionHeartbeat, (call) => heartbeatCall(cluster, streams, events, call)),
+    bindMethod(PdService.RegionHeartbeat, (call) => heartbeatCall(cluster, streams, events, breakdown, call)),
     lookupCall(cluster, PdService.GetRegion, noRegion, (request, reply) =>
       reply(found(regions.find(request.regionKey))),
     ),
@@ -195,12 +196,14 @@ function heartbeatCall(
   cluster: Cluster,
   streams: HeartbeatStreams,
   events: RegionEvents,
+  breakdown: HeartbeatBreakdown,
   call: HeartbeatCall,
 ): ServerCallListener<pdpb.RegionHeartbeatRequest> {
   const { context } = cluster;
   let boundMs = Number.NEGATIVE_INFINITY;
   let boundStore = 0;
   let accepted = { value: 0 };
+  let observe: (seconds: number) => void = () => {};
   let ended = false;
   const end = (status: RpcStatus): void => {
     ended = true;
@@ -233,6 +236,7 @@ function heartbeatCall(
         boundMs = nowMs;
         boundStore = storeId;
         accepted = heartbeatCounter(cluster, storeId, "ok");
+        observe = regionHeartbeats(cluster, store.meta);
       }
       if (leader === null || leader.id === 0) return report("invalid request leader, leader is nil", region);
       if (region === null || region.id === 0) return report("invalid request region, region id is 0", region);
@@ -242,11 +246,15 @@ function heartbeatCall(
       if (region.endKey.length > 0 && compareBytes(region.startKey, region.endKey) >= 0) {
         return report("invalid request region, start key >= end key", region);
       }
+      const isTimed = breakdown.next();
+      const readMs = isTimed ? breakdown.took("PreCheck", nowMs) : 0;
       const result = cluster.putRegion(record);
       if (result.kind === "stale") return report(result.reason, region);
+      const savedMs = isTimed ? breakdown.took("SaveCache", readMs) : 0;
       accepted.value += 1;
       events.onRegionHeartbeat(result.region, previous, record.flow);
-      observeHeartbeat(cluster, "region", store.meta, nowMs);
+      if (isTimed) breakdown.took("CollectRegionStats", savedMs);
+      observe((cluster.nowMs() - nowMs) / 1000);
     },
     onHalfClose() {
       if (!ended) end(RPC_OK);

@@ -218,7 +218,7 @@ function storeHeartbeat(
   const abnormal = storesToWakeFor(cluster, store);
   if (abnormal.length > 0) answer.awakenRegions = { abnormalStores: abnormal };
   reply(answer);
-  observeHeartbeat(cluster, "store", store.meta, startMs);
+  observeHeartbeat(cluster, store.meta, startMs);
 }
 
 /** A slow store elsewhere: regions that sleep must wake, so that they find a better leader. (3.11) */

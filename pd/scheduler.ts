@@ -118,6 +118,14 @@ export abstract class BaseScheduler implements Scheduler {
     return refused;
   }
 
+  /** A move was planned. */
+  protected moves(sourceId: number, targetId: number): void {
+    const { metrics } = this.view.cluster.context;
+    const name = "pd_scheduler_balance_direction";
+    metrics.increment(name, { type: this.name, store: String(sourceId), direction: "out" });
+    metrics.increment(name, { type: this.name, store: String(targetId), direction: "in" });
+  }
+
   protected denied(region: RegionInfo): boolean {
     return !this.ignoresDeny && this.view.cluster.labels.deniesSchedule(region.meta);
   }

@@ -49,6 +49,18 @@ describe("balance-leader", () => {
     expect(world.scheduling.notes.of("store", 2)).toContainEqual(
       expect.objectContaining({ reason: "takes no leaders: StoreRemoving" }),
     );
+    const { metrics } = world.harness.pd;
+    const scope = "balance-leader-scheduler";
+    const left = (store: string, type: string): number =>
+      metrics.value("pd_schedule_target_filter", { scope, type, target: store });
+    expect(left("2", "store-state-offline-filter")).toBeGreaterThan(0);
+    expect(left("3", "store-state-reject-leader-filter")).toBeGreaterThan(0);
+    expect(left("4", "store-state-offline-filter")).toBe(0);
+    const direction = (store: string, way: string): number =>
+      metrics.value("pd_scheduler_balance_direction", { type: scope, store, direction: way });
+    expect(direction("1", "out")).toBeGreaterThan(0);
+    expect(direction("4", "in")).toBeGreaterThan(0);
+    expect(direction("2", "in")).toBe(0);
   });
 
   test("counts leader-weight (TestLeaderWeight)", () => {

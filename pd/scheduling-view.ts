@@ -5,6 +5,7 @@
  * The region score is the size on the store, running moves included, made larger by what lacks in free space and
  * divided by the weight.
  */
+import { FilterFigures, type FilterSide } from "./filter-figures.js";
 import type { Env } from "../base/index.js";
 import type { Cluster } from "./cluster.js";
 import { matchesConstraints } from "./placement/label-constraint.js";
@@ -35,6 +36,8 @@ export class SchedulingView implements StoreView {
   readonly #runningVersion: () => number;
   #influence: Influence = new Map();
   #influenceVersion = Number.NaN;
+  readonly #sourceFilters: FilterFigures;
+  readonly #targetFilters: FilterFigures;
   #influenceMs = Number.NEGATIVE_INFINITY;
   #spaceAskedMs = Number.NEGATIVE_INFINITY;
   #spaceDiffered = false;
@@ -48,6 +51,8 @@ export class SchedulingView implements StoreView {
     runningVersion: () => number = () => Number.NaN,
   ) {
     this.cluster = cluster;
+    this.#sourceFilters = new FilterFigures(cluster.context.metrics, "source");
+    this.#targetFilters = new FilterFigures(cluster.context.metrics, "target");
     this.#runningVersion = runningVersion;
     this.env = cluster.context.env;
     this.#running = running;
@@ -55,6 +60,11 @@ export class SchedulingView implements StoreView {
 
   get config(): Cluster["context"]["config"] {
     return this.cluster.context.config;
+  }
+
+  /** The scheduler or checker `scope` left a store out. */
+  leftOut(side: FilterSide, scope: string, storeId: number, reason: string): void {
+    (side === "source" ? this.#sourceFilters : this.#targetFilters).count(scope, storeId, reason);
   }
 
   nowMs(): number {

@@ -42,7 +42,11 @@ export function selectStoreToAdd(
   let best: StoreInfo[] = [];
   for (const store of view.stores()) {
     if (peerOnStore(region, store.id) !== undefined) continue;
-    if (view.regionTargetProblem(store) !== undefined) continue;
+    const problem = view.regionTargetProblem(store);
+    if (problem !== undefined) {
+      view.leftOut("target", view.usesRules ? "rule-checker" : "replica-checker", store.id, problem);
+      continue;
+    }
     if (demand.accept !== undefined && !demand.accept(store)) continue;
     if (!isolates(demand, beside, store)) continue;
     const location = locationScore(demand.locationLabels, beside, store);

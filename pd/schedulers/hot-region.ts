@@ -144,7 +144,9 @@ export class HotRegion extends BaseScheduler {
     if (samples === 0 || nowMs - this.#sampledMs < sampleMs) return;
     this.#sampledMs = nowMs;
     for (const type of HOT_TYPES) {
-      for (const { store, current } of this.#loads(type)) {
+      const loads = this.#loads(type);
+      this.#showLoads(type, loads);
+      for (const { store, current } of loads) {
         const key = `${type} ${store.id}`;
         const list = this.#history.get(key) ?? [];
         list.push(current);
@@ -152,6 +154,19 @@ export class HotRegion extends BaseScheduler {
         this.#history.set(key, list);
       }
     }
+  }
+
+  /** Rates of each store, and of the average one under `exp-`. */
+  #showLoads(type: HotType, loads: readonly StoreLoad[]): void {
+    const { metrics } = this.view.cluster.context;
+    const show = (store: string, prefix: string, rates: Rates): void => {
+      for (const [i, dimension] of (["byte", "key", "query"] as const).entries()) {
+        const labels = { type: `${prefix}${dimension}-rate-${type}`, store };
+        metrics.set("pd_scheduler_hot_peers_summary", labels, rates[i] as number);
+      }
+    };
+    for (const { store, current } of loads) show(String(store.id), "", current);
+    show("tikv", "exp-", expectationOf(loads).mean);
   }
 
   /** A dimension that no store reports says nothing: the next one stands in. */

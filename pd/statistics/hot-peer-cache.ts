@@ -102,6 +102,10 @@ export class HotPeerCache {
     return found;
   }
 
+  sizeOf(storeId: number): number {
+    return this.#stores.get(storeId)?.peers.size ?? 0;
+  }
+
   has(regionId: number): boolean {
     return this.#regions.has(regionId);
   }
