@@ -9,6 +9,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { SILENT_LOGGER } from "../base/index.js";
+import type { AnswerTaker } from "../client/pending-answers.js";
 import { StoreConnection } from "../client/store-connection.js";
 import { regionOf } from "./disturb.js";
 import { BenchCluster, type Say, until } from "./local.js";
@@ -100,7 +101,7 @@ class Flood {
       const context = { ...this.#context, peer: this.#leader };
       const command = { RawPut: { context, key, value: value() } };
       const connection = this.#connections.get(this.#leader.storeId) as StoreConnection;
-      connection.send(command, this.#valueBytes + 200, (answer, broken) => {
+      const answered: AnswerTaker["answered"] = (answer, broken) => {
         this.#underWay--;
         const error = answer?.RawPut?.regionError;
         if (answer !== undefined && error == null) {
@@ -119,7 +120,8 @@ class Flood {
         ).replaceAll(/\d+/g, "N");
         into.set(reason, (into.get(reason) ?? 0) + 1);
         setTimeout(one, Math.max(20, error?.serverIsBusy?.backoffMs ?? 100));
-      });
+      };
+      connection.send(command, this.#valueBytes + 200, { answered });
     };
     for (let i = 0; i < inFlight; i++) one();
   }

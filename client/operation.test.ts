@@ -33,9 +33,11 @@ function run(effect: Attempt<AnswerBody>["effect"], onLost: "retry" | "fail", ..
   });
   let attempts = 0;
   const attempt: Attempt<AnswerBody> = {
+    kind: "call",
     key: new Uint8Array([1]),
+    before: false,
     effect,
-    send(_target, _context, _region, callback) {
+    send(_address, _timeoutMs, _context, callback) {
       const fate = fates[Math.min(attempts++, fates.length - 1)] as Fate;
       const lost: RpcStatus = { code: 14, message: "connection lost" };
       env.timers.set(1, () => {
@@ -51,7 +53,8 @@ function run(effect: Attempt<AnswerBody>["effect"], onLost: "retry" | "fail", ..
     env,
     router,
     attempt,
-    { timeoutMs: 2_000, onLost, signal: undefined },
+    2_000,
+    { onLost },
     () => {
       end.isResolved = true;
     },

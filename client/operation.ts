@@ -9,40 +9,56 @@
  */
 import { type Env, misbehaves, RaftwerkError, type TimerHandle } from "../base/index.js";
 import type { errorpb, kvrpcpb, metapb, RpcStatus } from "../proto/index.js";
+import type { Answer, AnswerTaker } from "./pending-answers.js";
 import type { CachedRegion } from "./region-cache.js";
 import type { Advice, RegionRouter } from "./region-router.js";
-import type { StoreConnection } from "./store-connection.js";
+import type { Command, StoreConnection } from "./store-connection.js";
 
 /** What a store answered, in the fields that every answer has. */
 export interface AnswerBody {
   readonly regionError: errorpb.IError | null;
 }
 
-export interface Attempt<A extends AnswerBody> {
+interface AttemptBase {
   /** The region is the one that holds this key, or with `before` the largest smaller one. */
   readonly key: Uint8Array;
-  readonly before?: boolean;
+  readonly before: boolean;
   /** What a second attempt would do after a first of unknown fate: nothing, the same again, or something else. */
   readonly effect: "none" | "repeatable" | "once";
+}
+
+/** A command of a batch. */
+export interface CommandAttempt extends AttemptBase {
+  readonly kind: "command";
+  /** Of the answer. */
+  readonly name: keyof Answer;
+  /** Roughly what the command weighs. */
+  readonly bytes: number;
+  build(context: kvrpcpb.IContext, region: CachedRegion): Command;
+}
+
+/** A call of its own. */
+export interface CallAttempt<A extends AnswerBody> extends AttemptBase {
+  readonly kind: "call";
   /** Sends one attempt; the returned function drops it. */
   send(
-    target: { readonly address: string; readonly connection: StoreConnection; readonly timeoutMs: number },
+    address: string,
+    timeoutMs: number,
     context: kvrpcpb.IContext,
-    region: CachedRegion,
     callback: (answer: A | undefined, broken: RpcStatus | undefined) => void,
   ): () => void;
 }
+
+export type Attempt<A extends AnswerBody> = CommandAttempt | CallAttempt<A>;
 
 /** Longer than an election; a store that answers at all answers sooner, if only that it is busy. */
 const ATTEMPT_TIMEOUT_MS = 3_000;
 
 export interface OperationOptions {
-  readonly timeoutMs: number;
-  readonly onLost: "retry" | "fail";
-  readonly signal: AbortSignal | undefined;
+  readonly onLost?: "retry" | "fail";
 }
 
-export class Operation<A extends AnswerBody> {
+export class Operation<A extends AnswerBody> implements AnswerTaker {
   readonly #env: Env;
   readonly #router: RegionRouter;
   readonly #attempt: Attempt<A>;
@@ -50,40 +66,44 @@ export class Operation<A extends AnswerBody> {
   readonly #mayRepeat: boolean;
   readonly #deadlineMs: number;
   readonly #timeoutMs: number;
-  readonly #resolve: (result: { readonly answer: A; readonly region: CachedRegion }) => void;
+  readonly #resolve: (answer: A, region: CachedRegion) => void;
   readonly #reject: (error: Error) => void;
   #attempts = 0;
   #timer: TimerHandle | undefined;
-  #drop: (() => void) | undefined;
-  /** The attempt under way: where it went and when. */
-  #sent:
-    | {
-        readonly region: CachedRegion;
-        readonly asked: metapb.Peer;
-        readonly address: string;
-        readonly atMs: number;
-      }
-    | undefined;
+  /** The attempt under way: where it went and when. `#asked` is undefined when there is none. */
+  #region: CachedRegion | undefined;
+  #asked: metapb.Peer | undefined;
+  #address = "";
+  #sentMs = 0;
+  /** To drop it: the command's place, or the call's own way. */
+  #connection: StoreConnection | undefined;
+  #commandId = 0;
+  #cancel: (() => void) | undefined;
   #lastTrouble = "";
   /** An attempt ended without telling whether it took effect. */
   #wasLost = false;
   isDone = false;
+  /** Its place among the operations under way; theirs to use. */
+  place = -1;
+  /** Told once, when the operation is done. */
+  ended: ((operation: this) => void) | undefined;
 
   constructor(
     env: Env,
     router: RegionRouter,
     attempt: Attempt<A>,
+    timeoutMs: number,
     options: OperationOptions,
-    resolve: (result: { readonly answer: A; readonly region: CachedRegion }) => void,
+    resolve: (answer: A, region: CachedRegion) => void,
     reject: (error: Error) => void,
   ) {
     this.#env = env;
     this.#router = router;
     this.#attempt = attempt;
-    this.#timeoutMs = options.timeoutMs;
+    this.#timeoutMs = timeoutMs;
     const { effect } = attempt;
-    this.#mayRepeat = effect === "none" || (effect === "repeatable" && options.onLost === "retry");
-    this.#deadlineMs = env.clock.monotonicMs() + options.timeoutMs;
+    this.#mayRepeat = effect === "none" || (effect === "repeatable" && options.onLost !== "fail");
+    this.#deadlineMs = env.clock.monotonicMs() + timeoutMs;
     this.#resolve = resolve;
     this.#reject = reject;
   }
@@ -102,14 +122,9 @@ export class Operation<A extends AnswerBody> {
 
   /** A store that hangs keeps its connections: only silence shows it. Another peer may lead by now. */
   #expireAttempt(nowMs: number): void {
-    const sent = this.#sent;
-    if (sent === undefined || !this.#mayRepeat || nowMs - sent.atMs < ATTEMPT_TIMEOUT_MS) return;
-    this.#drop?.();
-    this.#drop = undefined;
-    this.#broken(sent.region, sent.asked, sent.address, {
-      code: 4,
-      message: `no answer for ${ATTEMPT_TIMEOUT_MS} ms`,
-    });
+    if (this.#asked === undefined || !this.#mayRepeat || nowMs - this.#sentMs < ATTEMPT_TIMEOUT_MS) return;
+    this.#drop();
+    this.answered(undefined, { code: 4, message: `no answer for ${ATTEMPT_TIMEOUT_MS} ms` });
   }
 
   abort(): void {
@@ -117,7 +132,7 @@ export class Operation<A extends AnswerBody> {
   }
 
   get #isUncertain(): boolean {
-    return this.#attempt.effect !== "none" && (this.#wasLost || this.#sent !== undefined);
+    return this.#attempt.effect !== "none" && (this.#wasLost || this.#asked !== undefined);
   }
 
   #fail(code: "deadlineExceeded" | "undeterminedResult" | "cancelled" | "rpcFailed", text: string): void {
@@ -129,63 +144,101 @@ export class Operation<A extends AnswerBody> {
 
   finish(): void {
     this.isDone = true;
-    this.#drop?.();
+    this.#drop();
     if (this.#timer !== undefined) this.#env.timers.clear(this.#timer);
+    this.ended?.(this);
+  }
+
+  #drop(): void {
+    this.#connection?.abandon(this.#commandId);
+    this.#connection = undefined;
+    this.#cancel?.();
+    this.#cancel = undefined;
   }
 
   #try(): void {
     if (this.isDone) return;
     this.#attempts++;
     if (misbehaves(this.#env, "a client forgets a region", 4)) this.#router.forget(this.#attempt.key);
-    this.#router.locate(this.#attempt.key, this.#attempt.before === true, (error, region) => {
+    const { key, before } = this.#attempt;
+    const known = this.#router.fresh(key, before);
+    if (known !== undefined) return this.#located(undefined, known);
+    this.#router.locate(key, before, (error, region) => this.#located(error, region));
+  }
+
+  #located(error: Error | undefined, region: CachedRegion | undefined): void {
+    if (this.isDone) return;
+    if (region === undefined) return this.#troubled(error?.message ?? "PD knows no region for the key");
+    if (misbehaves(this.#env, "a client asks another peer first", 4)) {
+      region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
+    }
+    const asked = region.peers[region.leader];
+    const known = this.#router.knownAddress(asked);
+    if (known !== undefined && asked !== undefined) return this.#send(region, asked, known);
+    this.#router.address(asked, (failed, address) => {
       if (this.isDone) return;
-      if (region === undefined) return this.#troubled(error?.message ?? "PD knows no region for the key");
-      if (misbehaves(this.#env, "a client asks another peer first", 4)) {
-        region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
+      if (address === undefined || asked === undefined) {
+        this.#router.learnBroken(region, asked, this.#attempts);
+        return this.#troubled(failed?.message ?? "PD does not know the store");
       }
-      const asked = region.peers[region.leader];
-      this.#router.address(asked, (failed, address) => {
-        if (this.isDone) return;
-        if (address === undefined || asked === undefined) {
-          this.#router.learnBroken(region, asked, this.#attempts);
-          return this.#troubled(failed?.message ?? "PD does not know the store");
-        }
-        this.#send(region, asked, address);
-      });
+      this.#send(region, asked, address);
     });
   }
 
   #send(region: CachedRegion, asked: metapb.Peer, address: string): void {
-    const target = {
-      address,
-      connection: this.#router.connection(address),
-      timeoutMs: Math.max(1, this.#deadlineMs - this.#env.clock.monotonicMs()),
-    };
-    this.#sent = { region, asked, address, atMs: this.#env.clock.monotonicMs() };
-    this.#drop = this.#attempt.send(target, this.#router.context(region, asked), region, (answer, broken) => {
-      if (this.isDone) return;
-      this.#drop = undefined;
-      if (answer === undefined) return this.#broken(region, asked, address, broken);
-      this.#sent = undefined;
-      const error = answer.regionError;
-      if (error == null) {
-        region.isStale = false;
-        this.finish();
-        return this.#resolve({ answer, region });
-      }
-      const text = error.message ?? "region error";
-      if (error.staleCommand != null) {
-        this.#wasLost = true;
-        if (!this.#mayRepeat) return this.#fail("undeterminedResult", `${address}: ${text}`);
-      }
-      this.#follow(this.#router.learn(region, asked, error, this.#attempts - 1), text);
+    const nowMs = this.#env.clock.monotonicMs();
+    this.#region = region;
+    this.#asked = asked;
+    this.#address = address;
+    this.#sentMs = nowMs;
+    const attempt = this.#attempt;
+    const context = this.#router.context(region, asked);
+    if (attempt.kind === "command") {
+      const connection = this.#router.connection(address);
+      this.#connection = connection;
+      this.#commandId = connection.send(attempt.build(context, region), attempt.bytes, this);
+      return;
+    }
+    const number = this.#attempts;
+    const timeoutMs = Math.max(1, this.#deadlineMs - nowMs);
+    this.#cancel = attempt.send(address, timeoutMs, context, (answer, broken) => {
+      // Of the attempt under way, not of one that was given up.
+      if (number === this.#attempts && this.#asked !== undefined) this.#take(answer, broken);
     });
   }
 
-  #broken(region: CachedRegion, asked: metapb.Peer, address: string, broken: RpcStatus | undefined): void {
-    this.#sent = undefined;
+  answered(answer: Answer | undefined, broken: RpcStatus | undefined): void {
+    const { kind } = this.#attempt;
+    const body = kind === "command" ? answer?.[this.#attempt.name] : undefined;
+    this.#take((body ?? undefined) as A | undefined, broken);
+  }
+
+  /** What became of the attempt under way. */
+  #take(answer: A | undefined, broken: RpcStatus | undefined): void {
+    const region = this.#region;
+    const asked = this.#asked;
+    if (this.isDone || region === undefined || asked === undefined) return;
+    this.#connection = undefined;
+    this.#cancel = undefined;
+    this.#asked = undefined;
+    if (answer === undefined) return this.#broken(region, asked, broken);
+    const error = answer.regionError;
+    if (error == null) {
+      region.isStale = false;
+      this.finish();
+      return this.#resolve(answer, region);
+    }
+    const text = error.message ?? "region error";
+    if (error.staleCommand != null) {
+      this.#wasLost = true;
+      if (!this.#mayRepeat) return this.#fail("undeterminedResult", `${this.#address}: ${text}`);
+    }
+    this.#follow(this.#router.learn(region, asked, error, this.#attempts - 1), text);
+  }
+
+  #broken(region: CachedRegion, asked: metapb.Peer, broken: RpcStatus | undefined): void {
     this.#wasLost = true;
-    const text = `${address}: ${broken?.message ?? "no answer"}`;
+    const text = `${this.#address}: ${broken?.message ?? "no answer"}`;
     if (!this.#mayRepeat) return this.#fail("undeterminedResult", text);
     this.#follow(this.#router.learnBroken(region, asked, this.#attempts), text);
   }

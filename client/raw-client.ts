@@ -2,22 +2,23 @@
  * The raw key-value API: single keys and batches, scans, ranges, compare-and-swap and time to live, over BatchCommands.
  * Keys are bytes in one flat space; what region and store hold them is found out and kept up to date here.
  */
-import {
-  compareBytes,
-  EMPTY_BYTES,
-  type Env,
-  nextKey,
-  RaftwerkError,
-  type TimerHandle,
-} from "../base/index.js";
+import { compareBytes, EMPTY_BYTES, type Env, nextKey, RaftwerkError } from "../base/index.js";
 import { PdClient } from "../pd-client/index.js";
-import { callUnary, type MethodDefinition, type RpcNetwork, TikvService } from "../proto/index.js";
+import {
+  callUnary,
+  type kvrpcpb,
+  type MethodDefinition,
+  type RpcNetwork,
+  TikvService,
+} from "../proto/index.js";
 import { type AnswerBody, type Attempt, Operation } from "./operation.js";
+import { Operations } from "./operations.js";
+import type { Answer } from "./pending-answers.js";
 import { groupByRegion } from "./grouping.js";
 import { type KeyMode, keyModeOf } from "./key-mode.js";
 import { type CachedRegion, contains } from "./region-cache.js";
 import { RegionRouter } from "./region-router.js";
-import type { Answer, Command } from "./store-connection.js";
+import type { Command } from "./store-connection.js";
 
 export interface RawClientOptions {
   /** `host:port` or URLs of PD. */
@@ -62,8 +63,8 @@ export type SwapResult =
   | { readonly swapped: true }
   | { readonly swapped: false; readonly previous: Uint8Array | undefined };
 
+const NO_OPTIONS: CallOptions = Object.freeze({});
 const TIMEOUT_MS = 20_000;
-const SWEEP_MS = 100;
 const PAGE_ROWS = 1_024;
 /** Bytes of keys and values in one batch request, and how many of them. */
 const GROUP_BYTES = 512 << 10;
@@ -78,8 +79,7 @@ export class RawClient {
   readonly #router: RegionRouter;
   readonly #timeoutMs: number;
   readonly #mode: KeyMode;
-  readonly #operations = new Set<Operation<AnswerBody>>();
-  #sweep: TimerHandle | undefined;
+  readonly #operations: Operations;
   #closed = false;
 
   constructor(env: Env, network: RpcNetwork, options: RawClientOptions) {
@@ -93,6 +93,7 @@ export class RawClient {
         retry: "never",
       });
     }
+    this.#operations = new Operations(env);
     this.#mode = keyModeOf(options.apiVersion ?? 1);
     this.#router = new RegionRouter(env, network, this.#pd, connections, this.#mode);
   }
@@ -106,39 +107,42 @@ export class RawClient {
 
   close(): void {
     this.#closed = true;
-    for (const operation of [...this.#operations]) operation.abort();
-    this.#operations.clear();
-    if (this.#sweep !== undefined) this.#env.timers.clear(this.#sweep);
+    this.#operations.close();
     this.#router.close();
     this.#pd.close();
   }
 
-  async put(userKey: Uint8Array, value: Uint8Array, options: PutOptions = {}): Promise<void> {
-    const key = this.#enter(userKey);
-    const ttl = options.ttlSeconds ?? 0;
-    const bytes = key.length + value.length;
-    const answer = await this.#command(key, "RawPut", options, bytes, (context) => ({
-      RawPut: { context, key, value, ttl },
-    }));
-    refuseError(answer.error);
+  put(userKey: Uint8Array, value: Uint8Array, options: PutOptions = NO_OPTIONS): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const key = this.#enter(userKey);
+      const ttl = options.ttlSeconds ?? 0;
+      const build = (context: kvrpcpb.IContext): Command => ({ RawPut: { context, key, value, ttl } });
+      const attempt = this.#byCommand(key, false, "RawPut", key.length + value.length, build);
+      const done = (answer: Body<"RawPut">): void => settle(answer.error, undefined, resolve, reject);
+      this.#begin(attempt, options, done, reject);
+    });
   }
 
   /** Undefined when there is no such key. */
-  async get(userKey: Uint8Array, options: CallOptions = {}): Promise<Uint8Array | undefined> {
-    const key = this.#enter(userKey);
-    const answer = await this.#command(key, "RawGet", options, key.length, (context) => ({
-      RawGet: { context, key },
-    }));
-    refuseError(answer.error);
-    return answer.notFound ? undefined : answer.value;
+  get(userKey: Uint8Array, options: CallOptions = NO_OPTIONS): Promise<Uint8Array | undefined> {
+    return new Promise((resolve, reject) => {
+      const key = this.#enter(userKey);
+      const build = (context: kvrpcpb.IContext): Command => ({ RawGet: { context, key } });
+      const attempt = this.#byCommand(key, false, "RawGet", key.length, build);
+      const done = ({ error, notFound, value }: Body<"RawGet">): void =>
+        settle(error, notFound ? undefined : value, resolve, reject);
+      this.#begin(attempt, options, done, reject);
+    });
   }
 
-  async delete(userKey: Uint8Array, options: CallOptions = {}): Promise<void> {
-    const key = this.#enter(userKey);
-    const answer = await this.#command(key, "RawDelete", options, key.length, (context) => ({
-      RawDelete: { context, key },
-    }));
-    refuseError(answer.error);
+  delete(userKey: Uint8Array, options: CallOptions = NO_OPTIONS): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const key = this.#enter(userKey);
+      const build = (context: kvrpcpb.IContext): Command => ({ RawDelete: { context, key } });
+      const attempt = this.#byCommand(key, false, "RawDelete", key.length, build);
+      const done = (answer: Body<"RawDelete">): void => settle(answer.error, undefined, resolve, reject);
+      this.#begin(attempt, options, done, reject);
+    });
   }
 
   async batchPut(pairs: readonly Pair[], options: PutOptions = {}): Promise<void> {
@@ -353,33 +357,21 @@ export class RawClient {
     }
   }
 
-  async #command<K extends "RawPut" | "RawGet" | "RawDelete">(
-    key: Uint8Array,
-    name: K,
-    options: CallOptions,
-    bytes: number,
-    build: (context: object) => Command,
-  ): Promise<Body<K>> {
-    return (await this.#run(this.#byCommand(key, false, name, bytes, build), options)).answer;
-  }
-
   #byCommand<K extends keyof Answer>(
     key: Uint8Array,
     before: boolean,
     name: K,
     bytes: number,
-    build: (context: object, region: CachedRegion) => Command,
+    build: (context: kvrpcpb.IContext, region: CachedRegion) => Command,
   ): Attempt<Body<K>> {
     return {
+      kind: "command",
       key,
       before,
       effect: READS.has(name) ? "none" : "repeatable",
-      send({ connection }, context, region, callback) {
-        const id = connection.send(build(context, region), bytes, (answer, broken) =>
-          callback((answer?.[name] ?? undefined) as Body<K> | undefined, broken),
-        );
-        return () => connection.abandon(id);
-      },
+      name,
+      bytes,
+      build,
     };
   }
 
@@ -392,9 +384,11 @@ export class RawClient {
   ): Promise<A> {
     const network = this.#network;
     const attempt: Attempt<A> = {
+      kind: "call",
       key,
+      before: false,
       effect,
-      send({ address, timeoutMs }, context, _region, callback) {
+      send(address, timeoutMs, context, callback) {
         const call = callUnary(
           network.channel(address),
           method,
@@ -412,48 +406,23 @@ export class RawClient {
     attempt: Attempt<A>,
     options: CallOptions,
   ): Promise<{ readonly answer: A; readonly region: CachedRegion }> {
-    if (this.#closed) {
-      return Promise.reject(new RaftwerkError("closed", "the client is closed", { retry: "never" }));
-    }
-    return new Promise((resolve, reject) => {
-      const { signal } = options;
-      const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
-      const onAbort = (): void => operation.abort();
-      const done = (): void => {
-        this.#operations.delete(operation as unknown as Operation<AnswerBody>);
-        signal?.removeEventListener("abort", onAbort);
-      };
-      const operation: Operation<A> = new Operation<A>(
-        this.#env,
-        this.#router,
-        attempt,
-        { timeoutMs, signal, onLost: options.onLost ?? "retry" },
-        (result) => {
-          done();
-          resolve(result);
-        },
-        (error) => {
-          done();
-          reject(error);
-        },
-      );
-      this.#operations.add(operation as unknown as Operation<AnswerBody>);
-      if (signal?.aborted === true) return operation.abort();
-      signal?.addEventListener("abort", onAbort);
-      this.#watch();
-      operation.start();
-    });
+    return new Promise((resolve, reject) =>
+      this.#begin(attempt, options, (answer: A, region) => resolve({ answer, region }), reject),
+    );
   }
 
-  /** One timer for the deadlines of all operations. */
-  #watch(): void {
-    if (this.#sweep !== undefined) return;
-    this.#sweep = this.#env.timers.set(SWEEP_MS, () => {
-      this.#sweep = undefined;
-      const nowMs = this.#env.clock.monotonicMs();
-      for (const operation of [...this.#operations]) operation.expire(nowMs);
-      if (this.#operations.size > 0) this.#watch();
-    });
+  #begin<A extends AnswerBody>(
+    attempt: Attempt<A>,
+    options: CallOptions,
+    done: (answer: A, region: CachedRegion) => void,
+    reject: (error: Error) => void,
+  ): void {
+    if (this.#closed) {
+      return reject(new RaftwerkError("closed", "the client is closed", { retry: "never" }));
+    }
+    const timeoutMs = options.timeoutMs ?? this.#timeoutMs;
+    const operation = new Operation<A>(this.#env, this.#router, attempt, timeoutMs, options, done, reject);
+    this.#operations.run(operation, options.signal);
   }
 }
 
@@ -480,9 +449,21 @@ const mapKey = (key: Uint8Array): string => {
   return text;
 };
 
+const refused = (error: string): RaftwerkError => new RaftwerkError("rpcFailed", error, { retry: "never" });
+
 function refuseError(error: string): void {
-  if (error === "") return;
-  throw new RaftwerkError("rpcFailed", error, { retry: "never" });
+  if (error !== "") throw refused(error);
+}
+
+/** Ends a call with a value, or with the error that the store told. */
+function settle<T>(
+  error: string,
+  value: T,
+  resolve: (value: T) => void,
+  reject: (error: Error) => void,
+): void {
+  if (error === "") resolve(value);
+  else reject(refused(error));
 }
 
 const isBelow = (left: Uint8Array, right: Uint8Array): boolean => compareBytes(left, right) < 0;

@@ -9,6 +9,7 @@ const region = (id: number, start: string, end: string, version = 1): CachedRegi
   epoch: { confVer: 1, version },
   peers: [],
   leader: 0,
+  context: undefined,
   isStale: false,
 });
 

@@ -6,7 +6,7 @@
  * later than the client does, and a slow store later still), unless a store has denied it.
  */
 import { compareBytes } from "../base/index.js";
-import type { metapb } from "../proto/index.js";
+import type { kvrpcpb, metapb } from "../proto/index.js";
 
 interface Epoch {
   readonly confVer: number;
@@ -22,6 +22,8 @@ export interface CachedRegion {
   readonly peers: readonly metapb.Peer[];
   /** Index into `peers` of the one to ask. */
   leader: number;
+  /** Of requests to the peer that was asked last, kept because thousands are alike. */
+  context: kvrpcpb.IContext | undefined;
   /** A store has denied it: to be asked of PD before it is used again. Serves on when PD is gone. */
   isStale: boolean;
 }
@@ -44,6 +46,7 @@ export function cachedRegion(
     },
     peers,
     leader: Math.max(0, known),
+    context: undefined,
     isStale: false,
   };
 }

@@ -65,10 +65,16 @@ export class RegionRouter {
     this.#connections.clear();
   }
 
+  /** What `locate` would find without asking anybody. */
+  fresh(key: Uint8Array, before: boolean): CachedRegion | undefined {
+    const known = this.#known(key, before);
+    return known?.isStale === false ? known : undefined;
+  }
+
   /** The region of the key, or with `before` the one that holds the largest smaller key. */
   locate(key: Uint8Array, before: boolean, callback: Found<CachedRegion>): void {
     const known = this.#known(key, before);
-    if (known !== undefined && !known.isStale) return callback(undefined, known);
+    if (known?.isStale === false) return callback(undefined, known);
     const waiter: Waiter = { key, before, callback, patience: undefined };
     this.#waiters.push(waiter);
     if (known !== undefined) {
@@ -91,10 +97,15 @@ export class RegionRouter {
     waiter.callback(undefined, stale);
   }
 
+  /** What `address` would find without asking anybody. */
+  knownAddress(peer: metapb.Peer | undefined): string | undefined {
+    return this.#addresses.get(peer?.storeId ?? 0);
+  }
+
   /** Address of the store that holds the peer. */
   address(peer: metapb.Peer | undefined, callback: Found<string>): void {
     const storeId = peer?.storeId ?? 0;
-    const known = this.#addresses.get(storeId);
+    const known = this.knownAddress(peer);
     if (known !== undefined) return callback(undefined, known);
     this.#pd.getStore(storeId, (error, store) => {
       if (store !== undefined) this.#addresses.set(storeId, store.address);
@@ -147,9 +158,11 @@ export class RegionRouter {
   }
 
   context(region: CachedRegion, peer: metapb.Peer): kvrpcpb.IContext {
+    if (region.context?.peer === peer) return region.context;
     const { clusterId } = this.#pd;
     const { apiVersion } = this.#mode;
-    return { regionId: region.id, regionEpoch: region.epoch, peer, clusterId, apiVersion };
+    region.context = { regionId: region.id, regionEpoch: region.epoch, peer, clusterId, apiVersion };
+    return region.context;
   }
 
   #cached(region: metapb.Region, leader: metapb.IPeer | null | undefined): CachedRegion {

@@ -6,31 +6,25 @@
 import { type Env, misbehaves } from "../base/index.js";
 import type { tikvpb } from "../proto/index.js";
 import { type ClientCall, type RpcNetwork, type RpcStatus, TikvService } from "../proto/index.js";
+import { type AnswerTaker, PendingAnswers } from "./pending-answers.js";
 
 export type Command = tikvpb.BatchCommandsRequest.IRequest;
-export type Answer = tikvpb.BatchCommandsResponse.Response;
-/** `broken` carries why no answer came. */
-export type AnswerCallback = (answer: Answer | undefined, broken: RpcStatus | undefined) => void;
 
 /** Commands in one message; more go in the next. */
 const COMMANDS_MAX = 1_024;
 const BYTES_MAX = 8 << 20;
-
-interface Queued {
-  readonly id: number;
-  readonly command: Command;
-  readonly bytes: number;
-}
 
 export class StoreConnection {
   readonly #env: Env;
   readonly #network: RpcNetwork;
   readonly #address: string;
   readonly #lane: number;
-  readonly #underWay = new Map<number, AnswerCallback>();
-  #queue: Queued[] = [];
+  readonly #underWay = new PendingAnswers();
+  /** Of the next message: commands, their ids and weights, side by side. */
+  #commands: Command[] = [];
+  #ids: number[] = [];
+  #weights: number[] = [];
   #call: ClientCall<tikvpb.IBatchCommandsRequest> | undefined;
-  #nextId = 1;
   #isScheduled = false;
   #closed = false;
 
@@ -42,10 +36,11 @@ export class StoreConnection {
   }
 
   /** `bytes`: roughly what the command weighs. Returns an id for `abandon`. */
-  send(command: Command, bytes: number, callback: AnswerCallback): number {
-    const id = this.#nextId++;
-    this.#underWay.set(id, callback);
-    this.#queue.push({ id, command, bytes });
+  send(command: Command, bytes: number, taker: AnswerTaker): number {
+    const id = this.#underWay.add(taker);
+    this.#commands.push(command);
+    this.#ids.push(id);
+    this.#weights.push(bytes);
     if (!this.#isScheduled) {
       this.#isScheduled = true;
       this.#env.timers.nextTurn(() => this.#flush());
@@ -55,7 +50,7 @@ export class StoreConnection {
 
   /** Its answer, should it come, is dropped. */
   abandon(id: number): void {
-    this.#underWay.delete(id);
+    this.#underWay.take(id);
   }
 
   close(): void {
@@ -67,20 +62,22 @@ export class StoreConnection {
   #flush(): void {
     this.#isScheduled = false;
     if (this.#closed) return;
-    const queue = this.#queue;
-    this.#queue = [];
+    const [commands, ids, weights] = [this.#commands, this.#ids, this.#weights];
+    this.#commands = [];
+    this.#ids = [];
+    this.#weights = [];
     let from = 0;
-    while (from < queue.length) {
+    while (from < ids.length) {
       const requests: Command[] = [];
       const requestIds: number[] = [];
       let bytes = 0;
       const countMax = misbehaves(this.#env, "a client sends one command a message") ? 1 : COMMANDS_MAX;
-      while (from < queue.length && requests.length < countMax && bytes < BYTES_MAX) {
-        const { id, command, bytes: weight } = queue[from++] as Queued;
+      for (; from < ids.length && requests.length < countMax && bytes < BYTES_MAX; from++) {
+        const id = ids[from] as number;
         if (!this.#underWay.has(id)) continue;
-        requests.push(command);
+        requests.push(commands[from] as Command);
         requestIds.push(id);
-        bytes += weight;
+        bytes += weights[from] as number;
       }
       if (requests.length > 0) this.#stream().send({ requests, requestIds });
     }
@@ -102,18 +99,14 @@ export class StoreConnection {
   #receive(message: tikvpb.BatchCommandsResponse): void {
     const { requestIds, responses } = message;
     for (let i = 0; i < requestIds.length; i++) {
-      const id = requestIds[i] as number;
-      const callback = this.#underWay.get(id);
-      if (callback === undefined) continue;
-      this.#underWay.delete(id);
-      callback(responses[i], undefined);
+      this.#underWay.take(requestIds[i] as number)?.answered(responses[i], undefined);
     }
   }
 
   #fail(status: RpcStatus): void {
-    const callbacks = [...this.#underWay.values()];
-    this.#underWay.clear();
-    this.#queue = [];
-    for (const callback of callbacks) callback(undefined, status);
+    this.#commands = [];
+    this.#ids = [];
+    this.#weights = [];
+    for (const taker of this.#underWay.takeAll()) taker.answered(undefined, status);
   }
 }

@@ -24,6 +24,8 @@ export class BatchStream {
   #underWay = 0;
   #toldHealth: kvrpcpb.IHealthFeedback | undefined;
   #halfClosed = false;
+  /** Among those whose answers leave at the end of the turn. */
+  isDirty = false;
   #ended = false;
 
   constructor(call: ServerCall<tikvpb.IBatchCommandsResponse>, batches: BatchCommandsServer) {
@@ -104,7 +106,6 @@ export class BatchCommandsServer {
   readonly pendingBytesMax: number;
   readonly #wake: () => void;
   #dirty: BatchStream[] = [];
-  readonly #dirtySet = new Set<BatchStream>();
   /** How the store is, as of last: rides on the next answer to each client. */
   health: kvrpcpb.IHealthFeedback | undefined;
   requests = 0;
@@ -132,8 +133,8 @@ export class BatchCommandsServer {
   };
 
   markDirty(stream: BatchStream): void {
-    if (this.#dirtySet.has(stream)) return;
-    this.#dirtySet.add(stream);
+    if (stream.isDirty) return;
+    stream.isDirty = true;
     this.#dirty.push(stream);
     this.#wake();
   }
@@ -142,8 +143,10 @@ export class BatchCommandsServer {
     if (this.#dirty.length === 0) return false;
     const streams = this.#dirty;
     this.#dirty = [];
-    this.#dirtySet.clear();
-    for (const stream of streams) stream.flush();
+    for (const stream of streams) {
+      stream.isDirty = false;
+      stream.flush();
+    }
     return true;
   }
 }
