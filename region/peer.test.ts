@@ -36,6 +36,18 @@ function done(group: Group, command: AdminCommand): Answer | undefined {
   return answers[0];
 }
 
+/** Lets peer 2 acknowledge what peer 1 has proposed; peer 1 has staged the effects and not written them. */
+function committedAndStaged(group: Group): { readonly write: () => void } {
+  group.node(1).turn();
+  for (const message of group.node(1).outbox.splice(0))
+    if (message.to === group.peer(2).peerId) group.peer(2).step(message);
+  group.node(2).turn();
+  for (const message of group.node(2).outbox.splice(0)) group.peer(1).step(message);
+  const staged = group.node(1).stage();
+  if (staged === undefined) throw new Error("nothing was committed");
+  return staged;
+}
+
 describe("a write", () => {
   test("is acknowledged once a quorum has it and the leader has applied it, on all replicas the same", () => {
     const group = led();
@@ -46,6 +58,29 @@ describe("a write", () => {
     expect(answers).toEqual([ok]);
     group.tick(3);
     expect([1, 2, 3].map((number) => group.value(number, "k"))).toEqual(["v", "v", "v"]);
+  });
+
+  test("is acknowledged when it is committed, and no read goes by until it is in the engine", () => {
+    const group = led();
+    const answers = group.put(1, "k", "v");
+    expect(group.peer(1).mayReadLocally(group.env.nowMs)).toBe(true);
+    const staged = committedAndStaged(group);
+    expect([answers, group.value(1, "k")]).toEqual([[ok], undefined]);
+    expect(group.peer(1).mayReadLocally(group.env.nowMs)).toBe(false);
+    const read = group.read(1);
+    expect([read, group.node(1).stage()]).toEqual([[], undefined]);
+    staged.write();
+    expect([read, group.value(1, "k")]).toEqual([["run"], "v"]);
+  });
+
+  test("behind a split that is staged and not written is acknowledged behind it", () => {
+    const group = led();
+    const order: string[] = [];
+    group.peer(1).admin(group.region.epoch, split, () => order.push("split"));
+    const staged = committedAndStaged(group);
+    expect(order).toEqual([]);
+    staged.write();
+    expect(order).toEqual(["split"]);
   });
 
   test("without a quorum is not acknowledged, and told nothing wrong either", () => {

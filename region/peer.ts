@@ -5,7 +5,8 @@
  * `append.responses`).
  *
  * Applied effects become visible in two moments: `collect` stages them into the batch (applier's view), `written` makes
- * them the peer's own view once the batch is in the engine. Clients and reads only see the second.
+ * them the peer's own view once the batch is in the engine. Reads only see the second; writers are answered at the first
+ * (`ProposalQueue.staged`).
  */
 import { assert, type EngineBatch, type PeerId, type RegionId, misbehaves } from "../base/index.js";
 import type { Entry, Message, RawNode } from "../raft/index.js";
@@ -154,7 +155,7 @@ export class Peer {
   }
 
   get #waiting(): Waiting {
-    return (this.#queues ??= new Waiting(this.peerId, this.#nextReadId, this.#host.budgets));
+    return (this.#queues ??= new Waiting(this.peerId, this.#nextReadId, this.#host));
   }
 
   peerById(id: number): PeerMeta | undefined {
@@ -629,7 +630,9 @@ export class Peer {
     if (rest.length > 0) this.#restApply = { apply, entries: rest };
     this.#appliesUnderWay++;
     this.storage.applyStaged();
-    return behind.length === 0 ? run : { ...run, rest };
+    const staged = behind.length === 0 ? run : { ...run, rest };
+    this.#queues?.proposals.staged(staged);
+    return staged;
   }
 
   #runWritten(run: ApplyRun, apply: Apply | undefined): void {
@@ -647,8 +650,7 @@ export class Peer {
     }
     // Of a peer that was told to go meanwhile the parts of a split live on.
     for (const effect of run.effects) if (!this.#removed || effect.kind === "split") this.#follow(effect);
-    const { figures, env } = this.#host;
-    for (const outcome of run.outcomes) this.#queues?.proposals.settle(outcome, figures, env.clock);
+    this.#queues?.proposals.written(run);
     if (this.#removed) return;
     const applied = run.state.appliedIndex;
     if (this.#splitInFlight > 0 && applied >= this.#splitInFlight) this.#splitOver(epochNotMatch);

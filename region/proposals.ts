@@ -3,7 +3,7 @@
  * in two terms. Invariant: (term, index) increases along the queue. (raftstore rules 3.11)
  */
 import { ByteBudget, type Clock } from "../base/index.js";
-import type { CompareAndSwapOutcome, EntryOutcome } from "./applier.js";
+import type { ApplyRun, CompareAndSwapOutcome, EntryOutcome } from "./applier.js";
 import { type RegionError, staleCommand } from "./errors.js";
 import type { PeerFigures } from "./figures.js";
 
@@ -32,8 +32,19 @@ export class ProposalQueue {
   /** Shared by all peers of a store. */
   readonly #budget: ByteBudget;
 
-  constructor(budget: ByteBudget = new ByteBudget(Number.POSITIVE_INFINITY)) {
+  /** Staged and not written runs of entries whose writers are not answered; the first one has effects. */
+  readonly #runs: ApplyRun[] = [];
+  readonly #figures: PeerFigures | undefined;
+  readonly #clock: Clock | undefined;
+
+  constructor(
+    budget: ByteBudget = new ByteBudget(Number.POSITIVE_INFINITY),
+    figures?: PeerFigures,
+    clock?: Clock,
+  ) {
     this.#budget = budget;
+    this.#figures = figures;
+    this.#clock = clock;
   }
 
   /** Proposed and not yet answered. */
@@ -67,8 +78,30 @@ export class ProposalQueue {
     return created;
   }
 
+  /**
+   * The effects of these entries are in a batch that is not written yet. Their writers are answered now: a quorum has
+   * the entries on disk, and what they do is decided. Reads wait for the batch by themselves (`Peer.mayReadLocally`,
+   * read indexes), so nobody can see less than was answered. Only what changes the region, and what comes behind it,
+   * is answered when it is written, because others have to follow it first.
+   */
+  staged(run: ApplyRun): void {
+    if (run.effects.length === 0 && this.#runs.length === 0) this.#settleRun(run);
+    else this.#runs.push(run);
+  }
+
+  /** The batch is written. */
+  written(run: ApplyRun): void {
+    if (this.#runs[0] !== run) return;
+    this.#runs.shift();
+    this.#settleRun(run);
+  }
+
+  #settleRun(run: ApplyRun): void {
+    for (const outcome of run.outcomes) this.settle(outcome);
+  }
+
   /** Answers the writers of an applied entry, and those whose entries it proves overwritten. */
-  settle(outcome: EntryOutcome, figures?: PeerFigures, clock?: Clock): void {
+  settle(outcome: EntryOutcome): void {
     for (;;) {
       const proposal = this.#queue[this.#head];
       if (proposal === undefined) return;
@@ -78,7 +111,8 @@ export class ProposalQueue {
       if (!isThis && !isOlder) return;
       this.#pop();
       if (isThis) {
-        if (clock !== undefined) figures?.time("write", clock, proposal.createdMs, proposal.waiters.length);
+        if (this.#clock !== undefined)
+          this.#figures?.time("write", this.#clock, proposal.createdMs, proposal.waiters.length);
         answerApplied(proposal, outcome);
       } else answer(proposal, staleCommand());
     }

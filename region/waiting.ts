@@ -5,7 +5,7 @@
  */
 import { staleCommand, type RegionError } from "./errors.js";
 import { FirstElection } from "./first-election.js";
-import type { PeerBudgets } from "./peer-host.js";
+import type { PeerHost } from "./peer-host.js";
 import { ProposalQueue, type WriteDone } from "./proposals.js";
 import { ReadQueue } from "./reads.js";
 import { WriteGatherer } from "./write-gatherer.js";
@@ -19,8 +19,9 @@ export class Waiting {
   #parked: WriteDone[] = [];
 
   /** `firstReadId`: beyond the ids of all read requests that this peer has made. */
-  constructor(peerId: number, firstReadId: number, budgets: PeerBudgets) {
-    this.proposals = new ProposalQueue(budgets.proposals);
+  constructor(peerId: number, firstReadId: number, host: Pick<PeerHost, "budgets" | "figures" | "env">) {
+    const { budgets, figures, env } = host;
+    this.proposals = new ProposalQueue(budgets.proposals, figures, env.clock);
     this.firstElection = new FirstElection(budgets.proposals);
     this.reads = new ReadQueue(peerId, firstReadId);
   }

@@ -104,7 +104,8 @@ export class TurnLoop {
       this.#host.flushReads();
       if (this.#staged === undefined) break;
       // With nothing to bring on its way first, a follower's append say, there is nothing to wait for.
-      if (this.#staged.mustSync && this.#host.flushOutput()) break;
+      const hasSent = this.#host.flushOutput();
+      if (this.#staged.mustSync && hasSent) break;
       this.#write(this.#staged);
     }
     this.#host.flushOutput();
