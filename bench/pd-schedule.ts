@@ -9,6 +9,9 @@ interface ScheduleFlags {
   readonly regions: string;
   readonly regionSize: string;
   readonly seed: string;
+  readonly share?: string;
+  readonly storeLimit: string;
+  readonly watch: string;
   readonly json?: boolean;
 }
 
@@ -21,6 +24,12 @@ export function registerPdSchedule(bench: Command): void {
     .option("--regions <n>", "regions of three peers", "10000")
     .option("--region-size <mib>", "MiB of a region", "96")
     .option("--seed <n>", "of everything random", "1")
+    .option(
+      "--share <0..1>",
+      "how much of the cluster it happens to: what a million regions need to end in time",
+    )
+    .option("--store-limit <n>", "peers a minute that a store may take, and give", "600")
+    .option("--watch <seconds>", "how long a cluster at rest is watched", "600")
     .option("--json", "print the results as JSON")
     .action((flags: ScheduleFlags) => schedule(flags));
 }
@@ -32,6 +41,12 @@ function wholeNumber(name: string, text: string): number {
   return value;
 }
 
+function shareOf(text: string): number {
+  const share = Number(text);
+  if (!(share > 0 && share < 1)) throw new Error(`--share must be between 0 and 1, not ${text}`);
+  return share;
+}
+
 function schedule(flags: ScheduleFlags): void {
   const names = flags.case === "all" ? Object.keys(CASES) : [flags.case];
   const size = {
@@ -39,6 +54,9 @@ function schedule(flags: ScheduleFlags): void {
     regions: wholeNumber("--regions", flags.regions),
     regionSizeMib: wholeNumber("--region-size", flags.regionSize),
     seed: wholeNumber("--seed", flags.seed),
+    storeLimit: wholeNumber("--store-limit", flags.storeLimit),
+    watchSeconds: wholeNumber("--watch", flags.watch),
+    ...(flags.share === undefined ? {} : { share: shareOf(flags.share) }),
   };
   const head = [
     "CASE",
@@ -52,12 +70,17 @@ function schedule(flags: ScheduleFlags): void {
   ];
   const table = new Table({ head, style: { head: [], border: [] } });
   for (const name of names) {
+    const before = process.cpuUsage();
     const result = runCase(name, size);
-    if (flags.json === true) process.stdout.write(`${JSON.stringify(result)}\n`);
+    const { user, system } = process.cpuUsage(before);
+    const used = { cpuSeconds: Math.round((user + system) / 1e6), residentMib: residentMib() };
+    if (flags.json === true) process.stdout.write(`${JSON.stringify({ ...result, ...used })}\n`);
     else table.push(row(result));
   }
   if (flags.json !== true) process.stdout.write(`${table.toString()}\n`);
 }
+
+const residentMib = (): number => Math.round(process.memoryUsage().rss / 2 ** 20);
 
 const row = (result: CaseResult): string[] => [
   result.name,

@@ -12,6 +12,7 @@ import { commandFor } from "./rpc-regions.js";
 import type { SchedulingView } from "./scheduling-view.js";
 import { isQuickStep, stepCommand } from "./step-command.js";
 import { type LimitKind, regionCost } from "./store-limit.js";
+import { RunningInfluence } from "./running-influence.js";
 import { WaitingOperators } from "./waiting-operators.js";
 
 const PUSH_TICK_MS = 500;
@@ -38,19 +39,12 @@ export class OperatorController {
   readonly waiting: WaitingOperators;
   /** Every operator that ends, however it ends. */
   onEnded: (operator: Operator) => void = () => {};
-  /** Grows whenever an operator begins, moves on or ends. */
-  #version = 0;
+  readonly #influence = new RunningInfluence();
   #timer: TimerHandle | undefined;
   #stopped = false;
 
-  constructor(
-    running: (operators: () => Iterable<Operator>, version: () => number) => SchedulingView,
-    streams: HeartbeatStreams,
-  ) {
-    this.#view = running(
-      () => this.#running.values(),
-      () => this.#version,
-    );
+  constructor(viewOf: (running: RunningInfluence) => SchedulingView, streams: HeartbeatStreams) {
+    this.#view = viewOf(this.#influence);
     this.#streams = streams;
     this.waiting = new WaitingOperators(this.#view.env.random);
   }
@@ -161,7 +155,7 @@ export class OperatorController {
     operator.startedMs = nowMs;
     operator.startedWallMs = this.#view.env.clock.wallMs();
     this.#running.set(operator.regionId, operator);
-    this.#version += 1;
+    this.#influence.changed(operator);
     this.#counts.set(operator.countedKind, this.count(operator.countedKind) + 1);
     for (const { storeId, kind, cost } of limitedStores(operator)) {
       const store = this.#view.store(storeId);
@@ -209,7 +203,7 @@ export class OperatorController {
     const operator = this.#running.get(region.meta.id);
     if (operator === undefined) return;
     // A peer that became visible is in the stores' own figures now.
-    this.#version += 1;
+    this.#influence.changed(operator);
     this.#dispatch(operator, region, true);
   }
 
@@ -238,7 +232,7 @@ export class OperatorController {
   #dispatch(operator: Operator, region: RegionInfo, fromHeartbeat: boolean): void {
     const before = operator.currentStep;
     operator.check(region, this.#view.nowMs(), this.#observeStep);
-    if (operator.currentStep !== before) this.#version += 1;
+    if (operator.currentStep !== before) this.#influence.changed(operator);
     if (operator.state === "success") {
       this.#end(operator, "success", "");
       return this.promote();
@@ -282,7 +276,7 @@ export class OperatorController {
     operator.finishedMs = this.#view.nowMs();
     operator.finishedWallMs = this.#view.env.clock.wallMs();
     this.#running.delete(operator.regionId);
-    this.#version += 1;
+    this.#influence.changed(operator);
     this.#counts.set(operator.countedKind, Math.max(0, this.count(operator.countedKind) - 1));
     this.#records.delete(operator.regionId);
     this.#records.set(operator.regionId, operator);

@@ -5,12 +5,13 @@
  * The region score is the size on the store, running moves included, made larger by what lacks in free space and
  * divided by the weight.
  */
+import { RunningInfluence } from "./running-influence.js";
 import { FilterFigures, type FilterSide } from "./filter-figures.js";
 import type { Env } from "../base/index.js";
 import type { Cluster } from "./cluster.js";
 import { matchesConstraints } from "./placement/label-constraint.js";
 import { type RegionFit, rulesAllowLeader } from "./placement/fit.js";
-import { addInfluence, type Influence, NO_INFLUENCE, type Operator } from "./operator.js";
+import { type Influence, NO_INFLUENCE } from "./operator.js";
 import type { StoreView } from "./operator-step.js";
 import { type RegionInfo, voters } from "./region-info.js";
 import { regionScoreV1, regionScoreV2, type StoreSpace } from "./region-score.js";
@@ -20,7 +21,6 @@ import { isolates } from "./store-selector.js";
 import { parseVersion } from "./version.js";
 
 const WEIGHT_MIN = 1e-6;
-const INFLUENCE_KEPT_MS = 100;
 const LOCATIONS_KEPT_MS = 1000;
 const SPACE_KEPT_MS = 1000;
 /** Of the capacity. */
@@ -32,28 +32,18 @@ const SPECIAL_USE = "specialUse";
 export class SchedulingView implements StoreView {
   readonly cluster: Cluster;
   readonly env: Env;
-  readonly #running: () => Iterable<Operator>;
-  readonly #runningVersion: () => number;
-  #influence: Influence = new Map();
-  #influenceVersion = Number.NaN;
+  readonly #running: RunningInfluence;
   readonly #sourceFilters: FilterFigures;
   readonly #targetFilters: FilterFigures;
-  #influenceMs = Number.NEGATIVE_INFINITY;
   #spaceAskedMs = Number.NEGATIVE_INFINITY;
   #spaceDiffered = false;
   #hasLocations = false;
   #locationsAskedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(
-    cluster: Cluster,
-    running: () => Iterable<Operator>,
-    /** Grows whenever an operator begins, moves on or ends. */
-    runningVersion: () => number = () => Number.NaN,
-  ) {
+  constructor(cluster: Cluster, running: RunningInfluence = new RunningInfluence()) {
     this.cluster = cluster;
     this.#sourceFilters = new FilterFigures(cluster.context.metrics, "source");
     this.#targetFilters = new FilterFigures(cluster.context.metrics, "target");
-    this.#runningVersion = runningVersion;
     this.env = cluster.context.env;
     this.#running = running;
   }
@@ -96,20 +86,14 @@ export class SchedulingView implements StoreView {
     return (parseVersion(this.config.clusterVersion)?.major ?? 0) >= sinceMajor;
   }
 
-  /** Of all operators that run; the caller's own copy. Thousands may run, so the sum is kept until one changes. */
+  /** Of all operators that run; the caller's own copy. */
   influence(): Influence {
-    const nowMs = this.nowMs();
-    const version = this.#runningVersion();
-    if (version !== this.#influenceVersion || nowMs - this.#influenceMs >= INFLUENCE_KEPT_MS) {
-      this.#influenceVersion = version;
-      this.#influenceMs = nowMs;
-      this.#influence = new Map();
-      for (const operator of this.#running()) {
-        const region = this.cluster.regions.byId(operator.regionId);
-        if (region !== undefined) addInfluence(this.#influence, operator, region);
-      }
-    }
-    return new Map([...this.#influence].map(([id, entry]) => [id, { ...entry }]));
+    return new Map([...this.influenceNow()].map(([id, entry]) => [id, { ...entry }]));
+  }
+
+  /** The same for looking at: it changes with the operators. */
+  influenceNow(): Influence {
+    return this.#running.sum((id) => this.cluster.regions.byId(id));
   }
 
   leaderCount(storeId: number): number {

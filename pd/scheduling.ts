@@ -47,10 +47,7 @@ export class Scheduling {
   constructor(cluster: Cluster, streams: HeartbeatStreams, settings: Settings) {
     const { env } = cluster.context;
     this.cluster = cluster;
-    this.controller = new OperatorController(
-      (running, version) => new SchedulingView(cluster, running, version),
-      streams,
-    );
+    this.controller = new OperatorController((running) => new SchedulingView(cluster, running), streams);
     this.view = this.controller.view;
     this.notes = new DecisionNotes(() => env.clock.wallMs());
     this.statistics = new Statistics(this.view);

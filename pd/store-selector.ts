@@ -57,7 +57,7 @@ export function selectStoreToAdd(
     if (location === bestLocation) best.push(store);
   }
   if (best.length === 0) return { kind: "none" };
-  const influence = view.influence();
+  const influence = view.influenceNow();
   const ready = best.filter((store) => view.temporaryTargetProblem(store, region.sizeMib) === undefined);
   if (ready.length === 0) return { kind: "later" };
   const score = (store: StoreInfo): number => view.regionScore(store, influence);
@@ -82,7 +82,7 @@ export function selectPeerToRemove(
   storeIds: readonly number[],
   locationLabels: readonly string[] = view.config.locationLabels,
 ): number {
-  const influence = view.influence();
+  const influence = view.influenceNow();
   const nowMs = view.nowMs();
   const rank = (storeId: number): readonly number[] => {
     const store = view.store(storeId);

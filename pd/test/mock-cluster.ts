@@ -83,10 +83,7 @@ export class MockCluster {
     };
     this.cluster = new Cluster(this.context);
     const streams = new HeartbeatStreams(this.context);
-    this.controller = new OperatorController(
-      (running, version) => new SchedulingView(this.cluster, running, version),
-      streams,
-    );
+    this.controller = new OperatorController((running) => new SchedulingView(this.cluster, running), streams);
     this.notes = new DecisionNotes(() => env.clock.wallMs());
     this.cluster.rules.load(() => {});
     this.env.settle();

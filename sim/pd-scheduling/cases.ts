@@ -8,6 +8,13 @@ export interface CaseSize {
   readonly seed: number;
   /** How long the cluster is watched after it came to rest; 600 when left out. */
   readonly watchSeconds?: number;
+  /**
+   * The share of the cluster to which the case happens, where it is not that of the case: stores that come or leave, of
+   * a zone that is lost, keys whose rule changes. Large clusters in bounded time.
+   */
+  readonly share?: number;
+  /** Peers a minute that each store may take and give. */
+  readonly storeLimit?: number;
 }
 
 export interface CaseResult {
@@ -33,12 +40,14 @@ const WATCHED_SECONDS = 600;
 const LIMIT_SECONDS = 6 * 3600;
 const ZONES = 4;
 const MIB = 2 ** 20;
+const MORE_REPLICAS = 5;
+const STORE_LIMIT = 600;
 
 interface Case {
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly zoned?: boolean;
   /** How many of the stores hold regions at first. */
-  readonly filled: (stores: number) => number;
+  readonly filled: (size: CaseSize) => number;
   /** Starts what happens; the least number of peers that must move for it. */
   begin(world: ScheduleWorld, size: CaseSize): number;
   isAtRest?(world: ScheduleWorld, size: CaseSize): boolean;
@@ -92,21 +101,36 @@ function hotRegions(world: ScheduleWorld, stores: number, kind: "read" | "write"
   return found;
 }
 
-const half = (stores: number): number => Math.ceil(stores / 2);
-const whole = (stores: number): number => stores;
+const HALF = 0.5;
+const QUARTER = 0.25;
+const TENTH = 0.1;
+const countOf = ({ stores, share }: CaseSize, own: number): number =>
+  Math.max(1, Math.floor(stores * (share ?? own)));
+/** All but those that join. */
+const without =
+  (own: number) =>
+  (size: CaseSize): number =>
+    size.stores - countOf(size, own);
+const whole = ({ stores }: CaseSize): number => stores;
+const zonesOf = ({ share }: CaseSize): number =>
+  share === undefined ? ZONES : Math.max(ZONES, Math.round(1 / share));
 const spreadOfAll = (world: ScheduleWorld, { stores }: CaseSize): string => spread(world, all(stores));
 
 export const CASES: Readonly<Record<string, Case>> = {
-  balance: { filled: half, begin: (world, { stores }) => deficit(world, all(stores)), figure: spreadOfAll },
+  balance: {
+    filled: without(HALF),
+    begin: (world, { stores }) => deficit(world, all(stores)),
+    figure: spreadOfAll,
+  },
   "scale-out": {
-    filled: (stores) => Math.ceil((stores * 3) / 4),
+    filled: without(QUARTER),
     begin: (world, { stores }) => deficit(world, all(stores)),
     figure: spreadOfAll,
   },
   "scale-in": {
     filled: whole,
-    begin(world, { stores }) {
-      const leaving = all(Math.max(1, Math.floor(stores / 10)));
+    begin(world, size) {
+      const leaving = all(countOf(size, TENTH));
       let least = 0;
       for (const id of leaving) {
         least += world.peersOn(id);
@@ -115,19 +139,16 @@ export const CASES: Readonly<Record<string, Case>> = {
       }
       return least;
     },
-    isAtRest: (world, { stores }) =>
-      all(Math.max(1, Math.floor(stores / 10))).every((id) => world.cluster.store(id)?.isRemoved === true),
-    figure(world, { stores }) {
-      const gone = Math.max(1, Math.floor(stores / 10));
-      return spread(world, all(stores).slice(gone));
-    },
+    isAtRest: (world, size) =>
+      all(countOf(size, TENTH)).every((id) => world.cluster.store(id)?.isRemoved === true),
+    figure: (world, size) => spread(world, all(size.stores).slice(countOf(size, TENTH))),
   },
   "zone-loss": {
     filled: whole,
     zoned: true,
     settings: { "location-labels": "zone,host", "max-store-down-time": "1m" },
-    begin(world, { stores }) {
-      const lost = all(stores).filter((id) => id % ZONES === 0);
+    begin(world, size) {
+      const lost = all(size.stores).filter((id) => id % zonesOf(size) === 0);
       let least = 0;
       for (const id of lost) {
         world.deadStores.add(id);
@@ -137,21 +158,27 @@ export const CASES: Readonly<Record<string, Case>> = {
       return least;
     },
     isAtRest: (world) => [...world.deadStores].every((id) => world.peersOn(id) === 0),
-    figure: (world, { stores }) =>
+    figure: (world, size) =>
       spread(
         world,
-        all(stores).filter((id) => id % ZONES !== 0),
+        all(size.stores).filter((id) => id % zonesOf(size) !== 0),
       ),
   },
   "rule-change": {
     filled: whole,
     zoned: true,
     settings: { "location-labels": "zone,host" },
-    begin(world, { regions }) {
-      world.config.set("replication", "max-replicas", 5);
-      return 2 * regions;
+    begin(world, { regions, share }) {
+      if (share === undefined) world.config.set("replication", "max-replicas", MORE_REPLICAS);
+      else world.setReplicas(MORE_REPLICAS, Math.ceil(regions * share));
+      return 2 * Math.ceil(regions * (share ?? 1));
     },
-    isAtRest: (world) => [...world.cluster.regions.all()].every(({ meta }) => meta.peers.length === 5),
+    isAtRest(world, { regions, share }) {
+      const wanted = Math.ceil(regions * (share ?? 1));
+      for (const { meta } of world.cluster.regions.all())
+        if (meta.id <= wanted && meta.peers.length !== MORE_REPLICAS) return false;
+      return true;
+    },
     figure: spreadOfAll,
   },
   "hot-write": {
@@ -187,10 +214,11 @@ export function runCase(name: string, size: CaseSize): CaseResult {
     regionSizeMib: size.regionSizeMib,
     settings: { "leader-schedule-limit": 64, "replica-schedule-limit": 1024, ...chosen.settings },
   });
-  world.config.defaultStoreLimit = { "add-peer": 600, "remove-peer": 600 };
-  const filled = chosen.filled(size.stores);
+  const limit = size.storeLimit ?? STORE_LIMIT;
+  world.config.defaultStoreLimit = { "add-peer": limit, "remove-peer": limit };
+  const filled = chosen.filled(size);
   const labels = (id: number): Record<string, string> =>
-    chosen.zoned === true ? { zone: `z${id % ZONES}`, host: `h${id}` } : {};
+    chosen.zoned === true ? { zone: `z${id % zonesOf(size)}`, host: `h${id}` } : {};
   for (const id of all(size.stores)) world.addStore(id, labels(id));
   world.addRegions(size.regions, all(filled), world.config.maxReplicas);
   world.start();

@@ -148,6 +148,22 @@ export class ScheduleWorld {
     }
   }
 
+  /** So many replicas for the first regions, by a rule of their range. */
+  setReplicas(count: number, regions: number): void {
+    const { rules } = this.cluster;
+    const rule = {
+      ...rules.defaultRule(),
+      groupId: "more",
+      id: "more",
+      count,
+      endKey: regionKey(regions),
+    };
+    const patch = { setRules: [rule], setGroups: [{ id: "more", index: 1, override: true }] };
+    rules.change(patch, (change) => {
+      if (change.kind === "refused") throw new Error(change.reason);
+    });
+  }
+
   #place(stores: readonly number[], replicas: number): number[] {
     const chosen: number[] = [];
     const zone = (id: number): string => this.cluster.store(id)?.label("zone") ?? "";
