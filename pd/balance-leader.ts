@@ -130,6 +130,10 @@ export class BalanceLeader extends BaseScheduler {
     return undefined;
   }
 
+  protected override onDenied(region: RegionInfo): void {
+    if (region.leader !== undefined) this.diagnosis.reject(region.leader.storeId, 1, "RegionLabelReject");
+  }
+
   #mayMove(region: RegionInfo, store: StoreInfo): boolean {
     if (!this.isWell(region)) {
       this.diagnosis.reject(store.id, 1, "RegionUnhealthy");

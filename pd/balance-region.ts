@@ -24,6 +24,8 @@ export class BalanceRegion extends BaseScheduler {
   override readonly diagnosis: Diagnosis = new Diagnosis();
   readonly #scope: BalanceScope;
   readonly #quota = new RetryQuota();
+  /** Why the regions that were drawn last may not move. */
+  #lastReject = "";
 
   constructor(host: SchedulerHost, scope?: BalanceScope) {
     super(host, "region", scope === undefined ? "region" : "range");
@@ -77,7 +79,8 @@ export class BalanceRegion extends BaseScheduler {
     for (let i = 0; i < tries; i++) {
       const region = this.#pickFrom(source);
       if (region === undefined) {
-        this.diagnosis.reject(source.id, 1, "NoTargetRegion");
+        this.diagnosis.reject(source.id, 1, this.#lastReject);
+        reason = `no region on it may move now: ${this.#lastReject}`;
         break;
       }
       const target = this.#target(region, source, worthwhile, solver);
@@ -105,7 +108,12 @@ export class BalanceRegion extends BaseScheduler {
     return undefined;
   }
 
+  protected override onDenied(): void {
+    this.#lastReject = "RegionLabelReject";
+  }
+
   #pickFrom(source: StoreInfo): RegionInfo | undefined {
+    this.#lastReject = "NoTargetRegion";
     const on = this.#scope.source().onStore(source.id);
     for (const kind of ORDER) {
       const found = this.pick(on.set(kind), (region) => this.#mayMove(region, kind, source));
@@ -116,6 +124,7 @@ export class BalanceRegion extends BaseScheduler {
 
   #mayMove(region: RegionInfo, kind: PeerKind, source: StoreInfo): boolean {
     const reject = (reason: string): boolean => {
+      this.#lastReject = reason;
       this.diagnosis.reject(source.id, 1, reason);
       return false;
     };

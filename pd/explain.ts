@@ -12,6 +12,7 @@ import type { RegionInfo } from "./region-info.js";
 import type { Scheduling } from "./scheduling.js";
 import { stepText } from "./step-command.js";
 import type { StoreInfo } from "./store-info.js";
+import { problemText } from "./store-problems.js";
 
 type Json = Record<string, unknown>;
 
@@ -34,7 +35,9 @@ export class Explainer {
     const checked = patrol.checker.check(region);
     return {
       region: id,
-      verdict: this.#regionVerdict(region, running, checked.result, checked.author),
+      verdict:
+        this.#regionVerdict(region, running, checked.result, checked.author) +
+        (running === undefined ? this.#failureText(record) : ""),
       replicated: view.isReplicated(region),
       hot: statistics.isRegionHot(id),
       labels: cluster.labels.labelsOf(region.meta).map(({ key, value }) => `${key}=${value}`),
@@ -58,11 +61,33 @@ export class Explainer {
     if (running !== undefined) return `an operator runs: ${running.desc} {${running.brief}}`;
     if (!view.cluster.isPrepared) return "PD waits until enough regions have reported since its start";
     if (view.config.flag("schedule.halt-scheduling")) return "all scheduling is halted (halt-scheduling)";
-    if (result.kind === "waiting") return `the ${author} checker waits: ${result.reason}`;
+    if (result.kind === "waiting") return `the ${author} checker waits: ${waitingText(result)}`;
+    const silent = this.#silentPeers(region);
+    if (result.kind === "healthy" && silent !== "") return `nothing to do yet: ${silent}`;
     if (result.kind === "operator") return `the ${author} checker will start ${result.operator.desc}`;
     if (view.cluster.labels.deniesSchedule(region.meta))
       return "complete; a label denies all other scheduling";
+    if (this.#scheduling.statistics.isRegionHot(region.meta.id))
+      return "complete, and hot: only the hot-region scheduler moves it; balance, scatter and merge leave it alone";
     return "complete: it stands as its rules want it, and no scheduler gains by moving it";
+  }
+
+  /** Peers on stores that are silent, though not for long enough. */
+  #silentPeers(region: RegionInfo): string {
+    const { view } = this.#scheduling;
+    const texts: string[] = [];
+    for (const { storeId } of region.meta.peers) {
+      const store = view.store(storeId);
+      if (store === undefined || !store.isDisconnected(view.nowMs())) continue;
+      texts.push(`store ${storeId} ${problemText(view, store, "StoreDisconnected")}`);
+    }
+    return texts.join("; ");
+  }
+
+  /** How the last operator ended where that was not well: often why somebody asks. */
+  #failureText(record: Operator | undefined): string {
+    if (record === undefined || record.state === "success") return "";
+    return `; the last operator, ${record.desc}, ended by ${endText(record)}`;
   }
 
   #splitReason(region: RegionInfo): string {
@@ -78,6 +103,8 @@ export class Explainer {
   #mergeReason(region: RegionInfo): string {
     const { merge } = this.#scheduling.patrol.checker;
     if (!merge.isPossible) return "not every store says that it can merge (store label merge=true)";
+    if (this.#scheduling.view.config.number("schedule.merge-schedule-limit") === 0)
+      return "merging is off (merge-schedule-limit 0)";
     const result = merge.check(region);
     if (result.kind === "waiting") return result.reason;
     return result.kind === "operator"
@@ -133,12 +160,16 @@ export class Explainer {
       return `it leaves: ${on.regionCount} peers are still on it; ${when}`;
     }
     const problem = view.regionTargetProblem(store) ?? view.leaderTargetProblem(store);
-    return problem === undefined ? "it serves, and takes leaders and peers" : `it serves, but: ${problem}`;
+    const halted = view.config.flag("schedule.halt-scheduling")
+      ? "; all scheduling is halted (halt-scheduling)"
+      : "";
+    if (problem === undefined) return `it serves, and takes leaders and peers${halted}`;
+    return `it ${problemText(view, store, problem)} (${problem})${halted}`;
   }
 
   /** What holds the peers of a leaving store: reasons with how many of a sample they hold. */
   #removing(store: StoreInfo): Json {
-    const { view, patrol, controller } = this.#scheduling;
+    const { view, patrol, controller, notes } = this.#scheduling;
     const on = view.cluster.regions.onStore(store.id);
     const ids = [...on.leaders.values(), ...on.followers.values(), ...on.learners.values()].slice(
       0,
@@ -159,15 +190,14 @@ export class Explainer {
         add(`an operator runs: ${running.desc}`, id);
         continue;
       }
-      const { result } = patrol.checker.check(region);
-      add(
-        result.kind === "waiting"
-          ? result.reason
-          : result.kind === "operator"
-            ? "its turn comes"
-            : "complete",
-        id,
-      );
+      const { author, result } = patrol.checker.check(region);
+      if (result.kind === "waiting") add(waitingText(result), id);
+      else if (result.kind === "healthy") add("complete", id);
+      else {
+        // What the patrol said last: a limit that is reached, or that the operator was refused.
+        const said = notes.of("region", id).find((note) => note.author === `${author}-checker`);
+        add(said?.reason ?? "its turn comes", id);
+      }
     }
     return {
       left: on.regionCount,
@@ -184,7 +214,7 @@ export class Explainer {
       kinds: operator.kinds,
       priority: operator.priority,
       state: operator.state,
-      reason: operator.reason,
+      reason: operator.state === "timeout" ? endText(operator) : operator.reason,
       steps: operator.steps.map((step, i) => ({
         step: stepText(step),
         state:
@@ -236,9 +266,22 @@ export class Explainer {
 const instant = (wallMs: number): string | null => (wallMs === 0 ? null : formatInstant(Math.floor(wallMs)));
 
 function resultJson(author: CheckerName, result: CheckResult): Json {
-  if (result.kind === "waiting") return { checker: author, result: "waiting", reason: result.reason };
+  if (result.kind === "waiting") return { checker: author, result: "waiting", reason: waitingText(result) };
   if (result.kind === "healthy") return { checker: author, result: "healthy" };
   return { checker: author, result: "operator", desc: result.operator.desc, brief: result.operator.brief };
+}
+
+const waitingText = ({ reason, detail }: CheckResult & { readonly kind: "waiting" }): string =>
+  detail === undefined ? reason : `${reason}: ${detail()}`;
+
+/** Why an operator ended, with the step at which that was. */
+function endText(operator: Operator): string {
+  const { step } = operator;
+  if (operator.state !== "timeout" || step === undefined) return operator.reason || operator.state;
+  return (
+    `timeout after ${operator.timeoutMs / 1000} s, waiting for: ${stepText(step)}. ` +
+    "The leader's store did not do it: does it hear from PD, and do the stores of the step answer?"
+  );
 }
 
 const touches = (operator: Operator, storeId: number): boolean =>

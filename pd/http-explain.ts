@@ -35,7 +35,9 @@ function explainOperator(call: HttpCall): void {
 }
 
 function explainScheduler(call: HttpCall): void {
-  const found = explainer(call).scheduler(call.param(0));
+  const name = call.nameParam(0);
+  if (name === undefined) return;
+  const found = explainer(call).scheduler(name);
   if (found === undefined) call.fail(404, "[PD:scheduler:ErrSchedulerNotFound]scheduler not found");
   else call.json(found);
 }

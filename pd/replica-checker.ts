@@ -11,6 +11,7 @@ import { leaveJointState } from "./checkers/joint-state-checker.js";
 import { OperatorBuilder } from "./operator-builder.js";
 import { isInJointState, isUnhealthy, peerOnStore, type RegionInfo, voters } from "./region-info.js";
 import type { SchedulingView } from "./scheduling-view.js";
+import { placementText } from "./store-problems.js";
 import { demandOfConfig, selectPeerToRemove, selectStoreToAdd } from "./store-selector.js";
 
 export class ReplicaChecker {
@@ -75,7 +76,9 @@ export class ReplicaChecker {
     const beside = this.#view.storesOf(region, storeId);
     const selection = selectStoreToAdd(this.#view, region, beside);
     if (selection.kind !== "store")
-      return noStore(selection, `to replace the ${status} peer on store ${storeId}`);
+      return noStore(selection, `to replace the ${status} peer on store ${storeId}`, () =>
+        placementText(this.#view, region, beside, demandOfConfig(this.#view)),
+      );
     const builder = new OperatorBuilder(this.#view, `replace-${status}-replica`, region);
     builder.addPeer(selection.store.id, "voter").removePeer(storeId);
     return planned(builder.build(["replica"], "high"));
@@ -97,8 +100,12 @@ export class ReplicaChecker {
   #missing(region: RegionInfo): CheckResult {
     if (!this.#view.config.flag("schedule.enable-make-up-replica")) return HEALTHY;
     if (region.meta.peers.length >= this.#maxReplicas) return HEALTHY;
-    const selection = selectStoreToAdd(this.#view, region, this.#view.storesOf(region));
-    if (selection.kind !== "store") return noStore(selection, "to add a replica");
+    const beside = this.#view.storesOf(region);
+    const selection = selectStoreToAdd(this.#view, region, beside);
+    if (selection.kind !== "store")
+      return noStore(selection, "to add a replica", () =>
+        placementText(this.#view, region, beside, demandOfConfig(this.#view)),
+      );
     const builder = new OperatorBuilder(this.#view, "make-up-replica", region);
     return planned(builder.addPeer(selection.store.id, "voter").build(["replica"], "high"));
   }

@@ -3,6 +3,7 @@
  * while there is none; paused, halted and bounded from outside. Nothing runs before enough regions have reported:
  * with half of them unknown every store looks empty. (pd-rules 9.1 to 9.9, 11.35 to 11.38)
  */
+import { formatInstant } from "./duration.js";
 import type { TimerHandle } from "../base/index.js";
 import type { SchedulerStatus } from "./diagnosis.js";
 import type { Scheduler, SchedulerHost } from "./scheduler.js";
@@ -151,7 +152,12 @@ export class SchedulerRunner {
     const limit = scheduler.limitReached();
     if (limit !== undefined) this.#skip(entry, "pending", limit);
     else if (config.flag("schedule.halt-scheduling")) this.#skip(entry, "halted", "halt-scheduling is on");
-    else if (entry.resumeMs > controller.view.nowMs()) this.#skip(entry, "paused", "it is paused by hand");
+    else if (entry.resumeMs > controller.view.nowMs())
+      this.#skip(
+        entry,
+        "paused",
+        `it is paused by hand until ${formatInstant(Math.floor(entry.resumeWallMs))}`,
+      );
     else this.#run(entry);
   }
 

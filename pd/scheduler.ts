@@ -138,10 +138,15 @@ export abstract class BaseScheduler implements Scheduler {
   protected pick(ids: IdSet, accept: (region: RegionInfo) => boolean, tries = PICKS): RegionInfo | undefined {
     for (let i = 0; i < Math.min(tries, ids.size); i++) {
       const region = this.view.cluster.regions.byId(ids.pick(this.view.env.random) ?? 0);
-      if (region !== undefined && !this.denied(region) && accept(region)) return region;
+      if (region === undefined) continue;
+      if (this.denied(region)) this.onDenied(region);
+      else if (accept(region)) return region;
     }
     return undefined;
   }
+
+  /** A region was drawn that its label keeps where it is. */
+  protected onDenied(_region: RegionInfo): void {}
 
   protected pickOn(
     storeId: number,

@@ -8,16 +8,32 @@ export type CheckResult =
   /** `partner` is the other half of a merge: both or none. */
   | { readonly kind: "operator"; readonly operator: Operator; readonly partner?: Operator }
   /** Something is wrong and nothing can be done now; `soon` says that what stands in the way passes by itself. */
-  | { readonly kind: "waiting"; readonly reason: string; readonly soon: boolean; readonly noStore?: true };
+  | {
+      readonly kind: "waiting";
+      readonly reason: string;
+      readonly soon: boolean;
+      readonly noStore?: true;
+      /** What stands in the way, store by store; made only when somebody asks. */
+      readonly detail?: () => string;
+    };
 
 export const HEALTHY: CheckResult = { kind: "healthy" };
 
 export const waiting = (reason: string, soon = false): CheckResult => ({ kind: "waiting", reason, soon });
 
-export const noStore = (selection: Exclude<Selection, { kind: "store" }>, what: string): CheckResult =>
+export const noStore = (
+  selection: Exclude<Selection, { kind: "store" }>,
+  what: string,
+  detail: () => string,
+): CheckResult =>
   selection.kind === "later"
-    ? waiting(`the stores that are best ${what} cannot take a peer just now`, true)
-    : { kind: "waiting", reason: `no store ${what}`, soon: false, noStore: true };
+    ? {
+        kind: "waiting",
+        reason: `the stores that are best ${what} cannot take a peer just now`,
+        soon: true,
+        detail,
+      }
+    : { kind: "waiting", reason: `no store ${what}`, soon: false, noStore: true, detail };
 
 export const planned = (built: BuildResult): CheckResult =>
   built.kind === "built" ? { kind: "operator", operator: built.operator } : waiting(built.reason);

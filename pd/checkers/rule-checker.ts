@@ -26,6 +26,7 @@ import {
 } from "../region-info.js";
 import type { SchedulingView } from "../scheduling-view.js";
 import { locationScore, type StoreInfo } from "../store-info.js";
+import { placementText } from "../store-problems.js";
 import { type PlacementDemand, selectPeerToRemove, selectStoreToAdd } from "../store-selector.js";
 import { type CheckResult, HEALTHY, noStore, planned, waiting } from "./check-result.js";
 import { leaveJointState } from "./joint-state-checker.js";
@@ -180,12 +181,16 @@ export class RuleChecker {
 
   #add(region: RegionInfo, fit: RegionFit, ruleFit: RuleFit): CheckResult {
     const { rule } = ruleFit;
-    const selection = selectStoreToAdd(this.#view, region, this.#storesOf(ruleFit.peers), this.#demand(rule));
+    const beside = this.#storesOf(ruleFit.peers);
+    const demand = this.#demand(rule);
+    const selection = selectStoreToAdd(this.#view, region, beside, demand);
     if (selection.kind !== "store") {
       const swapped = selection.kind === "none" ? this.#swap(region, fit, ruleFit) : HEALTHY;
       return swapped.kind === "operator"
         ? swapped
-        : noStore(selection, `for another peer of ${ruleText(rule)}`);
+        : noStore(selection, `for another peer of ${ruleText(rule)}`, () =>
+            placementText(this.#view, region, beside, demand),
+          );
     }
     const role = rule.role === "learner" ? "learner" : "voter";
     const builder = this.#builder("add-rule-peer", region).addPeer(selection.store.id, role);
@@ -224,8 +229,12 @@ export class RuleChecker {
   ): CheckResult {
     const { rule } = ruleFit;
     const beside = this.#storesOf(ruleFit.peers, peer.storeId);
-    const selection = selectStoreToAdd(this.#view, region, beside, this.#demand(rule));
-    if (selection.kind !== "store") return noStore(selection, `for a peer of ${ruleText(rule)}`);
+    const demand = this.#demand(rule);
+    const selection = selectStoreToAdd(this.#view, region, beside, demand);
+    if (selection.kind !== "store")
+      return noStore(selection, `for a peer of ${ruleText(rule)}`, () =>
+        placementText(this.#view, region, beside, demand),
+      );
     const builder = this.#builder(desc, region);
     builder.addPeer(selection.store.id, rule.role === "learner" ? "learner" : "voter");
     return planned(builder.removePeer(peer.storeId).build(["replica"], priority));
