@@ -50,11 +50,21 @@ export class Drain {
     const { atRiskCount, reason } = this.readiness(storeId);
     if (atRiskCount > 0) return refuse(reason);
     const leaders = this.#view.leaderCount(storeId);
+    const nobody = leaders > 0 ? this.#nobodyLeads(storeId) : undefined;
+    if (nobody !== undefined) return refuse(nobody);
     this.#schedulers.add(EVICT_LEADER, storeId, {}, (change) => {
       if (change.kind === "refused") return refuse(change.reason, change.status === 500 ? 500 : 400);
       this.#progress.update("draining", storeId, 0, leaders);
       callback({ kind: "ok" });
     });
+  }
+
+  /** Why no other store could take the leaders: those that are up drain as well. */
+  #nobodyLeads(storeId: number): string | undefined {
+    const others = this.#view.stores().filter(({ id, isUp }) => isUp && id !== storeId);
+    if (others.some(({ leaderInPauses }) => leaderInPauses === 0)) return undefined;
+    const ids = others.map(({ id }) => id).join(", ");
+    return `no store would be left to lead: ${ids} take no leaders either; let one serve again first (store drain ID --cancel)`;
   }
 
   /** Leaders may come back. */

@@ -128,6 +128,26 @@ describe("a drain", () => {
   });
 });
 
+describe("a drain of the last store that leads", () => {
+  test("is refused, and names those that drain already", () => {
+    world = new World({ stores: 3, obeys: true, schedule: { "region-schedule-limit": 0 } });
+    world.addRegions(times(9, [1, 2, 3]));
+    for (const id of [1, 2]) {
+      expect(post(`/store/${id}/drain`).status).toBe(200);
+      world.advance(20_000);
+    }
+    const refused = post("/store/3/drain");
+    expect([refused.status, refused.json]).toEqual([
+      400,
+      expect.stringMatching(/no store would be left to lead: 1, 2/),
+    ]);
+    expect(remove("/store/1/drain").status).toBe(200);
+    expect(post("/store/3/drain").status).toBe(200);
+    world.advance(20_000);
+    expect(json("/store/3/ready-to-stop")).toMatchObject({ ready: true });
+  });
+});
+
 describe("progress", () => {
   test("of a store that empties has speed and seconds left [TestRemovingProgress]", () => {
     world = new World({ stores: 4, obeys: true });

@@ -66,16 +66,13 @@ describe("ids and timestamps of several PDs", () => {
       fc.property(fc.integer({ min: 1, max: 1e6 }), fc.array(step, { maxLength: 40 }), (seed, steps) => {
         answered += runSteps(seed, steps).answered;
       }),
-      { numRuns: Number(globalThis.process?.env?.["ORDER_RUNS"] ?? 25), seed: 20_261_127 },
+      { numRuns: Number(globalThis.process?.env?.["ORDER_RUNS"] ?? 15), seed: 20_261_127 },
     );
     expect(answered).toBeGreaterThan(1_000);
   });
 
   test.each(SCENES.map(({ title }) => title))("keep their order through: %s", (title) => {
     const at = SCENES.findIndex((scene) => scene.title === title);
-    for (let round = 0; round < 2; round++) {
-      const seed = 1 + at + round * SCENES.length;
-      expect(runScene(seed).answered).toBeGreaterThan(50);
-    }
+    expect(runScene(1 + at).answered).toBeGreaterThan(50);
   });
 });

@@ -63,6 +63,8 @@ export class SimulatedEtcd {
   readonly #watchers = new Set<() => void>();
   /** No majority: nothing is applied, leases stand still until it is back and then start anew. */
   #hasQuorum = true;
+  /** Told of every change that a connection's transaction made, and of who asked for it. */
+  onChanged: (store: SimulatedMetaStore, operations: readonly MetaOperation[]) => void = () => {};
   /** Calls that wait for a majority. */
   readonly #stalled: (() => void)[] = [];
 
@@ -135,7 +137,7 @@ export class SimulatedEtcd {
     return this.#entries.get(toHex(key));
   }
 
-  transact(transaction: MetaTransaction): MetaTransactionResult | Error {
+  transact(transaction: MetaTransaction, store?: SimulatedMetaStore): MetaTransactionResult | Error {
     const succeeded = transaction.compares.every((compare) => this.#holds(compare));
     const operations = succeeded ? transaction.onSuccess : (transaction.onFailure ?? []);
     const missing = operations.find(
@@ -146,6 +148,7 @@ export class SimulatedEtcd {
       return new RaftwerkError("invalidArgument", "etcd refused: requested lease not found", {
         retry: "never",
       });
+    if (operations.length > 0 && store !== undefined) this.onChanged(store, operations);
     this.#apply(operations);
     return {
       succeeded,
@@ -288,7 +291,7 @@ export class SimulatedMetaStore implements MetaStore {
   transact(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void {
     this.#queued(
       true,
-      () => this.#etcd.transact(transaction),
+      () => this.#etcd.transact(transaction, this),
       { succeeded: false, revision: 0, entries: [] },
       callback,
     );
@@ -296,7 +299,7 @@ export class SimulatedMetaStore implements MetaStore {
 
   transactOutOfLine(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void {
     const failed = { succeeded: false, revision: 0, entries: [] };
-    this.#call(true, () => this.#etcd.transact(transaction), failed, callback);
+    this.#call(true, () => this.#etcd.transact(transaction, this), failed, callback);
   }
 
   grantLease(timeToLiveSeconds: number, callback: MetaCallback<number>): void {

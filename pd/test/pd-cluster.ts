@@ -14,6 +14,7 @@ import {
   type RpcStatus,
 } from "../../proto/index.js";
 import { type LinkKnobs, SimulatedEtcd, type SimulatedMetaStore } from "../../sim/simulated-etcd.js";
+import type { MetaStore } from "../meta-store.js";
 import { PlacementDriver, type PlacementDriverOptions } from "../placement-driver.js";
 import { FakeEnv } from "./fake-env.js";
 import { MemoryEngine } from "./memory-engine.js";
@@ -29,9 +30,9 @@ class ProcessEnv implements Env {
   #isPaused = false;
   #waiting: (() => void)[] = [];
 
-  constructor(base: FakeEnv) {
+  constructor(base: FakeEnv, monotonicMs = (ms: number): number => ms) {
     this.clock = {
-      monotonicMs: base.clock.monotonicMs,
+      monotonicMs: () => monotonicMs(base.clock.monotonicMs()),
       wallMs: () => base.clock.wallMs() + this.wallOffsetMs,
     };
     this.random = base.random;
@@ -79,6 +80,14 @@ export interface PdProcess {
   close: () => void;
 }
 
+/** Where a test puts a bug between a PD and the world. */
+export interface Seams {
+  /** What a PD writes through; `cluster` to know its keys by. */
+  readonly metaStore?: (store: MetaStore, cluster: PdCluster) => MetaStore;
+  /** The monotonic clock that a PD sees. */
+  readonly monotonicMs?: (ms: number) => number;
+}
+
 export interface Answer<Response> {
   readonly messages: Response[];
   status: RpcStatus | undefined;
@@ -93,20 +102,23 @@ export class PdCluster {
   readonly leaseSeconds = new Map<string, number>();
   readonly #options: Partial<PlacementDriverOptions>;
   readonly #knobs: Partial<LinkKnobs>;
+  readonly #seams: Seams;
 
   constructor(
     size: number,
     seed = 1,
     knobs: Partial<LinkKnobs> = {},
     options: Partial<PlacementDriverOptions> = {},
+    seams: Seams = {},
   ) {
+    this.#seams = seams;
     this.env = new FakeEnv(seed);
     this.etcd = new SimulatedEtcd(this.env);
     this.network = new InProcessNetwork(this.env);
     this.#options = options;
     this.#knobs = knobs;
     for (let i = 1; i <= size; i++) {
-      const env = new ProcessEnv(this.env);
+      const env = new ProcessEnv(this.env, seams.monotonicMs);
       this.processes.push({
         name: `pd${i}`,
         address: `pd${i}:2379`,
@@ -140,7 +152,7 @@ export class PdCluster {
   restart(name: string): void {
     const process = this.process(name);
     const { wallOffsetMs } = process.env;
-    process.env = new ProcessEnv(this.env);
+    process.env = new ProcessEnv(this.env, this.#seams.monotonicMs);
     process.env.wallOffsetMs = wallOffsetMs;
     process.store = this.etcd.connect(process.env, this.#knobs);
     this.#start(process);
@@ -250,7 +262,7 @@ export class PdCluster {
           ...(lease === undefined ? {} : { leaseSeconds: lease }),
         },
       },
-      store,
+      this.#seams.metaStore?.(store, this) ?? store,
     );
     process.pd = pd;
     pd.start((error) => {

@@ -1,15 +1,20 @@
 /**
- * Clients of several simulated PDs that ask all of them for ids, timestamps and splits, and check each answer; and
- * runs of steps that do to the PDs and their etcd what happens to processes. (invariants 25 and 26)
+ * Clients of several simulated PDs that ask all of them for ids and timestamps and check each answer, beside regions
+ * that split and take orders (`region-world.ts`); and runs of steps that do to the PDs and their etcd what happens to
+ * processes. Checked all the time: order (invariants 25 and 26), that at most one PD serves, and that nobody writes but
+ * who holds the leader key; in the end, that PD knows the regions and settings as they are.
  */
+import { fromUtf8 } from "../../base/index.js";
 import { PdService, type pdpb } from "../../proto/index.js";
 import { MetaKeys } from "../keys.js";
 import { decodeUint64 } from "../numbers.js";
 import { composeTimestamp } from "../timestamp-oracle.js";
-import { type Answer, PdCluster, type PdProcess } from "./pd-cluster.js";
+import { type Answer, PdCluster, type PdProcess, type Seams } from "./pd-cluster.js";
+import { RegionWorld } from "./region-world.js";
 
 export const PDS = 3;
-const SPLIT_EVERY = 5;
+const STEP_MS = 20;
+const WORLD_EVERY_MS = 200;
 
 export type Step =
   | { readonly kind: "kill" | "pause" | "resume" | "restart" | "cut" | "heal"; readonly pd: number }
@@ -28,10 +33,7 @@ export class Traffic {
     readonly count: number;
   }[] = [];
   readonly #openIds: Answer<pdpb.AllocIDResponse>[] = [];
-  readonly #openSplits: Answer<pdpb.AskBatchSplitResponse>[] = [];
-  #asked = 0;
   answered = 0;
-  splits = 0;
   given = 0;
 
   constructor(cluster: PdCluster) {
@@ -44,10 +46,6 @@ export class Traffic {
     const answer = this.#cluster.call(process, PdService.Tso, { count });
     this.#open.push({ floor: this.#greatest, answer, count });
     this.#openIds.push(this.#cluster.call(process, PdService.AllocID, { count: 7 }));
-    this.#asked += 1;
-    if (this.#asked % SPLIT_EVERY !== 0) return;
-    const region = { id: 2, regionEpoch: { confVer: 1, version: 1 }, peers: [{ id: 3, storeId: 1 }] };
-    this.#openSplits.push(this.#cluster.call(process, PdService.AskBatchSplit, { region, splitCount: 2 }));
   }
 
   collect(): void {
@@ -74,19 +72,11 @@ export class Traffic {
         continue;
       }
       if (message.header?.error) continue;
-      for (let id = message.id - 6; id <= message.id; id++) this.#took(id);
-    }
-    for (const answer of this.#openSplits.splice(0)) {
-      const [message] = answer.messages;
-      if (message === undefined && answer.status === undefined) this.#openSplits.push(answer);
-      for (const { newRegionId, newPeerIds } of message?.ids ?? []) {
-        for (const id of [newRegionId, ...newPeerIds]) this.#took(id);
-        this.splits += 1;
-      }
+      for (let id = message.id - 6; id <= message.id; id++) this.took(id);
     }
   }
 
-  #took(id: number): void {
+  took(id: number): void {
     if (this.#ids.has(id)) throw new Error(`id ${id} was handed out twice`);
     this.#ids.add(id);
     this.given += 1;
@@ -129,16 +119,52 @@ export function take(cluster: PdCluster, one: Step): void {
   }
 }
 
-export function runSteps(seed: number, steps: readonly Step[]): Traffic {
-  const cluster = new PdCluster(PDS, seed, { delayMs: 4, loseAnswerOneIn: 40, timeoutMs: 400 });
+const LEADER = /^\/pd\/\d+\/leader$/;
+/** Keys that PDs write without leading: to lead, and to tell of themselves. */
+const UNGUARDED = /^\/pd\/cluster_id$|^\/pd\/\d+\/(leader$|leader_transfer$|member\/)/;
+
+/** A write of a PD takes effect only while the leader key is one that this PD put. */
+function watchWrites(cluster: PdCluster): void {
+  const owners = new Map<number, object>();
+  cluster.etcd.onChanged = (store, operations) => {
+    const taken = operations.find(({ kind, key }) => kind === "put" && LEADER.test(fromUtf8(key)));
+    if (taken?.kind === "put") owners.set(taken.leaseId ?? 0, store);
+    for (const { key } of operations) {
+      const name = fromUtf8(key);
+      if (UNGUARDED.test(name)) continue;
+      const held = cluster.etcd.peek(new MetaKeys(cluster.clusterId).leader)?.leaseId;
+      const isMine = taken !== undefined || (held !== undefined && owners.get(held) === store);
+      if (!isMine) throw new Error(`${name} was written by a PD that does not lead`);
+    }
+  };
+}
+
+export interface RunFigures {
+  readonly answered: number;
+  readonly ids: number;
+  readonly splits: number;
+  readonly operators: number;
+  readonly settings: number;
+}
+
+export function runSteps(seed: number, steps: readonly Step[], seams: Seams = {}): RunFigures {
+  const cluster = new PdCluster(PDS, seed, { delayMs: 4, loseAnswerOneIn: 40, timeoutMs: 400 }, {}, seams);
+  watchWrites(cluster);
   cluster.waitForLeader();
   cluster.bootstrapPatiently();
   const traffic = new Traffic(cluster);
+  const world = new RegionWorld(cluster, (id) => traffic.took(id));
+  let livedMs = 0;
   const live = (ms: number): void => {
-    for (let passed = 0; passed < ms; passed += 20) {
-      cluster.env.advance(20);
+    for (let passed = 0; passed < ms; passed += STEP_MS) {
+      cluster.env.advance(STEP_MS);
+      livedMs += STEP_MS;
       for (const process of cluster.processes) traffic.ask(process, 1 + (passed % 5) * 30_000);
       traffic.collect();
+      const serving = cluster.leaders();
+      if (serving.length > 1)
+        throw new Error(`${serving.map(({ name }) => name).join(" and ")} serve at once`);
+      if (livedMs % WORLD_EVERY_MS === 0) world.live();
     }
   };
   for (const one of steps) {
@@ -150,13 +176,15 @@ export function runSteps(seed: number, steps: readonly Step[]): Traffic {
   for (const process of cluster.processes) {
     process.env.resume();
     process.store.knobs.isCut = false;
-    process.store.knobs.loseAnswerOneIn = 0;
     if (process.pd === undefined) cluster.restart(process.name);
   }
+  for (const process of cluster.processes) process.store.knobs.loseAnswerOneIn = 0;
   live(6_000);
   cluster.waitForLeader();
   const before = traffic.answered;
-  live(1_000);
+  live(2_000);
   if (traffic.answered === before) throw new Error("no timestamps after all was well again");
-  return traffic;
+  world.check(cluster.leader());
+  const { splits, operators, settings } = world;
+  return { answered: traffic.answered, ids: traffic.given, splits, operators, settings };
 }

@@ -3,7 +3,8 @@
  * moments, with other delays and something else that happens besides.
  */
 import { randomBelow, SeededRandom } from "../../base/index.js";
-import { PDS, runSteps, type Step, type Traffic } from "./pd-order.js";
+import type { Seams } from "./pd-cluster.js";
+import { PDS, type RunFigures, runSteps, type Step } from "./pd-order.js";
 
 export interface PdScene {
   readonly title: string;
@@ -199,10 +200,10 @@ function besides(random: SeededRandom): Step[] {
 }
 
 /** Throws where order is broken, or where nobody serves once all is well again. */
-export function runScene(seed: number): Traffic {
+export function runScene(seed: number, seams: Seams = {}): RunFigures {
   const random = new SeededRandom(seed);
   const scene = SCENES[(seed - 1) % SCENES.length] as PdScene;
   const steps = [wait(random, 1, 2_500), ...scene.steps(random)];
   const at = randomBelow(random, steps.length);
-  return runSteps(seed, [...steps.slice(0, at), ...besides(random), ...steps.slice(at)]);
+  return runSteps(seed, [...steps.slice(0, at), ...besides(random), ...steps.slice(at)], seams);
 }

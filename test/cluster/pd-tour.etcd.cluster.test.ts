@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -90,10 +90,26 @@ class Tour {
 
   async until(condition: () => Promise<boolean>, timeoutMs: number, otherwise: string): Promise<void> {
     const deadlineMs = performance.now() + timeoutMs;
-    while (!(await condition().catch(() => false))) {
-      if (performance.now() > deadlineMs) throw new Error(otherwise);
+    let last: unknown;
+    const holds = (): Promise<boolean> =>
+      condition().catch((error: unknown) => {
+        last = error;
+        return false;
+      });
+    while (!(await holds())) {
+      if (performance.now() > deadlineMs) throw new Error(`${otherwise} (${last})\n${this.#lastWords()}`);
       await delay(200);
     }
+  }
+
+  /** The directory goes with the tour. */
+  #lastWords(): string {
+    const names = readdirSync(this.directory).filter((name) => name.endsWith(".log"));
+    const words = names.map((name) => {
+      const lines = readFileSync(join(this.directory, name), "utf8").trimEnd().split("\n").slice(-15);
+      return `--- ${name}\n${lines.join("\n")}`;
+    });
+    return `${this.playground.output}\n${words.join("\n")}`;
   }
 
   async regions(): Promise<readonly RegionJson[]> {
@@ -118,7 +134,7 @@ class Tour {
     this.#pids.set(url, again.pid ?? 0);
     await this.until(
       async () => (await this.api<MembersJson>("GET", "members")).leader !== undefined,
-      10_000,
+      30_000,
       "no PD leads",
     );
   }
