@@ -15,6 +15,8 @@ export const CHANNEL_OPTIONS: ChannelOptions = {
   "grpc.keepalive_timeout_ms": 3_000,
   "grpc.max_receive_message_length": MESSAGE_BYTES_MAX,
   "grpc.max_send_message_length": MESSAGE_BYTES_MAX,
+  // What a server may send ahead: the default of 64 KiB is less than the answers of one turn's scans.
+  "grpc-node.flow_control_window": 4 << 20,
   "grpc.enable_retries": 0,
   "grpc.enable_channelz": 0,
   "grpc.use_local_subchannel_pool": 1,

@@ -10,7 +10,8 @@ import protobuf from "protobufjs/minimal.js";
 import { RaftwerkError } from "../base/index.js";
 import { Child } from "../deploy/child.js";
 import { etcdArgs, etcdClientUrl, type EtcdNodes, requireEtcd } from "../deploy/etcd.js";
-import { freePorts, processUse, until } from "./local.js";
+import { freePorts } from "./free-ports.js";
+import { processUse, until } from "./local.js";
 import type { Target } from "./target.js";
 
 const NODES = 3;

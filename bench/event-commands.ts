@@ -11,6 +11,7 @@ import {
   startups,
   withCluster,
 } from "./events.js";
+import { type Flag, FLAGS } from "./flags.js";
 import { failover } from "./failover.js";
 import { idle } from "./idle.js";
 import { count, progress } from "./output.js";
@@ -35,8 +36,8 @@ function registerScale(bench: Command): void {
       ["--stores <list>", "numbers of stores", "3,4,6"],
       ["--value-size <list>", "bytes of a value", "16,1024,65536"],
       ["--records <list>", "records, up to millions", "10000,500000"],
-      ["--in-flight <n>", "operations in flight", "256"],
-      ["--seconds <n>", "of each measurement", "3"],
+      FLAGS.inFlight("256"),
+      FLAGS.seconds("3"),
     ],
     async (number, list) => {
       const rows = await scale({
@@ -92,8 +93,8 @@ function registerSteady(bench: Command): void {
     "idle",
     "what each process costs when nobody asks anything",
     [
-      ["--regions <n>", "regions", "1000"],
-      ["--seconds <n>", "to measure", "20"],
+      FLAGS.regions("1000"),
+      FLAGS.seconds("20", "to measure"),
       ["--split-seconds <n>", "give up splitting after this, and measure what there is", "1200"],
     ],
     async (number) => {
@@ -132,7 +133,7 @@ function registerSteady(bench: Command): void {
     bench,
     "startup",
     "from the first process of a new cluster to a write",
-    [["--rounds <n>", "starts", "5"]],
+    [FLAGS.rounds("5", "starts")],
     async (number) => {
       const times = await startups(number("rounds"), progress);
       return {
@@ -151,9 +152,9 @@ function registerFailover(bench: Command): void {
     "failover",
     "kill -9 of the store with the most leaders, with a writer to each region",
     [
-      ["--regions <n>", "regions; a third of them are led by the store that is killed", "300"],
+      FLAGS.regions("300", "regions; a third of them are led by the store that is killed"),
       ["--rate <n>", "writes a second over all regions together", "300"],
-      ["--rounds <n>", "times, on a fresh cluster each", "1"],
+      FLAGS.rounds("1", "times, on a fresh cluster each"),
     ],
     async (number) => {
       const options = { regions: number("regions"), rate: number("rate"), say: progress };
@@ -164,7 +165,9 @@ function registerFailover(bench: Command): void {
       return {
         head: [
           "leaders",
-          "all serve after s",
+          "first elected after s",
+          "all elected",
+          "all serve",
           "median region s",
           "p99 ms of others before",
           "after",
@@ -172,6 +175,8 @@ function registerFailover(bench: Command): void {
         ],
         rows: figures.map((each) => [
           each.leaders,
+          fixed(each.firstElectedMs / 1000, 2),
+          fixed(each.allElectedMs / 1000, 2),
           fixed(each.allServeMs / 1000, 2),
           fixed(each.medianServeMs / 1000, 2),
           fixed(each.untouchedP99BeforeMs),
@@ -217,13 +222,12 @@ const changeOptions = (number: Numbers): EventOptions => ({
 });
 
 function registerChanges(bench: Command): void {
-  const options = (mib: string, rounds: string) =>
-    [
-      ["--mib <n>", "size of the region", mib],
-      ["--in-flight <n>", "writers meanwhile", "64"],
-      ["--rounds <n>", "times", rounds],
-    ] as const;
-  word(bench, "split", "split of a region under load", options("96", "3"), async (number) => {
+  const options: readonly Flag[] = [
+    ["--mib <n>", "size of the region", "96"],
+    FLAGS.inFlight("64", "writers meanwhile"),
+    FLAGS.rounds("3"),
+  ];
+  word(bench, "split", "split of a region under load", options, async (number) => {
     const settings = changeOptions(number);
     const figures = await withCluster({ storeConfig: NO_SPLITS, pdConfig: NO_MOVES }, (cluster) =>
       splitUnderLoad(cluster, { ...settings, rounds: Math.min(9, settings.rounds) }),
@@ -240,25 +244,19 @@ function registerChanges(bench: Command): void {
     "what a store sends of snapshots; 0: as much as connections take",
     "0",
   ] as const;
-  word(
-    bench,
-    "move",
-    "move of a region to another store under load",
-    [...options("96", "3"), paced],
-    async (number) => {
-      const mibPerSecond = number("mibPerSecond", 0);
-      const storeConfig = `${NO_SPLITS}[server]\nsnap-io-max-bytes-per-sec = "${mibPerSecond}MiB"\n`;
-      const figures = await withCluster({ stores: 4, storeConfig, pdConfig: NO_MOVES }, (cluster) =>
-        moveUnderLoad(cluster, changeOptions(number)),
-      );
-      const ms = spread(figures.map((each) => each.ms)).median;
-      const rawCopyMs = spread(figures.map((each) => each.rawCopyMs)).median;
-      return {
-        head: [...DISTURBED_HEAD, "raw copy ms"],
-        rows: figures.map((each) => [...disturbedRow(each), count(each.rawCopyMs)]),
-        figures: { mibPerSecond, moveMs: ms, rawCopyMs },
-        all: figures,
-      };
-    },
-  );
+  word(bench, "move", "move of a region to another store under load", [...options, paced], async (number) => {
+    const mibPerSecond = number("mibPerSecond", 0);
+    const storeConfig = `${NO_SPLITS}[server]\nsnap-io-max-bytes-per-sec = "${mibPerSecond}MiB"\n`;
+    const figures = await withCluster({ stores: 4, storeConfig, pdConfig: NO_MOVES }, (cluster) =>
+      moveUnderLoad(cluster, changeOptions(number)),
+    );
+    const ms = spread(figures.map((each) => each.ms)).median;
+    const rawCopyMs = spread(figures.map((each) => each.rawCopyMs)).median;
+    return {
+      head: [...DISTURBED_HEAD, "raw copy ms"],
+      rows: figures.map((each) => [...disturbedRow(each), count(each.rawCopyMs)]),
+      figures: { mibPerSecond, moveMs: ms, rawCopyMs },
+      all: figures,
+    };
+  });
 }

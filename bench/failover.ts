@@ -9,6 +9,9 @@ import { valueMaker } from "./target.js";
 export interface FailoverFigure {
   /** Regions that were led by the store that was killed. */
   readonly leaders: number;
+  /** From the kill until the first of them, and until all, had a leader again, as the stores say themselves. */
+  readonly firstElectedMs: number;
+  readonly allElectedMs: number;
   /** From the kill until the last of them took a write again. */
   readonly allServeMs: number;
   /** Of each such region: from the kill to its first write. */
@@ -77,6 +80,29 @@ class Writers {
   }
 }
 
+interface Elected {
+  readonly firstElectedMs: number;
+  readonly allElectedMs: number;
+}
+
+/** Asks the stores that live how many regions they lead, until they lead all; a tenth of a second is what it knows. */
+async function watchElections(
+  cluster: BenchCluster,
+  dead: number,
+  sinceMs: number,
+  regions: number,
+  before: number,
+): Promise<Elected> {
+  let firstElectedMs = 0;
+  for (;;) {
+    const led = await cluster.leadersBut(dead);
+    const ms = performance.now() - sinceMs;
+    if (firstElectedMs === 0 && led > before) firstElectedMs = ms;
+    if (led >= regions || ms > 60_000) return { firstElectedMs, allElectedMs: ms };
+    await delay(100);
+  }
+}
+
 /** The store stays dead: the cluster is of no use for figures afterwards. */
 export async function failover(cluster: BenchCluster, options: FailoverOptions): Promise<FailoverFigure> {
   const { regions, rate, say } = options;
@@ -94,7 +120,7 @@ export async function failover(cluster: BenchCluster, options: FailoverOptions):
   for (const id of leaderOf) counts.set(id, (counts.get(id) ?? 0) + 1);
   const [victim, leaders] = [...counts].sort((a, b) => b[1] - a[1])[0] as [number, number];
   const touched = leaderOf.flatMap((id, index) => (id === victim ? [index] : []));
-  const pid = await cluster.pidOf(victim);
+  const { pid, at } = await cluster.processOf(victim);
   say("writing to every region");
   // The first key of each region, and one before the first cut.
   const writers = new Writers(client, [Buffer.from("user00000000000000000000"), ...cuts], rate);
@@ -112,6 +138,7 @@ export async function failover(cluster: BenchCluster, options: FailoverOptions):
     // What was answered within these milliseconds was on its way when the store died.
     writers.writes[index]?.find(({ beganMs, endedMs }) => beganMs >= killedMs || endedMs > killedMs + 100)
       ?.endedMs;
+  const elections = watchElections(cluster, at, killedMs, leaderOf.length, leaderOf.length - leaders);
   await until(() => touched.every((index) => served(index) !== undefined), "all regions to serve", 60_000);
   await delay(2_000);
   await writers.stop();
@@ -121,6 +148,7 @@ export async function failover(cluster: BenchCluster, options: FailoverOptions):
     distribution(list.map(({ beganMs, endedMs }) => endedMs - beganMs)).p99;
   return {
     leaders,
+    ...(await elections),
     allServeMs: Math.max(...waits),
     medianServeMs: spread(waits).median,
     untouchedP99BeforeMs: p99(

@@ -4,12 +4,12 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { BenchOrder, BenchReport, MemberArgs } from "./group-member.js";
 import { EtcdCluster } from "./etcd-target.js";
+import { freePorts } from "./free-ports.js";
 import type { Distribution } from "./latencies.js";
 import { spread } from "./peers.js";
 import { closedLoop, type LoadFigure } from "./target.js";
@@ -35,30 +35,14 @@ export interface GroupBenchOptions {
 /** Of one turn of a side with `etcd`: short, so that what disturbs the machine strikes both sides alike. */
 const TURN_MS = 1_000;
 
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve) => {
-          const server = createServer();
-          server.listen(0, "127.0.0.1", () => resolve(server));
-        }),
-    ),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
-}
-
 class Members {
   readonly directory = mkdtempSync(join(tmpdir(), "raftwerk-bench-group-"));
   readonly #children: ChildProcess[] = [];
   #leader: ChildProcess | undefined;
 
   async start(engine: MemberArgs["engine"]): Promise<void> {
-    const ports = await freePorts(3);
-    const members = Object.fromEntries(ports.map((port, i) => [i + 1, `127.0.0.1:${port}`]));
+    const first = await freePorts(3);
+    const members = Object.fromEntries([0, 1, 2].map((i) => [i + 1, `127.0.0.1:${first + i}`]));
     // The command may run from its bundle, beside the folders of compiled files.
     const at = import.meta.url.includes("/bundle/") ? "../bench/group-member.js" : "./group-member.js";
     const script = fileURLToPath(new URL(at, import.meta.url));

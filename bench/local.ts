@@ -1,6 +1,5 @@
 /** A cluster of real processes for the length of a bench: on free ports, in a directory that is removed afterwards. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -12,33 +11,13 @@ import { defaultMemoryBytes } from "../ctl/memory-budget.js";
 import { Child } from "../deploy/child.js";
 import { LocalCluster } from "../deploy/local-cluster.js";
 import { isReplicated, storeIds, tryWrite } from "../deploy/readiness.js";
+import { freePorts } from "./free-ports.js";
 import { splitRegions } from "./splitting.js";
 
 export type Say = (words: string) => void;
 
 const READY_MS = 120_000;
 const REPLICAS = 3;
-
-/** `count` ports in a row that nobody listens on now. */
-export async function freePorts(count: number): Promise<number> {
-  for (;;) {
-    const first = await listenOnce(0);
-    if (first + count > 65_535) continue;
-    const rest = Array.from({ length: count - 1 }, (_, i) => listenOnce(first + 1 + i));
-    if ((await Promise.allSettled(rest)).every((each) => each.status === "fulfilled")) return first;
-  }
-}
-
-function listenOnce(port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(port, "127.0.0.1", () => {
-      const { port: bound } = server.address() as AddressInfo;
-      server.close(() => resolve(bound));
-    });
-  });
-}
 
 export interface PdRegion {
   readonly id: number;
@@ -136,14 +115,24 @@ export class BenchCluster {
     return this.local.children.filter((child) => child.title.startsWith("store"));
   }
 
-  /** The process of a store, by PD's id of it. */
-  async pidOf(storeId: number): Promise<number> {
+  /** The process of a store, and its place among `stores`, by PD's id of it. */
+  async processOf(storeId: number): Promise<{ readonly pid: number; readonly at: number }> {
     const { stores } = await this.get<{ stores: { store: { id: number; address: string } }[] }>("stores");
     const address = stores.find(({ store }) => store.id === storeId)?.store.address;
     const at = this.stores.findIndex((_, i) => this.local.storeAddress(i) === address);
     const pid = this.stores[at]?.pid;
     if (pid === undefined) throw new Error(`store ${storeId} is none of this cluster's`);
-    return pid;
+    return { pid, at };
+  }
+
+  /** How many regions the stores lead, but for one of them, as they say themselves. */
+  async leadersBut(at: number): Promise<number> {
+    const counts = this.stores.map(async (_, i) => {
+      if (i === at) return 0;
+      const answer = await fetch(`http://${this.local.statusAddress(i)}/status`);
+      return ((await answer.json()) as { leaders: number }).leaders;
+    });
+    return (await Promise.all(counts)).reduce((sum, each) => sum + each, 0);
   }
 
   /** Stops a store and starts it again; resolves with the milliseconds from its process to `/ready`. */

@@ -16,7 +16,8 @@ import { SILENT_LOGGER } from "../base/index.js";
 import { Child } from "../deploy/child.js";
 import { PdClient } from "../pd-client/index.js";
 import { PdService, pdpb } from "../proto/index.js";
-import { freePorts, processUse } from "./local.js";
+import { freePorts } from "./free-ports.js";
+import { processUse } from "./local.js";
 
 interface StreamFlags {
   readonly regions: string;

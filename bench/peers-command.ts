@@ -1,53 +1,74 @@
 /** The words and flags of `raftwerk bench peers`. */
 import type { Command } from "commander";
 import { RaftwerkError } from "../base/index.js";
-import {
-  count,
-  machine,
-  printTable,
-  progress,
-  progressEnd,
-  record,
-  wholeNumber,
-  wholeNumbers,
-} from "./output.js";
+import { word } from "./command-word.js";
+import { FLAGS } from "./flags.js";
+import { count, progress, progressEnd } from "./output.js";
 import { type PeersRow, runPeers, type Spread } from "./peers.js";
 import type { LoadKind } from "./target.js";
-
-interface PeersFlags {
-  readonly rounds: string;
-  readonly seconds: string;
-  readonly regions: string;
-  readonly records: string;
-  readonly valueSize: string;
-  readonly connections: string;
-  readonly inFlight: string;
-  readonly kinds: string;
-  readonly toy?: string;
-  readonly kvbench?: string;
-  readonly json?: boolean;
-  readonly record?: boolean;
-}
 
 const KINDS: readonly LoadKind[] = ["put", "get", "scan", "batchPut"];
 
 export function registerPeers(bench: Command): void {
-  bench
-    .command("peers")
-    .description("ours beside a real etcd of three nodes, in turns, in one run")
-    .option("--rounds <n>", "rounds of all measurements", "3")
-    .option("--seconds <n>", "of each measurement", "2")
-    .option("--regions <n>", "regions of our cluster", "16")
-    .option("--records <n>", "records on both sides", "50000")
-    .option("--value-size <bytes>", "bytes of a value, incompressible", "100")
-    .option("--connections <n>", "connections to each store", "1")
-    .option("--in-flight <list>", "puts and gets in flight", "1,64,256,1024")
-    .option("--kinds <list>", "put, get, scan (100 rows) and batchPut (100 pairs)", KINDS.join(","))
-    .option("--toy <directory>", "the toy limit beside them: a folder with its store.cjs and node_modules")
-    .option("--kvbench <program>", "load both sides by this Go program over their official clients")
-    .option("--json", "print the figures as JSON")
-    .option("--record", "add a line to bench/history.tsv")
-    .action((flags: PeersFlags) => peers(flags));
+  word(
+    bench,
+    "peers",
+    "ours beside a real etcd of three nodes, in turns, in one run",
+    [
+      FLAGS.rounds("3", "rounds of all measurements"),
+      FLAGS.seconds("2"),
+      FLAGS.regions("16"),
+      FLAGS.records("50000", "records on both sides"),
+      FLAGS.valueSize("100"),
+      FLAGS.connections("1"),
+      ["--in-flight <list>", "puts and gets in flight", "1,64,256,1024"],
+      ["--kinds <list>", "put, get, scan (100 rows) and batchPut (100 pairs)", KINDS.join(",")],
+      ["--toy <directory>", "the toy limit beside them: a folder with its store.cjs and node_modules"],
+      ["--kvbench <program>", "load both sides by this Go program over their official clients"],
+    ],
+    async (number, list, text) => {
+      const kvbench = text("kvbench");
+      const [rounds, seconds] = [number("rounds"), number("seconds")];
+      const result = await runPeers({
+        rounds,
+        seconds,
+        regions: number("regions"),
+        records: number("records", 1000),
+        valueBytes: number("valueSize", 0),
+        connections: number("connections"),
+        inFlight: list("inFlight"),
+        kinds: kinds(text("kinds") ?? ""),
+        toy: text("toy"),
+        kvbench,
+        onStep: progress,
+        onMeasured: (words) => {
+          progressEnd();
+          process.stderr.write(`${words}\n`);
+        },
+      });
+      const { rows, regions, etcdVersion } = result;
+      return {
+        note:
+          `etcd ${etcdVersion}, 3 nodes; ours: ${regions} regions on 3 stores; fsync on both; ` +
+          `medians (min to max) of ${rounds} rounds of ${seconds} s, in turns`,
+        ...tableOf(rows),
+        figures: figures(rows),
+        all: result,
+        recordAs: kvbench === undefined ? "peers" : "peers-go",
+        failed: rows.some(({ errors }) => errors > 0),
+      };
+    },
+  );
+}
+
+function tableOf(rows: readonly PeersRow[]): { readonly head: string[]; readonly rows: string[][] } {
+  const hasToy = rows.some(({ toy }) => toy !== undefined);
+  const toyHead = hasToy ? ["toy limit", "ratio"] : [];
+  const last = ["p99 ms, ours / etcd", `CPU µs a key, ours / etcd${hasToy ? " / toy" : ""}`];
+  return {
+    head: ["keys/s", "in flight", "raftwerk", "etcd", "ratio", ...toyHead, ...last],
+    rows: rows.map((row) => line(row, hasToy)),
+  };
 }
 
 function kinds(text: string): LoadKind[] {
@@ -57,41 +78,6 @@ function kinds(text: string): LoadKind[] {
   throw new RaftwerkError("invalidArgument", `--kinds: "${unknown}" is none of ${KINDS.join(", ")}`, {
     retry: "never",
   });
-}
-
-async function peers(flags: PeersFlags): Promise<void> {
-  const result = await runPeers({
-    rounds: wholeNumber("--rounds", flags.rounds, 1),
-    seconds: wholeNumber("--seconds", flags.seconds, 1),
-    regions: wholeNumber("--regions", flags.regions, 1),
-    records: wholeNumber("--records", flags.records, 1000),
-    valueBytes: wholeNumber("--value-size", flags.valueSize, 0),
-    connections: wholeNumber("--connections", flags.connections, 1),
-    inFlight: wholeNumbers("--in-flight", flags.inFlight, 1),
-    kinds: kinds(flags.kinds),
-    toy: flags.toy,
-    kvbench: flags.kvbench,
-    onStep: progress,
-  });
-  progressEnd();
-  const { rows, regions, etcdVersion } = result;
-  if (flags.json === true) process.stdout.write(`${JSON.stringify({ machine: machine(), ...result })}\n`);
-  else {
-    process.stdout.write(
-      `${machine()}\netcd ${etcdVersion}, 3 nodes; ours: ${regions} regions on 3 stores; fsync on both; ` +
-        `medians (min to max) of ${flags.rounds} rounds of ${flags.seconds} s, in turns\n`,
-    );
-    const hasToy = rows.some(({ toy }) => toy !== undefined);
-    const toyHead = hasToy ? ["toy limit", "ratio"] : [];
-    const last = ["p99 ms, ours / etcd", `CPU µs a key, ours / etcd${hasToy ? " / toy" : ""}`];
-    const head = ["keys/s", "in flight", "raftwerk", "etcd", "ratio", ...toyHead, ...last];
-    printTable(
-      head,
-      rows.map((row) => line(row, hasToy)),
-    );
-  }
-  if (flags.record === true) record(flags.kvbench === undefined ? "peers" : "peers-go", figures(rows));
-  if (rows.some(({ errors }) => errors > 0)) process.exitCode = 1;
 }
 
 const words = ({ median, min, max }: Spread): string => `${count(median)} (${count(min)} to ${count(max)})`;

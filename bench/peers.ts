@@ -24,6 +24,8 @@ export interface PeersOptions {
   /** A Go program over each side's official client instead of ours and bare gRPC; undefined: without it. */
   readonly kvbench: string | undefined;
   readonly onStep: (words: string) => void;
+  /** A line for each measurement as it ends: a run that is cut short was not for nothing. */
+  readonly onMeasured: (words: string) => void;
 }
 
 export interface Spread {
@@ -142,6 +144,11 @@ async function measure(side: Side, shape: LoadShape, seconds: number, into: Samp
   into.errors += errors;
 }
 
+function lastOf({ rates, p99s, cpus }: Samples): string {
+  const [rate, p99, cpu] = [rates, p99s, cpus].map((list) => list.at(-1) ?? 0);
+  return `${Math.round(rate ?? 0)} keys/s, p99 ${(p99 ?? 0).toFixed(1)} ms, ${(cpu ?? 0).toFixed(0)} µs of CPU a key`;
+}
+
 /** Who takes part in a kind, in the order of the first round. */
 const sidesOf = (sides: readonly Side[], { kind }: LoadShape): readonly Side[] =>
   sides.filter(({ name }) => name !== "toy" || kind === "put");
@@ -193,7 +200,9 @@ async function rounds(options: PeersOptions, sides: readonly Side[]): Promise<Pe
       for (const side of round % 2 === 1 ? taking : [...taking].reverse()) {
         const what = `${shape.kind}, ${shape.inFlight} in flight, ${side.name}`;
         options.onStep(`round ${round} of ${options.rounds}: ${what}`);
-        await measure(side, shape, options.seconds, samples.get(keyOf(side.name, shape)) as Samples);
+        const into = samples.get(keyOf(side.name, shape)) as Samples;
+        await measure(side, shape, options.seconds, into);
+        options.onMeasured(`round ${round}: ${what}: ${lastOf(into)}`);
       }
     }
   }

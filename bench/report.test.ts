@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { parseMetrics, splitKeys } from "./local.js";
 import { spread } from "./peers.js";
@@ -41,6 +42,63 @@ describe("the report", () => {
     const html = reportHtml(report);
     expect(html.match(/<\/script>/g)).toHaveLength(2);
     expect(html).not.toContain("<b>");
+  });
+});
+
+describe("the report, opened", () => {
+  interface Drawn {
+    readonly labels: string[];
+    readonly data: number[][];
+    readonly box: { readonly id: string };
+  }
+
+  /** What its own script hands to uPlot, in a page of which only the boxes are there. */
+  function opened(html: string): Drawn[] {
+    const drawn: Drawn[] = [];
+    // To be called with `new`, as uPlot is.
+    function Plot(options: { series: { label: string }[] }, data: number[][], box: { id: string }): void {
+      drawn.push({ labels: options.series.map(({ label }) => label), data, box });
+    }
+    const ids = new Set([...html.matchAll(/<div id="(chart\d+)">/g)].map(([, id]) => id));
+    const getElementById = (id: string): unknown => (ids.has(id) ? { id, clientWidth: 500 } : null);
+    const scripts = [...html.matchAll(/<script>([^]*?)<\/script>/g)].map(([, text]) => text as string);
+    runInNewContext(scripts[1] as string, {
+      uPlot: Plot,
+      document: { getElementById },
+      addEventListener: () => {},
+    });
+    return drawn;
+  }
+
+  test("draws load, latency, CPU and memory of each process, fsyncs and regions, a value for each second", () => {
+    const second = (at: number, fsyncsPerSecond: number): Report["seconds"][number] => {
+      const process = { cores: 0.5 * at, residentMib: 90 + at };
+      const { seconds: _, cluster: __, ...rest } = report.seconds[0] as Report["seconds"][number];
+      return {
+        ...rest,
+        seconds: at,
+        cluster: { processes: [process, process], fsyncsPerSecond, regions: 4 },
+      };
+    };
+    const full = { ...report, processes: ["pd", "store 1"], seconds: [second(1, 40), second(2, 50)] };
+    const drawn = opened(reportHtml(full));
+    expect(drawn.map(({ labels }) => labels.slice(1))).toEqual([
+      ["operations", "errors"],
+      ["p50", "p99", "p99.9"],
+      ["pd", "store 1"],
+      ["pd", "store 1"],
+      ["fsyncs"],
+      ["regions"],
+    ]);
+    expect(new Set(drawn.map(({ box }) => box.id)).size).toBe(6);
+    for (const { labels, data } of drawn)
+      expect(data.map((list) => list.length)).toEqual(labels.map(() => 2));
+    expect(drawn[2]?.data).toEqual([
+      [1, 2],
+      [0.5, 1],
+      [0.5, 1],
+    ]);
+    expect(drawn[4]?.data[1]).toEqual([40, 50]);
   });
 });
 

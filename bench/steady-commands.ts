@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { fixed, type Numbers, word } from "./command-word.js";
 import { withCluster } from "./events.js";
+import { type Flag, FLAGS } from "./flags.js";
 import { count, progress } from "./output.js";
 import { overload } from "./overload.js";
 import { Probe } from "./probe.js";
@@ -13,14 +14,13 @@ export function registerSteadyLoads(bench: Command): void {
   registerOverload(bench);
 }
 
-const STEADY = (seconds: string) =>
-  [
-    ["--regions <n>", "regions", "16"],
-    ["--records <n>", "records", "50000"],
-    ["--value-size <bytes>", "bytes of a value", "100"],
-    ["--in-flight <n>", "operations in flight where the loop is closed", "256"],
-    ["--seconds <n>", "of each measurement", seconds],
-  ] as const;
+const STEADY: readonly Flag[] = [
+  FLAGS.regions("16"),
+  FLAGS.records("50000"),
+  FLAGS.valueSize("100"),
+  FLAGS.inFlight("256", "operations in flight where the loop is closed"),
+  FLAGS.seconds("10"),
+];
 
 const steadyOptions = (number: Numbers): SteadyOptions => ({
   regions: number("regions"),
@@ -36,7 +36,7 @@ function registerLatency(bench: Command): void {
     bench,
     "latency",
     "puts begun at a share of the highest rate, whatever became of the ones before; counted from when they were due",
-    [...STEADY("10"), ["--percent <n>", "of the highest rate", "50"]],
+    [...STEADY, ["--percent <n>", "of the highest rate", "50"]],
     async (number) => {
       const figure = await withCluster({}, (cluster) =>
         latency(cluster, number("percent") / 100, steadyOptions(number)),
@@ -69,7 +69,7 @@ function registerPauses(bench: Command): void {
     bench,
     "pauses",
     "the longest pauses of each store's loop under full load: by garbage collection, and by anything",
-    STEADY("10"),
+    STEADY,
     async (number) => {
       const rows = await Probe.around((probe) =>
         withCluster({}, (cluster) => pauses(cluster, probe, steadyOptions(number))),
@@ -111,10 +111,10 @@ function registerOverload(bench: Command): void {
     "overload",
     "far more in flight than a slow disk takes",
     [
-      ["--in-flight <n>", "puts in flight", "10000"],
-      ["--value-size <bytes>", "bytes of a value", "16384"],
+      FLAGS.inFlight("10000", "puts in flight"),
+      FLAGS.valueSize("16384"),
       ["--slow-ms <n>", "what each synced write waits while the disk is slow", "200"],
-      ["--seconds <n>", "of each phase", "5"],
+      FLAGS.seconds("5", "of each phase"),
     ],
     async (number) => {
       const figure = await overload({

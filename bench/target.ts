@@ -25,11 +25,7 @@ export function raftwerkTarget(client: RawClient): Target {
   return {
     put: (key, value) => client.put(key, value),
     get: (key) => client.get(key),
-    scan: async (start, end, rowsMax) => {
-      let rows = 0;
-      for await (const row of client.scan({ start, end, limit: rowsMax })) rows += row.key.length > 0 ? 1 : 0;
-      return rows;
-    },
+    scan: async (start, end, rowsMax) => (await client.scanAll({ start, end, limit: rowsMax })).length,
     batchPut: (pairs) => client.batchPut(pairs),
   };
 }

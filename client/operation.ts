@@ -172,7 +172,7 @@ export class Operation<A extends AnswerBody> implements AnswerTaker {
     if (misbehaves(this.#env, "a client asks another peer first", 4)) {
       region.leader = (region.leader + 1) % Math.max(1, region.peers.length);
     }
-    const asked = region.peers[region.leader];
+    const asked = this.#router.peerToAsk(region);
     const known = this.#router.knownAddress(asked);
     if (known !== undefined && asked !== undefined) return this.#send(region, asked, known);
     this.#router.address(asked, (failed, address) => {
@@ -222,6 +222,7 @@ export class Operation<A extends AnswerBody> implements AnswerTaker {
     this.#cancel = undefined;
     this.#asked = undefined;
     if (answer === undefined) return this.#broken(region, asked, broken);
+    this.#router.reached(asked);
     const error = answer.regionError;
     if (error == null) {
       region.isStale = false;

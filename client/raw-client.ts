@@ -183,6 +183,20 @@ export class RawClient {
 
   /** Pairs in key order, page by page; each page is as of its own moment. */
   async *scan(options: ScanOptions = {}): AsyncGenerator<Pair, void, undefined> {
+    for await (const page of this.#pages(options)) for (const pair of page) yield pair;
+  }
+
+  /**
+   * The same pairs in one array, for less than half of the client's time: an iteration awaits each pair. Bounded by
+   * `limit` or `end`, or else by memory.
+   */
+  async scanAll(options: ScanOptions = {}): Promise<Pair[]> {
+    let all: Pair[] = [];
+    for await (const page of this.#pages(options)) all = all.length === 0 ? page : all.concat(page);
+    return all;
+  }
+
+  async *#pages(options: ScanOptions): AsyncGenerator<Pair[], void, undefined> {
     const { reverse = false, keysOnly = false } = options;
     let low = this.#mode.enter(options.start ?? EMPTY_BYTES);
     let high = this.#mode.enterEnd(options.end ?? EMPTY_BYTES);
@@ -190,7 +204,7 @@ export class RawClient {
     while (left > 0) {
       const limit = Math.min(left, PAGE_ROWS);
       const { pairs, region } = await this.#page(low, high, limit, reverse, keysOnly, options);
-      for (const { key, value } of pairs) yield { key: this.#mode.leave(key), value };
+      yield pairs.map(({ key, value }) => ({ key: this.#mode.leave(key), value }));
       left -= pairs.length;
       const last = pairs.at(-1);
       if (last !== undefined && pairs.length >= limit) {

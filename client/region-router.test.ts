@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { ManualEnv } from "../base/test/manual-env.js";
 import type { metapb } from "../proto/index.js";
-import type { CachedRegion } from "./region-cache.js";
+import { type CachedRegion, cachedRegion } from "./region-cache.js";
 import { RegionRouter } from "./region-router.js";
 
 const KEY = Uint8Array.of(1);
@@ -66,6 +66,49 @@ test("a store that is new under its old id is found once PD knows its address", 
     for (let attempt = 1; attempt <= 3; attempt++)
       router.learnBroken(region, region.peers[region.leader], attempt);
     router.address(region.peers[0], (_failed, address) => expect(address).toBe("elsewhere-1:20160"));
+  });
+  expect.assertions(1);
+});
+
+test("a store that could not be reached is not asked for another region, nor named anew by one that does not know", () => {
+  const env = new ManualEnv();
+  const router = new RegionRouter(env, { channel: () => ({}) as never }, new OnceThereWasPd() as never, 1);
+  const [first, second] = [0, 1].map((id) =>
+    cachedRegion({ ...REGION, id } as unknown as metapb.Region, REGION.peers[0]),
+  ) as [CachedRegion, CachedRegion];
+  expect(router.peerToAsk(first)?.storeId).toBe(1);
+  router.learnBroken(first, first.peers[0], 1);
+  const asked = router.peerToAsk(second) as metapb.Peer;
+  expect(asked.storeId).toBe(2);
+  // It still takes the dead store's peer for the leader.
+  const advice = router.learn(second, asked, { notLeader: { leader: { id: 21, storeId: 1 } } }, 1);
+  expect(advice).toMatchObject({ kind: "retry" });
+  expect(advice).not.toMatchObject({ delayMs: 0 });
+  expect(router.peerToAsk(second)?.storeId).toBe(2);
+  // And then knows better: however long that took, the next leader is asked soon.
+  expect(router.learn(second, asked, { notLeader: { leader: { id: 23, storeId: 3 } } }, 9)).toMatchObject({
+    kind: "retry",
+    delayMs: expect.toSatisfy((ms: number) => ms <= 8),
+  });
+  expect(router.peerToAsk(second)?.storeId).toBe(3);
+  second.leader = 0;
+  env.advance(1_001);
+  expect(router.peerToAsk(second)?.storeId).toBe(1);
+});
+
+test("a store that answers again is asked again", () => {
+  const router = new RegionRouter(
+    new ManualEnv(),
+    { channel: () => ({}) as never },
+    new OnceThereWasPd() as never,
+    1,
+  );
+  router.locate(KEY, false, (_error, region) => {
+    if (region === undefined) throw new Error("no region");
+    router.learnBroken(region, region.peers[0], 1);
+    region.leader = 0;
+    router.reached(region.peers[0] as metapb.Peer);
+    expect(router.peerToAsk(region)?.storeId).toBe(1);
   });
   expect.assertions(1);
 });

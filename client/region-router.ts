@@ -22,6 +22,9 @@ interface Waiter {
 /** How long PD is waited for where an older belief serves. */
 const PATIENCE_MS = 500;
 
+/** A store whose connection broke is asked last for so long. */
+const BROKEN_MS = 1_000;
+
 /** What to do after a region error. */
 export type Advice =
   | { readonly kind: "retry"; readonly delayMs: number }
@@ -40,6 +43,8 @@ export class RegionRouter {
   /** Stores whose addresses, and regions whose places, PD is asked for in the background. */
   readonly #storesAsked = new Set<number>();
   readonly #regionsAsked = new Set<number>();
+  /** Stores that could not be reached of late, and when that was. */
+  readonly #brokenAtMs = new Map<number, number>();
   #waiters: Waiter[] = [];
   #isLookingUp = false;
   #turn = 0;
@@ -100,6 +105,32 @@ export class RegionRouter {
   /** What `address` would find without asking anybody. */
   knownAddress(peer: metapb.Peer | undefined): string | undefined {
     return this.#addresses.get(peer?.storeId ?? 0);
+  }
+
+  /** The peer believed to lead; when its store is out of reach, another: it hears first who leads instead. */
+  peerToAsk(region: CachedRegion): metapb.Peer | undefined {
+    const { peers, leader } = region;
+    for (let i = 0; i < peers.length; i++) {
+      const at = (leader + i) % peers.length;
+      if (this.#isBroken(peers[at])) continue;
+      region.leader = at;
+      break;
+    }
+    return peers[region.leader];
+  }
+
+  #isBroken(peer: metapb.Peer | undefined): boolean {
+    if (this.#brokenAtMs.size === 0 || peer === undefined) return false;
+    const atMs = this.#brokenAtMs.get(peer.storeId);
+    if (atMs === undefined) return false;
+    if (this.#env.clock.monotonicMs() - atMs < BROKEN_MS) return true;
+    this.#brokenAtMs.delete(peer.storeId);
+    return false;
+  }
+
+  /** An answer came from the store of that peer. */
+  reached(asked: metapb.Peer): void {
+    if (this.#brokenAtMs.size > 0) this.#brokenAtMs.delete(asked.storeId);
   }
 
   /** Address of the store that holds the peer. */
@@ -213,7 +244,10 @@ export class RegionRouter {
 
   /** No answer came from the store of the asked peer: ask the next one; after a whole round, PD too. */
   learnBroken(region: CachedRegion, asked: metapb.Peer | undefined, attempt: number): Advice {
-    if (asked !== undefined) this.#askForStore(asked.storeId);
+    if (asked !== undefined) {
+      this.#askForStore(asked.storeId);
+      this.#brokenAtMs.set(asked.storeId, this.#env.clock.monotonicMs());
+    }
     this.#turnFrom(region, asked);
     if (attempt % Math.max(1, region.peers.length) === 0) this.#askAgain(region);
     return this.#later(Math.min(attempt, 5));
@@ -228,8 +262,11 @@ export class RegionRouter {
     const at = region.peers.findIndex((peer) => peer.id === leader?.id);
     // Another operation may have heard the same before: what counts is who was asked, not who is asked next.
     if (at >= 0 && leader?.id !== asked.id) {
+      // Who was asked does not know yet that its leader is out of reach, and will be the first to hear of another.
+      if (this.#isBroken(region.peers[at])) return this.#later(Math.min(attempt, 7));
       region.leader = at;
-      return attempt < 5 ? NOW : this.#later(attempt);
+      // However long it took until somebody knew. Two that name each other are not asked without a pause.
+      return attempt < 5 ? NOW : this.#later(2);
     }
     // No leader known there: another peer may know better, and an election takes its time.
     this.#turnFrom(region, asked);

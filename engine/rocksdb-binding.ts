@@ -25,7 +25,8 @@ interface RocksIteratorOptions {
   readonly reverse: boolean;
   readonly keys: true;
   readonly values: boolean;
-  readonly keyEncoding: "buffer";
+  /** As text a key costs a third; bytes that are no UTF-8 are lost then. */
+  readonly keyEncoding: "buffer" | "utf8";
   readonly valueEncoding: "buffer";
   readonly gte?: Uint8Array;
   readonly lt?: Uint8Array;

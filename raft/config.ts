@@ -110,16 +110,29 @@ export interface Settings
 
 let shared: Settings | undefined;
 
+/** What names a node, or is its own. */
+const OWN_KEYS: ReadonlySet<string> = new Set([
+  "id",
+  "storage",
+  "random",
+  "applied",
+  "priority",
+  "traceHook",
+]);
+const SETTING_KEYS = (Object.keys(DEFAULT_CONFIG) as (keyof Config)[]).filter((key) => !OWN_KEYS.has(key));
+
 /** The settings of a configuration; those of the last one if they are the same, so that idle groups stay small. */
 export function settingsOf(config: Config): Settings {
+  const last = shared as Partial<Config> | undefined;
+  if (last !== undefined && SETTING_KEYS.every((key) => Object.is(config[key], last[key]))) {
+    return shared as Settings;
+  }
   const { id: _id, storage: _s, random: _r, applied: _a, priority: _p, traceHook: _t, ...settings } = config;
-  const last = shared;
-  const isSame =
-    last !== undefined &&
-    (Object.keys(settings) as (keyof typeof settings)[]).every((key) => Object.is(settings[key], last[key]));
-  const window = { countMax: config.maxInflightMessages, bytesMax: config.maxInflightBytes };
-  if (!isSame) shared = { ...settings, window };
-  return shared as Settings;
+  shared = {
+    ...settings,
+    window: { countMax: config.maxInflightMessages, bytesMax: config.maxInflightBytes },
+  };
+  return shared;
 }
 
 /** The first thing wrong with a configuration, as a sentence; undefined when it is sound. */
@@ -158,21 +171,22 @@ function problem(config: Config): string | undefined {
   return undefined;
 }
 
+type Draft = { -readonly [K in keyof Config]: Config[K] };
+
 /** Fills in defaults; throws `RaftwerkError("invalidConfig")` when something cannot work. */
 export function validateConfig(init: ConfigInit): Config {
-  const config: Config = { ...DEFAULT_CONFIG, ...init };
+  const config: Draft = { ...DEFAULT_CONFIG, ...init };
   const reason = problem(config);
   if (reason !== undefined) {
     throw new RaftwerkError("invalidConfig", `Raft configuration of node ${config.id}: ${reason}`, {
       retry: "never",
     });
   }
-  return {
-    ...config,
-    maxCommittedSizePerReadyBytes: config.maxCommittedSizePerReadyBytes || config.maxSizePerMessageBytes,
-    maxUncommittedEntriesBytes: config.maxUncommittedEntriesBytes || NO_LIMIT,
-    maxInflightBytes: config.maxInflightBytes || NO_LIMIT,
-    minElectionTicks: config.minElectionTicks || config.electionTicks,
-    maxElectionTicks: config.maxElectionTicks || config.electionTicks * 2,
-  };
+  // In place: a store makes a hundred thousand of these at its start.
+  config.maxCommittedSizePerReadyBytes ||= config.maxSizePerMessageBytes;
+  config.maxUncommittedEntriesBytes ||= NO_LIMIT;
+  config.maxInflightBytes ||= NO_LIMIT;
+  config.minElectionTicks ||= config.electionTicks;
+  config.maxElectionTicks ||= config.electionTicks * 2;
+  return config;
 }

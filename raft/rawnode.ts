@@ -582,6 +582,17 @@ export class RawNode {
     raft.randomizedElectionTimeout = Math.min(raft.randomizedElectionTimeout, ticks);
   }
 
+  /**
+   * As follower: the leader was silent for so many ticks more than this node has counted. It is free to vote that much
+   * sooner, and campaigns no sooner.
+   */
+  missLeader(ticks: number): void {
+    const raft = this.#raft;
+    if (raft.state !== "StateFollower") return;
+    raft.electionElapsed += ticks;
+    raft.randomizedElectionTimeout += ticks;
+  }
+
   /** Tests only: the timeout until the next change of role. */
   setRandomizedElectionTimeout(ticks: number): void {
     this.#raft.randomizedElectionTimeout = ticks;

@@ -58,6 +58,27 @@ describe("a new region", () => {
 });
 
 describe("the log", () => {
+  test("tells the term of its last entry without the disk: a thousand elections would ask it for that", () => {
+    const storage = open();
+    append(storage, appendOf(run(6, 3, 6)));
+    storage.dropCache();
+    engine.get = () => {
+      throw new Error("asked the disk");
+    };
+    expect(storage.term(logIndex(8))).toBe(6);
+    // Another leader's entry in the place of the last two.
+    append(storage, appendOf(run(7, 1, 7)));
+    storage.dropCache();
+    expect([storage.lastIndex(), storage.term(logIndex(7))]).toEqual([7, 7]);
+    expect(() => storage.term(logIndex(6))).toThrow("asked the disk");
+  });
+
+  test("opened again knows the term of its last entry", () => {
+    const storage = open();
+    append(storage, appendOf(run(6, 3, 6), { term: 6, vote: 0, commit: 6 }));
+    expect(open().term(logIndex(8))).toBe(6);
+  });
+
   test("is found by a restart as it was acknowledged: entries, term, vote, commit", () => {
     append(open(), appendOf(run(6, 4, 6), { term: 6, vote: 22, commit: 7 }));
     const storage = open();

@@ -42,6 +42,8 @@ export class PeerStorage implements Storage {
   #applyState: ApplyState;
   #hardState: HardState;
   #lastIndex: LogIndex;
+  /** Of the entry there. Each vote asks for it, also of a quiet region, whose entries are on disk alone. */
+  #lastTerm: Term;
   /** As of the last staged batch. */
   #stagedHardState: HardState;
   #stagedLastIndex: LogIndex;
@@ -60,7 +62,7 @@ export class PeerStorage implements Storage {
     this.#lastIndex = raftState.lastIndex;
     this.#stagedHardState = raftState.hardState;
     this.#stagedLastIndex = raftState.lastIndex;
-    this.#checkStates();
+    this.#lastTerm = this.#checkStates();
   }
 
   get region(): Region {
@@ -95,6 +97,7 @@ export class PeerStorage implements Storage {
     if (index === this.#applyState.truncatedIndex) return this.#applyState.truncatedTerm;
     if (index < this.#applyState.truncatedIndex) return "compacted";
     if (index > this.#lastIndex) return "unavailable";
+    if (index === this.#lastIndex) return this.#lastTerm;
     const cached = this.#cache?.get(index);
     if (cached !== undefined) return cached.term;
     return this.#readEntry(index).term;
@@ -153,6 +156,7 @@ export class PeerStorage implements Storage {
     if (last !== undefined) {
       this.#keep(append.entries);
       this.#lastIndex = last.index;
+      this.#lastTerm = last.term;
     }
   }
 
@@ -205,10 +209,12 @@ export class PeerStorage implements Storage {
     this.#region = region;
     this.#hardState = this.#stagedHardState;
     this.#lastIndex = state.appliedIndex;
+    this.#lastTerm = state.appliedTerm;
     const last = append.entries[append.entries.length - 1];
     if (last !== undefined) {
       this.#keep(append.entries);
       this.#lastIndex = last.index;
+      this.#lastTerm = last.term;
     }
   }
 
@@ -255,8 +261,8 @@ export class PeerStorage implements Storage {
     };
   }
 
-  /** Refuses to start on states that no crash can leave (rule 1.2.9). */
-  #checkStates(): void {
+  /** Refuses to start on states that no crash can leave (rule 1.2.9). The term of the last entry. */
+  #checkStates(): Term {
     const { appliedIndex, truncatedIndex } = this.#applyState;
     const what = (): string =>
       `region ${this.#regionId}: log [${truncatedIndex + 1}, ${this.#lastIndex}], applied ${appliedIndex}, ` +
@@ -269,7 +275,8 @@ export class PeerStorage implements Storage {
       this.#hardState = { ...this.#hardState, commit: appliedIndex };
       this.#stagedHardState = this.#hardState;
     }
-    if (this.#lastIndex > truncatedIndex) this.#readEntry(this.#lastIndex);
+    if (this.#lastIndex === truncatedIndex) return this.#applyState.truncatedTerm;
+    return this.#readEntry(this.#lastIndex).term;
   }
 
   #readEntry(index: LogIndex): Entry {

@@ -197,7 +197,7 @@ export class Peer {
   tick(nowMs: number): void {
     if (this.#removed || this.#snapshotPhase !== "none") return;
     this.#node.tick();
-    this.#queues?.firstElection.tick();
+    this.#queues?.awaitedElection.tick();
     this.idleTicks++;
     // Never with a leader known: having answered it this peer owes it the time of its lease.
     const mayCampaign = !this.isLeader && this.leaderId === 0;
@@ -220,14 +220,24 @@ export class Peer {
 
   /** For a peer that a split has just made. Nobody has led the region yet, so there is nobody to ask beforehand. */
   campaignAfterSplit(): void {
-    this.#waiting.firstElection.begin(this.#host.config.raftElectionTicks);
+    this.#waiting.awaitedElection.begin(this.#host.config.raftElectionTicks);
     this.#node.campaign({ skipsPreVote: true });
     this.#host.wake(this);
   }
 
-  /** The peer may be about to lead: what only a leader serves waits for the outcome. */
+  /** The leader's store is dead: what only a leader serves waits here for the election that is due. */
+  awaitSuccessor(): void {
+    if (!this.isLeader) this.#waiting.awaitedElection.begin(2 * this.#host.config.raftElectionTicks);
+  }
+
+  /** There is nothing to wait for: the leader is back. */
+  awaitNobody(): void {
+    this.#queues?.awaitedElection.end();
+  }
+
+  /** A leader is about to be elected: what only a leader serves waits for the outcome. */
   get awaitsElection(): boolean {
-    return this.#queues?.firstElection.isUnderWay === true && !this.#removed;
+    return this.#queues?.awaitedElection.isUnderWay === true && !this.#removed;
   }
 
   reportUnreachable(peerId: number): void {
@@ -246,7 +256,7 @@ export class Peer {
     if (this.#removed) return refuse(regionNotFound(this.regionId));
     this.#touch();
     if (!this.isLeader || this.#leadTransferee !== 0) {
-      if (this.#queues?.firstElection.wait(request.bytes, () => this.write(request)) === true) return;
+      if (this.#queues?.awaitedElection.wait(request.bytes, () => this.write(request)) === true) return;
       return refuse(this.notLeaderError());
     }
     if (request.bytes > config.raftEntryBytesMax) {
@@ -373,7 +383,8 @@ export class Peer {
   queueRead(request: ReadRequest, isReplicaRead: boolean): void {
     if (this.#removed) return request.fail(regionNotFound(this.regionId));
     if (!this.isLeader) {
-      if (this.#queues?.firstElection.wait(0, () => this.queueRead(request, isReplicaRead)) === true) return;
+      if (this.#queues?.awaitedElection.wait(0, () => this.queueRead(request, isReplicaRead)) === true)
+        return;
       if (!isReplicaRead) return request.fail(this.notLeaderError());
       if (this.#softState.lead === 0) return request.fail(notLeader(this.regionId, undefined));
     }
@@ -460,6 +471,11 @@ export class Peer {
   missTicks(count: number): void {
     for (let i = 0; i < count; i++) this.#node.tick();
     this.#host.wake(this);
+  }
+
+  /** The same of a leader that may live: this peer may vote for another sooner, and stands for election no sooner. */
+  missLeader(ticks: number): void {
+    if (ticks > 0) this.#node.missLeader(ticks);
   }
 
   /** As leader: heartbeats to all, which also make peers that do not exist yet. */
@@ -712,7 +728,7 @@ export class Peer {
       for (const done of this.#queues?.takeParked() ?? []) done(this.notLeaderError(), undefined);
     }
     this.#queues?.reads.fail(this.notLeaderError(), "unconfirmed");
-    if (next.lead !== 0) this.#queues?.firstElection.end();
+    if (next.lead !== 0) this.#queues?.awaitedElection.end();
     this.#host.roleChanged(this);
   }
 

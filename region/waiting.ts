@@ -1,10 +1,10 @@
 /**
  * Everybody who waits at one peer: writers before and behind their proposal, writers held up by a split, readers, and
- * whoever came during the peer's first election. Most peers of a store have nobody: the queues are made with the first
+ * whoever came while an election was due. Most peers of a store have nobody: the queues are made with the first
  * one, and go when the peer falls quiet.
  */
 import { staleCommand, type RegionError } from "./errors.js";
-import { FirstElection } from "./first-election.js";
+import { AwaitedElection } from "./awaited-election.js";
 import type { PeerHost } from "./peer-host.js";
 import { ProposalQueue, type WriteDone } from "./proposals.js";
 import { ReadQueue } from "./reads.js";
@@ -13,7 +13,7 @@ import { WriteGatherer } from "./write-gatherer.js";
 export class Waiting {
   readonly gatherer = new WriteGatherer();
   readonly proposals: ProposalQueue;
-  readonly firstElection: FirstElection;
+  readonly awaitedElection: AwaitedElection;
   readonly reads: ReadQueue;
   /** Writers whose region is being split. */
   #parked: WriteDone[] = [];
@@ -22,14 +22,14 @@ export class Waiting {
   constructor(peerId: number, firstReadId: number, host: Pick<PeerHost, "budgets" | "figures" | "env">) {
     const { budgets, figures, env } = host;
     this.proposals = new ProposalQueue(budgets.proposals, figures, env.clock);
-    this.firstElection = new FirstElection(budgets.proposals);
+    this.awaitedElection = new AwaitedElection(budgets.proposals);
     this.reads = new ReadQueue(peerId, firstReadId);
   }
 
   get isEmpty(): boolean {
     return (
       this.gatherer.isEmpty &&
-      this.firstElection.isEmpty &&
+      this.awaitedElection.isEmpty &&
       this.proposals.length + this.reads.length + this.#parked.length === 0
     );
   }
@@ -52,6 +52,6 @@ export class Waiting {
     // What was proposed may still be committed by others: a peer can lead and be removed by its own log.
     this.proposals.failAll(staleCommand());
     for (const done of this.takeParked()) done(gone, undefined);
-    this.firstElection.end();
+    this.awaitedElection.end();
   }
 }

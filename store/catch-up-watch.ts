@@ -1,18 +1,27 @@
 /**
  * Notices when peers that waited for a snapshot have caught up, so that the leader tells PD at once: PD waits for it
- * with the next step of its plan. Looks often, but only while somebody is behind.
+ * with the next step of its plan. Looks often at first, and the more seldom the longer somebody is behind: a thousand
+ * leaders may each have a replica on a store that is dead.
  */
 import type { Env } from "../base/index.js";
 import type { Peer } from "../region/peer.js";
 import type { PeerMeta } from "../region/region.js";
 
 const LOOK_MS = 20;
+const LOOK_MS_MAX = 1_000;
+
+interface Behind {
+  /** How many pending peers were last told of, and since when as many or more. */
+  readonly count: number;
+  readonly sinceMs: number;
+  nextLookMs: number;
+}
 
 export class CatchUpWatch {
   readonly #env: Env;
   readonly #report: (peer: Peer) => void;
   /** Leaders whose last report named pending peers, and how many. */
-  readonly #behind = new Map<Peer, number>();
+  readonly #behind = new Map<Peer, Behind>();
   #scheduled = false;
   #stopped = false;
 
@@ -28,8 +37,16 @@ export class CatchUpWatch {
   /** After a report of a leader that named so many pending peers. */
   watch(peer: Peer, pending: number): void {
     if (pending === 0) return this.forget(peer);
-    this.#behind.set(peer, pending);
-    if (this.#scheduled) return;
+    const nowMs = this.#env.clock.monotonicMs();
+    const before = this.#behind.get(peer);
+    const sinceMs = before !== undefined && before.count <= pending ? before.sinceMs : nowMs;
+    const waitMs = Math.min(Math.max(LOOK_MS, (nowMs - sinceMs) / 4), LOOK_MS_MAX);
+    this.#behind.set(peer, { count: pending, sinceMs, nextLookMs: nowMs + waitMs });
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#behind.size === 0) return;
     this.#scheduled = true;
     this.#env.timers.set(LOOK_MS, () => {
       this.#scheduled = false;
@@ -42,15 +59,18 @@ export class CatchUpWatch {
   }
 
   #look(): void {
-    for (const [peer, before] of [...this.#behind]) {
+    const nowMs = this.#env.clock.monotonicMs();
+    const due = [...this.#behind].filter(([, { nextLookMs }]) => nextLookMs <= nowMs);
+    for (const [peer, { count }] of due) {
       if (!peer.isLeader || peer.isRemoved) {
         this.forget(peer);
         continue;
       }
       const now = pendingPeersOf(peer).length;
-      if (now < before) this.#report(peer);
+      if (now < count) this.#report(peer);
       this.watch(peer, now);
     }
+    this.#schedule();
   }
 }
 

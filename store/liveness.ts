@@ -77,6 +77,11 @@ export class StoreLiveness {
     return this.#known.get(storeId)?.isAlive ?? false;
   }
 
+  /** Our ticks since a store was heard; 0 of one never heard of. */
+  silentTicks(storeId: number): number {
+    return this.#known.get(storeId)?.silentTicks ?? 0;
+  }
+
   /** For how long a store has not been alive; 0 of one that is, and of one never heard of. */
   deadMs(storeId: number): number {
     return (this.#known.get(storeId)?.deadTicks ?? 0) * this.#host.tickMs;

@@ -132,6 +132,56 @@ describe("a quiet region", () => {
     expect([2, 3].filter((id) => stores.peer(id).isLeader)).toEqual([2]);
   });
 
+  test("counts the whole silence of its leader when a candidate wakes it before that store is dead here", () => {
+    for (const id of [2, 3]) stores.peer(id).node.setRandomizedElectionTimeout(19);
+    stores.crash(1);
+    stores.members.splice(0, 1);
+    stores.pass(700);
+    expect(quiet(3)).toBe(true);
+    stores.peer(2).campaign();
+    stores.pass(500);
+    expect(quiet(3)).toBe(false);
+    expect(stores.peer(2).isLeader).toBe(false);
+    stores.peer(2).campaign();
+    stores.pass(100);
+    expect(stores.peer(2).isLeader).toBe(true);
+  });
+
+  test("whose leader's store died lets writers and readers wait for the next leader", () => {
+    stores.crash(1);
+    stores.members.splice(0, 1);
+    while (quiet(2) || quiet(3)) stores.pass(100);
+    const heard: string[] = [];
+    for (const id of [2, 3]) {
+      const { raw } = stores.store(id);
+      const tell = (what: string, answer: kvrpcpb.IRawPutResponse): void => {
+        const error = answer.regionError;
+        heard.push(`${id} ${what} ${error == null ? "done" : error.notLeader?.leader?.storeId}`);
+      };
+      raw.put({ key: utf8("k"), value: utf8("w"), context: stores.context(id) }, (each) => tell("put", each));
+      raw.get({ key: utf8("k"), context: stores.context(id) }, (each) => tell("get", each));
+    }
+    expect(heard).toEqual([]);
+    stores.pass(1_000);
+    expect(stores.peer(2).isLeader).toBe(true);
+    expect(heard.sort()).toEqual(["2 get done", "2 put done", "3 get 2", "3 put 2"]);
+  });
+
+  test("whose leader's store is back before anybody was elected lets nobody wait any longer", () => {
+    for (const id of [2, 3]) {
+      stores.peer(id).node.setRandomizedElectionTimeout(10_000);
+      stores.peer(id).node.electAfter = () => {};
+      stores.links.cut(addressOf(1), addressOf(id));
+    }
+    while (quiet(2) || quiet(3)) stores.pass(100);
+    const answers: kvrpcpb.IRawPutResponse[] = [];
+    const request = { key: utf8("k"), value: utf8("w"), context: stores.context(3) };
+    stores.store(3).raw.put(request, (answer) => answers.push(answer));
+    stores.links.mend();
+    stores.pass(900);
+    expect(answers.map(({ regionError }) => regionError?.notLeader?.leader?.storeId)).toEqual([1]);
+  });
+
   test("elects another leader when the leader's process stands still, and the old one serves nothing stale (6)", () => {
     stores.member(1).pause.pause();
     stores.pass(4_000);

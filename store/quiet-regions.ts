@@ -112,11 +112,25 @@ export class QuietRegions {
     const leader = peer.leader;
     if (peer.isLeader) {
       peer.resumeLeading((meta) => this.liveness.deadMs(meta.storeId));
-    } else if (leader !== undefined && !this.liveness.isAlive(leader.storeId)) {
-      peer.missTicks(Math.min(this.#ticks - heardTick, this.#host.config.raftElectionTicks));
-    } else if (leader !== undefined && !byLeader) {
-      this.#tell(peer, leader, Type.MsgRegionWakeUp, 0, 0);
+    } else if (leader !== undefined) {
+      this.#countSilence(peer, leader.storeId, heardTick);
+      if (!byLeader && this.liveness.isAlive(leader.storeId)) {
+        this.#tell(peer, leader, Type.MsgRegionWakeUp, 0, 0);
+      }
     }
+  }
+
+  /**
+   * A leader that last spoke in that tick was silent since, but for as long as its store lived. A candidate elsewhere
+   * may wake a follower before the silence of that store makes it dead here: did the follower begin to count then, it
+   * could not vote for a whole election timeout.
+   */
+  #countSilence(peer: Peer, storeId: number, heardTick: number): void {
+    const { raftElectionTicks } = this.#host.config;
+    const sinceHeard = Math.min(this.#ticks - heardTick, raftElectionTicks);
+    if (this.liveness.isAlive(storeId))
+      peer.missLeader(Math.min(sinceHeard, this.liveness.silentTicks(storeId)));
+    else peer.missTicks(sinceHeard);
   }
 
   /** A quiet peer heard its leader and sleeps on. */
@@ -243,7 +257,9 @@ export class QuietRegions {
       (meta) => isVoter(meta) && (meta.id === peerId || this.liveness.isAlive(meta.storeId)),
     );
     const at = voters.findIndex(({ id }) => id === peerId);
-    if (at >= 0) this.#successors.set(peer, (at + region.id) % voters.length);
+    if (at < 0) return;
+    this.#successors.set(peer, (at + region.id) % voters.length);
+    peer.awaitSuccessor();
   }
 
   /** Two ticks more than an election timeout: who is asked has to have missed the leader for a whole one as well. */
@@ -252,6 +268,7 @@ export class QuietRegions {
     const isLed = leader !== undefined && this.liveness.isAlive(leader.storeId);
     if (peer.isRemoved || peer.isLeader || isLed) {
       this.#successors.delete(peer);
+      peer.awaitNobody();
       return;
     }
     node.electAfter(this.#host.config.raftElectionTicks + 2 + 4 * rank);

@@ -1,14 +1,14 @@
 /**
- * What reaches a peer between the split that made it and the end of its first election. Clients learn of the part from
- * the leader of the whole, which campaigns for it, and ask there at once: told that there is no leader they would back
- * off for longer than the election lasts. So they wait here, for as long as an election may take and within the bounds
- * of what the store takes on.
+ * What reaches a peer while its region is about to elect a leader: after the split that made it, or when the store of
+ * its leader is dead. Clients ask there at once; told that there is no leader they would back off for longer than the
+ * election lasts, and a thousand regions' clients asking again and again would take the time that electing needs. So
+ * they wait here, for as long as an election may take and within the bounds of what the store takes on.
  */
 import type { ByteBudget } from "../base/index.js";
 
 const REQUESTS_MAX = 4_096;
 
-export class FirstElection {
+export class AwaitedElection {
   readonly #budget: ByteBudget;
   #waiting: (() => void)[] = [];
   #bytes = 0;
