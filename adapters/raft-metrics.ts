@@ -148,6 +148,9 @@ function aboutMessages(store: Store, counter: Counter): void {
     }
     set({ type: "all", status: "drop" }, transport.droppedMessages);
   });
+  counter("tikv_raftstore_raft_dropped_message_total", "Messages of stores not taken, by reason", (set) => {
+    for (const [type, count] of Object.entries(store.messagesDropped)) set({ type }, count);
+  });
   counter("tikv_server_raft_message_recv_total", "Messages of other stores", (set) =>
     set({}, store.messagesReceived),
   );

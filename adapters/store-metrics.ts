@@ -14,6 +14,7 @@ import { aboutEngine } from "./engine-metrics.js";
 import { callLabel, type PortCounters, portCounters } from "./port-metrics.js";
 import type { PortObserver } from "./port-observer.js";
 import { watchPeers } from "./raft-metrics.js";
+import { threadCpu } from "./thread-cpu.js";
 
 const MIB = 1 << 20;
 
@@ -77,6 +78,7 @@ export class StoreMetrics {
     aboutRegions(store, registry, gauge);
     aboutBounds(store, gauge);
     aboutEngine(store.engine, registry);
+    gauge("tikv_thread_cpu_seconds_total", "Processor time of each thread", threadCpu);
     watchPeers(store, registry);
     counter("tikv_pd_heartbeat_message_total", "Heartbeats to PD", (set) =>
       set({ type: "report" }, Number(store.status()["heartbeatsSent"])),
@@ -116,6 +118,11 @@ function aboutServer(store: Store, connections: () => number, gauge: Gauge): voi
   gauge("tikv_server_info", "Version", (set) => set({ version, hash: gitHash }, 1));
   gauge("tikv_server_cpu_cores_quota", "Cores of this machine", (set) => set({}, availableParallelism()));
   gauge("tikv_server_memory_usage", "Resident bytes", (set) => set({}, process.memoryUsage.rss()));
+  gauge(
+    "tikv_raftstore_slow_score",
+    "1 is the best, 100 the worst: by synced writes of half a second",
+    (set) => set({ type: "disk" }, store.slowScore.value),
+  );
   gauge("raftwerk_port_connections", "Open connections of clients and stores", (set) =>
     set({}, connections()),
   );

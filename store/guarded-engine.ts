@@ -10,7 +10,13 @@ export const toldByEngine = (_error: Error | undefined): void => {};
 
 type Done = (error: Error | undefined) => void;
 
-export function guardedEngine(engine: Engine, onFailed: (error: Error) => void): Engine {
+/** `onSynced` is told how long each synced write took. */
+export function guardedEngine(
+  engine: Engine,
+  nowMs: () => number,
+  onSynced: (durationMs: number) => void,
+  onFailed: (error: Error) => void,
+): Engine {
   let failure: Error | undefined;
   const told =
     (callback: Done): Done =>
@@ -28,8 +34,13 @@ export function guardedEngine(engine: Engine, onFailed: (error: Error) => void):
     scan: (space, options, callback) => engine.scan(space, options, callback),
     batch: () => engine.batch(),
     write(batch, options, callback) {
-      if (failure === undefined) engine.write(batch, options, told(callback));
-      else callback(failure);
+      if (failure !== undefined) return callback(failure);
+      if (!options.sync) return engine.write(batch, options, told(callback));
+      const startMs = nowMs();
+      engine.write(batch, options, (error) => {
+        onSynced(nowMs() - startMs);
+        told(callback)(error);
+      });
     },
     snapshot: () => engine.snapshot(),
     deleteRange(space, start, end, callback) {

@@ -34,6 +34,7 @@ export interface PdReporterHost {
   /** Bytes free and in all on the data directory's disk; undefined where nobody knows. */
   capacity(): { readonly capacity: number; readonly available: number; readonly used: number } | undefined;
   readonly liveness: StoreLiveness;
+  slowScore(): number;
   snapshotCounts(): { readonly sending: number; readonly receiving: number };
 }
 
@@ -246,8 +247,7 @@ export class PdReporter {
         sendingSnapCount: snapshots.sending,
         receivingSnapCount: snapshots.receiving,
         startTime: startSeconds,
-        // As in the health feedback to clients: 1 is the best.
-        slowScore: 1,
+        slowScore: this.#host.slowScore(),
         ...this.#flow,
         interval: { startTimestamp: this.#storeIntervalStartSeconds, endTimestamp: nowSeconds },
       },

@@ -152,7 +152,7 @@ describe("a message for a peer that is here", () => {
     ]) {
       expect(fixture.router.route(wire)).toBe(true);
     }
-    expect(fixture.router.droppedMessages).toBe(3);
+    expect(fixture.router.dropped.malformed).toBe(3);
   });
 
   test("of an old epoch is normal from a member, a stranger is normal under the current epoch (2.2.7)", () => {

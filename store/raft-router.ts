@@ -57,10 +57,24 @@ interface Incoming {
 /** First messages of a split's new region, kept until this store has applied the split itself. */
 const PENDING_FIRST_MESSAGES_MAX = 100;
 
+type DropReason = keyof RaftRouter["dropped"];
+
 export class RaftRouter {
   readonly #host: RouterHost;
   readonly #pendingFirst = new Map<number, Incoming>();
-  droppedMessages = 0;
+  /** Messages that were not taken, by reason; names as in TiKV's metrics where it has them. */
+  readonly dropped = {
+    mismatch_store_id: 0,
+    malformed: 0,
+    disk_full: 0,
+    stale_msg: 0,
+    vote_after_start: 0,
+    applying_snap: 0,
+    region_no_peer: 0,
+    region_overlap: 0,
+    region_tombstone_peer: 0,
+    region_nonexistent: 0,
+  };
   /** Messages of other stores, whatever became of them. */
   receivedMessages = 0;
 
@@ -71,7 +85,10 @@ export class RaftRouter {
   /** False when the message is for another store: its stream ends, so that the sender asks PD for the address. */
   route(raw: raft_serverpb.RaftMessage): boolean {
     this.receivedMessages++;
-    if (raw.toPeer?.storeId !== this.#host.storeId) return false;
+    if (raw.toPeer?.storeId !== this.#host.storeId) {
+      this.dropped.mismatch_store_id++;
+      return false;
+    }
     if (raw.regionId === 0 && raw.extraMsg != null) {
       this.#host.disk.note(raw.fromPeer?.storeId ?? 0, raw.diskUsage);
       this.#host.quiet.onStoreMessage(raw);
@@ -81,17 +98,17 @@ export class RaftRouter {
     if (misbehaves(this.#host.env, "a Raft message is lost at the door", 4)) return true;
     const isEmpty = message === undefined && raw.extraMsg == null && !raw.isTombstone;
     if (raw.regionEpoch == null || raw.fromPeer == null || isEmpty) {
-      this.droppedMessages++;
+      this.dropped.malformed++;
       return true;
     }
     if (message !== undefined && !isCredible(message, raw)) {
-      this.droppedMessages++;
+      this.dropped.malformed++;
       return true;
     }
     const { disk } = this.#host;
     if (!raw.isTombstone) disk.note(raw.fromPeer.storeId, raw.diskUsage);
     if (disk.usage !== "normal" && message !== undefined && needsRoom(message, disk.usage)) {
-      this.droppedMessages++;
+      this.dropped.disk_full++;
       return true;
     }
     const incoming: Incoming = {
@@ -117,22 +134,24 @@ export class RaftRouter {
 
   #toPeer(peer: Peer, incoming: Incoming): void {
     const { raw, message, from, to, epoch } = incoming;
-    if (peer.isRemoved) return;
+    if (peer.isRemoved) return this.#drop("stale_msg");
     if (raw.isTombstone) return this.#onTombstone(peer, to, epoch);
     if (isEpochStale(epoch, peer.region.epoch) && findPeerOnStore(peer.region, from.storeId) === undefined) {
       // A peer that was removed and does not know it. An old epoch alone, or a stranger alone, is normal.
       if (peer.isInitialized) this.#replyTombstone(raw, peer.region.epoch);
-      return;
+      return this.#drop("stale_msg");
     }
-    if (to.id < peer.peerId) return;
+    if (to.id < peer.peerId) return this.#drop("stale_msg");
     if (to.id > peer.peerId) {
       this.#host.destroyPeer(peer, `a newer peer ${to.id} of region ${peer.regionId} has been placed here`);
       if (this.#host.peers.get(peer.regionId) === undefined) this.#toUnknown(incoming);
       return;
     }
     if (message === undefined) return this.#host.quiet.onMessage(peer, from, raw);
-    if (message.type === "MsgSnap" && !this.#mayTakeSnapshot(peer, message, raw)) return;
-    if (isVoteRequest(message) && this.#host.env.clock.monotonicMs() < this.#host.votesFromMs) return;
+    const refusal = message.type === "MsgSnap" ? this.#refusalOfSnapshot(peer, message, raw) : undefined;
+    if (refusal !== undefined) return this.#drop(refusal);
+    if (isVoteRequest(message) && this.#host.env.clock.monotonicMs() < this.#host.votesFromMs)
+      return this.#drop("vote_after_start");
     peer.rememberPeer(from);
     peer.step(message);
     if (message.type !== "MsgSnap") return;
@@ -145,20 +164,26 @@ export class RaftRouter {
     this.#host.destroyPeer(peer, "it was removed from its region while it was away");
   }
 
-  #mayTakeSnapshot(peer: Peer, message: Message, raw: raft_serverpb.RaftMessage): boolean {
+  /** Undefined: it is taken, and its range kept for it. */
+  #refusalOfSnapshot(peer: Peer, message: Message, raw: raft_serverpb.RaftMessage): DropReason | undefined {
     const snapshot = message.snapshot;
-    if (snapshot === undefined) return false;
+    if (snapshot === undefined) return "malformed";
     const data = raft_serverpb.RaftSnapshotData.decode(snapshot.data);
-    if (data.region == null) return false;
+    if (data.region == null) return "malformed";
     const region = regionFromProto(data.region);
-    if (!region.peers.some((meta) => meta.id === raw.toPeer?.id)) return false;
-    if (peer.isApplyingSnapshot) return false;
+    if (!region.peers.some((meta) => meta.id === raw.toPeer?.id)) return "region_no_peer";
+    if (peer.isApplyingSnapshot) return "applying_snap";
     for (const [id, pending] of this.#host.pendingSnapshots) {
-      if (id !== region.id && overlaps(pending, region)) return false;
+      if (id !== region.id && overlaps(pending, region)) return "region_overlap";
     }
-    if (this.#host.peers.overlapping(region.startKey, region.endKey, region.id).length > 0) return false;
+    if (this.#host.peers.overlapping(region.startKey, region.endKey, region.id).length > 0)
+      return "region_overlap";
     this.#host.pendingSnapshots.set(region.id, region);
-    return true;
+    return undefined;
+  }
+
+  #drop(reason: DropReason): void {
+    this.dropped[reason]++;
   }
 
   /** raftstore rules 2.5 and 2.6. */
@@ -171,11 +196,11 @@ export class RaftRouter {
       const senderIsMember = findPeerOnStore(region, from.storeId) !== undefined;
       if (isEpochStale(epoch, region.epoch)) {
         if (!senderIsMember) this.#replyTombstone(raw, region.epoch);
-        return;
+        return this.#drop("region_tombstone_peer");
       }
       // The id proves what the epoch cannot: this peer, or a later one, has been here and was destroyed.
       const own = findPeerOnStore(region, to.storeId);
-      if (own !== undefined && own.id >= to.id) return;
+      if (own !== undefined && own.id >= to.id) return this.#drop("region_tombstone_peer");
     } else if (state !== undefined) {
       return this.#keepFirst(incoming);
     }
@@ -188,7 +213,8 @@ export class RaftRouter {
       return this.#keepFirst(incoming);
     }
     for (const pending of this.#host.pendingSnapshots.values()) {
-      if (pending.id !== raw.regionId && overlapsRange(pending, start, end)) return;
+      if (pending.id !== raw.regionId && overlapsRange(pending, start, end))
+        return this.#drop("region_overlap");
     }
     const peer = this.#host.createUninitialized(raw.regionId, to.id);
     this.#toPeer(peer, incoming);
@@ -196,8 +222,7 @@ export class RaftRouter {
 
   #keepFirst(incoming: Incoming): void {
     if (incoming.message === undefined || !isFirstMessage(incoming.message)) {
-      this.droppedMessages++;
-      return;
+      return this.#drop("region_nonexistent");
     }
     this.#pendingFirst.delete(incoming.raw.regionId);
     this.#pendingFirst.set(incoming.raw.regionId, incoming);

@@ -55,8 +55,10 @@ import { clusterIdOfBatched, dispatchBatch, storeMethods } from "./service.js";
 import { loadSnapshot } from "./snapshot-loader.js";
 import { SnapshotReceiver } from "./snapshot-receiver.js";
 import { SnapshotSender } from "./snapshot-sender.js";
+import { sendSnapshot } from "./send-snapshot.js";
 import { StalePeers } from "./stale-peers.js";
 import { knownIds, regionStatus } from "./status.js";
+import { SlowScore } from "./slow-score.js";
 import { SplitCoordinator } from "./split-coordinator.js";
 import { RaftTransport } from "./transport.js";
 import { TtlReclaimer } from "./ttl-reclaimer.js";
@@ -104,6 +106,7 @@ export class Store {
   readonly quiet: QuietRegions;
   readonly admission: Admission;
   readonly figures = new PeerFigures();
+  readonly slowScore: SlowScore;
   readonly requestCounts = new Map<string, number>();
   readonly #pd: PdPort;
   readonly #dependencies: StoreDependencies;
@@ -132,14 +135,20 @@ export class Store {
     validateStoreConfig(options.config);
     this.env = env;
     this.options = options;
-    this.engine = guardedEngine(dependencies.engine, (error) => this.#engineFailed(error));
+    const nowMs = (): number => env.clock.monotonicMs();
+    this.slowScore = new SlowScore(nowMs());
+    this.engine = guardedEngine(
+      dependencies.engine,
+      nowMs,
+      (durationMs) => this.slowScore.observe(durationMs),
+      (error) => this.#engineFailed(error),
+    );
     this.#dependencies = dependencies;
     this.#pd = dependencies.pd;
     this.#addresses = new StoreAddresses(env, this.#pd);
     this.#startSeconds = Math.floor(env.clock.wallMs() / 1000);
     this.#feedbackSequence = Math.floor(env.clock.wallMs());
     this.admission = this.#makeAdmission();
-    const nowMs = (): number => env.clock.monotonicMs();
     const schedule = (): void => this.turn.schedule();
     this.turn = new TurnLoop(env, this.engine, {
       figures: this.figures,
@@ -204,6 +213,10 @@ export class Store {
   /** Messages of other stores so far. */
   get messagesReceived(): number {
     return this.#router?.receivedMessages ?? 0;
+  }
+  /** Of those the ones that were not taken, by reason. */
+  get messagesDropped(): Readonly<Record<string, number>> {
+    return this.#router?.dropped ?? {};
   }
   get isServing(): boolean {
     return this.#isServing;
@@ -326,7 +339,7 @@ export class Store {
   }
 
   healthFeedback(): kvrpcpb.IHealthFeedback {
-    return { storeId: this.#id, feedbackSeqNo: ++this.#feedbackSequence, slowScore: 1 };
+    return { storeId: this.#id, feedbackSeqNo: ++this.#feedbackSequence, slowScore: this.slowScore.value };
   }
 
   /** Regions here that lie in [start, end), in key order. */
@@ -386,6 +399,7 @@ export class Store {
       storeId: this.#id,
       startSeconds: this.#startSeconds,
       capacity: () => this.capacity(),
+      slowScore: () => this.slowScore.value,
       liveness: this.quiet.liveness,
       snapshotCounts: () => ({ sending: this.snapshots.sending, receiving: this.#receiver?.receiving ?? 0 }),
     };
@@ -414,6 +428,7 @@ export class Store {
     }
     this.#every(1_000, () => {
       this.admission.disk.look();
+      this.slowScore.tick(env.clock.monotonicMs());
       this.batches.health = this.healthFeedback();
       this.#addresses.retry();
       this.#reporter?.tick(env.clock.monotonicMs());
@@ -508,7 +523,7 @@ export class Store {
     const to = peer.peerById(message.to);
     if (to === undefined) return;
     const raft = this.#envelope(peer, to, message);
-    if (message.type === "MsgSnap") this.#sendSnapshot(peer, to, raft);
+    if (message.type === "MsgSnap") sendSnapshot(this, this.#addresses, peer, to, raft);
     else this.transport.send(to.storeId, raft);
   }
 
@@ -533,43 +548,6 @@ export class Store {
       startKey: creates ? region.startKey : null,
       endKey: creates ? region.endKey : null,
     };
-  }
-
-  #sendSnapshot(peer: Peer, to: PeerMeta, message: raft_serverpb.IRaftMessage): void {
-    const failed = (reason: string): void => {
-      this.env.log.info("snapshot not sent", { regionId: peer.regionId, to: to.id, reason });
-      peer.reportSnapshot(to.id, "failure");
-    };
-    if (!this.snapshots.hasRoom) return failed("too many snapshots are being sent");
-    if (misbehaves(this.env, "a snapshot is not sent")) return failed("mischief");
-    // Entries applied since Raft asked would be in the data and not in the snapshot's index: applied twice over
-    // there.
-    const index = message.message?.snapshot?.metadata?.index;
-    if (index !== peer.appliedIndex || peer.storage.appliesUnderWay > 0) {
-      return failed(`its index ${index} is behind what is applied, ${peer.appliedIndex}`);
-    }
-    const startMs = this.env.clock.monotonicMs();
-    // Taken here and now: applied state and data agree only within this turn.
-    const snapshot = SnapshotSender.open(this.engine);
-    const { region } = peer;
-    this.#addresses.resolve(to.storeId, (address) => {
-      if (address === undefined) {
-        snapshot.close();
-        return failed(`store ${to.storeId} has no address`);
-      }
-      this.snapshots.send({
-        region,
-        address,
-        message,
-        snapshot,
-        done: (succeeded, reason) => {
-          if (!succeeded) return failed(reason);
-          this.figures.time("snapshotSent", this.env.clock, startMs);
-          this.env.log.info("snapshot sent", { regionId: region.id, to: to.id });
-          if (!peer.isRemoved) peer.reportSnapshot(to.id, "finish");
-        },
-      });
-    });
   }
 
   #createUninitialized(region: number, peer: number): Peer {
