@@ -137,12 +137,7 @@ export class Store {
     this.options = options;
     const nowMs = (): number => env.clock.monotonicMs();
     this.slowScore = new SlowScore(nowMs());
-    this.engine = guardedEngine(
-      dependencies.engine,
-      nowMs,
-      (durationMs) => this.slowScore.observe(durationMs),
-      (error) => this.#engineFailed(error),
-    );
+    this.engine = this.#guarded(dependencies.engine, nowMs);
     this.#dependencies = dependencies;
     this.#pd = dependencies.pd;
     this.#addresses = new StoreAddresses(env, this.#pd);
@@ -220,6 +215,15 @@ export class Store {
   }
   get isServing(): boolean {
     return this.#isServing;
+  }
+
+  #guarded(engine: Engine, nowMs: () => number): Engine {
+    return guardedEngine(
+      engine,
+      nowMs,
+      (durationMs) => this.slowScore.observe(durationMs),
+      (error) => this.#engineFailed(error),
+    );
   }
 
   #makeAdmission(): Admission {
