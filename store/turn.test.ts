@@ -8,15 +8,18 @@ import type { Peer, StagedWork } from "../region/peer.js";
 import { TurnLoop } from "./turn.js";
 
 const setUp = () => {
-  const { clock, random, log, timers } = new ManualEnv();
+  const env = new ManualEnv();
+  const { clock, random, log, timers } = env;
   const engine = new MemoryEngine();
   const events: string[] = [];
   const due: (() => void)[] = [];
   const nextTurn = (callback: () => void): void => void due.push(callback);
   let hasOutput = false;
+  /** What a visit to a peer takes. */
+  let costMs = 0;
   const loop = new TurnLoop({ clock, random, log, timers: { ...timers, nextTurn } }, engine, {
     figures: new PeerFigures(),
-    flushReads() {},
+    flushReads: () => void (costMs > 0 && events.push("reads")),
     flushOutput() {
       const had = hasOutput;
       if (had) events.push("messages leave");
@@ -30,6 +33,7 @@ const setUp = () => {
     const peer: Pick<Peer, "collect" | "written"> = {
       collect: (batch: EngineBatch): StagedWork => {
         events.push(`${name} staged`);
+        env.nowMs += costMs;
         batch.put("raft", utf8(name), utf8(name));
         hasOutput ||= withMessage;
         const append = { mustSync: true };
@@ -48,7 +52,11 @@ const setUp = () => {
   const turn = (): void => {
     for (const run of due.splice(0)) run();
   };
-  return { loop, engine, events, wake, turn };
+  /** From now on visits take time. */
+  const slow = (ms: number): void => {
+    costMs = ms;
+  };
+  return { env, loop, engine, events, wake, turn, slow };
 };
 
 describe("a batch that must be synced", () => {
@@ -76,5 +84,59 @@ describe("a batch that must be synced", () => {
     ]);
     turn();
     expect(loop.isIdle).toBe(true);
+  });
+});
+
+describe("after a turn of many regions", () => {
+  const crowd = ["a", "b", "c", "d"];
+
+  test("the next waits as long as that one took, and takes in what comes meanwhile", () => {
+    const { env, loop, wake, turn, slow } = setUp();
+    slow(0.5);
+    for (const name of crowd) wake(name, false);
+    turn();
+    expect(loop.syncedWrites).toBe(1);
+    wake("a", false);
+    turn();
+    env.advance(1);
+    wake("b", false);
+    turn();
+    expect(loop.turns).toBe(1);
+    env.advance(1);
+    expect([loop.turns, loop.syncedWrites, loop.isIdle]).toEqual([2, 2, true]);
+    // One of few regions puts off nothing.
+    wake("a", false);
+    turn();
+    expect(loop.turns).toBe(3);
+  });
+
+  test("the pause has a bound", () => {
+    const { env, loop, wake, turn, slow } = setUp();
+    slow(100);
+    for (const name of crowd) wake(name, false);
+    turn();
+    wake("a", false);
+    env.advance(4);
+    expect(loop.turns).toBe(2);
+  });
+
+  test("messages that are out are followed by their batch without a pause", () => {
+    const { loop, wake, turn, slow } = setUp();
+    slow(1);
+    for (const name of crowd) wake(name, true);
+    turn();
+    turn();
+    expect([loop.turns, loop.syncedWrites]).toEqual([2, 1]);
+  });
+
+  test("reads and answers do not wait", () => {
+    const { loop, events, wake, turn, slow } = setUp();
+    slow(1);
+    for (const name of crowd) wake(name, false);
+    turn();
+    events.length = 0;
+    loop.schedule();
+    turn();
+    expect([events, loop.turns]).toEqual([["reads"], 1]);
   });
 });

@@ -11,6 +11,8 @@
  * A batch that must be synced waits for the next turn of the event loop, so that the messages handed out with it are
  * on the wire while this thread waits for the disk, and takes in what comes meanwhile; without messages, as mostly on
  * followers, it is written at once, and so is a batch that needs no sync (only applied effects and commit indexes).
+ * Under load a turn puts off the next one: what a region costs in a turn, and a turn itself, is paid once for all commands
+ * that came meanwhile. The pause is as long as the turn took, so that a store that is not pressed knows none.
  * With an engine that writes asynchronously several batches may be under way; they finish in order.
  */
 import { type Engine, type EngineBatch, type Env, misbehaves } from "../base/index.js";
@@ -33,6 +35,10 @@ interface StagedBatch {
   mustSync: boolean;
 }
 
+/** Fewer regions at once are not worth a pause: what a single one is asked for is answered without any. */
+const CROWD_MIN = 4;
+/** pause = min(busy time since the last pause, this). */
+const PAUSE_MS_MAX = 4;
 /** Rounds without sync in one turn before input gets its chance again. */
 const ROUNDS_MAX = 16;
 
@@ -45,6 +51,12 @@ export class TurnLoop {
   #scheduled = false;
   #running = false;
   #stopped = false;
+  #readsScheduled = false;
+  /** No peer is visited before, but for a batch whose messages are on their way. */
+  #pausedUntilMs = 0;
+  /** Since the last pause. */
+  #busyMs = 0;
+  #visits = 0;
   #writesUnderWay = 0;
   /** Writes asked of the engine so far. */
   #writesAsked = 0;
@@ -67,21 +79,37 @@ export class TurnLoop {
   /** The peer has work for this turn. */
   wake(peer: Peer): void {
     this.#dirty.add(peer);
-    this.schedule();
+    this.#scheduleWork();
   }
 
   forget(peer: Peer): void {
     this.#dirty.delete(peer);
   }
 
-  /** Something (reads, answers) waits for the turn. */
+  /** Reads or answers wait. They need no visit to a peer, so no pause holds them up. */
   schedule(): void {
+    if (this.#readsScheduled || this.#running || this.#stopped) return;
+    this.#readsScheduled = true;
+    this.#env.timers.nextTurn(() => {
+      this.#readsScheduled = false;
+      if (this.#stopped) return;
+      this.#host.flushReads();
+      this.#host.flushOutput();
+    });
+  }
+
+  #scheduleWork(): void {
     if (this.#scheduled || this.#running || this.#stopped) return;
     this.#scheduled = true;
-    this.#env.timers.nextTurn(() => {
+    const run = (): void => {
       this.#scheduled = false;
       if (!this.#stopped) this.#run();
-    });
+    };
+    const pauseMs = this.#staged === undefined ? this.#pausedUntilMs - this.#env.clock.monotonicMs() : 0;
+    // Timers know milliseconds.
+    if (misbehaves(this.#env, "a turn is put off", 16)) this.#env.timers.set(PAUSE_MS_MAX, run);
+    else if (pauseMs >= 0.5) this.#env.timers.set(Math.ceil(pauseMs), run);
+    else this.#env.timers.nextTurn(run);
   }
 
   stop(): void {
@@ -111,7 +139,19 @@ export class TurnLoop {
     this.#host.flushOutput();
     this.#running = false;
     this.#host.figures.time("turn", this.#env.clock, startMs);
-    if (this.#staged !== undefined || this.#dirty.size > 0) this.schedule();
+    this.#pause(startMs);
+    if (this.#staged !== undefined || this.#dirty.size > 0) this.#scheduleWork();
+  }
+
+  #pause(startMs: number): void {
+    const nowMs = this.#env.clock.monotonicMs();
+    this.#busyMs += nowMs - startMs;
+    // The other half of this turn comes first.
+    if (this.#staged !== undefined) return;
+    const isCrowded = this.#visits >= CROWD_MIN;
+    this.#pausedUntilMs = isCrowded ? nowMs + Math.min(this.#busyMs, PAUSE_MS_MAX) : 0;
+    this.#busyMs = 0;
+    this.#visits = 0;
   }
 
   #collect(): StagedBatch | undefined;
@@ -128,6 +168,7 @@ export class TurnLoop {
       }
       const staged = peer.collect(staging.batch);
       if (staged === undefined) continue;
+      this.#visits++;
       staging.work.push(staged);
       // A vote or an ack must not leave before what it promises is on disk.
       if (staged.append?.mustSync || staged.snapshot !== undefined) staging.mustSync = true;

@@ -72,6 +72,7 @@ export const SOMETIMES: readonly string[] = [
   "mischief: a tick is left out",
   "mischief: a transfer of leadership is refused",
   "mischief: a turn ends after its first round",
+  "mischief: a turn is put off",
   "mischief: a write is an entry of its own",
   "mischief: a write is proposed behind a split",
   "mischief: a write is refused",
