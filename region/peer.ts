@@ -5,8 +5,8 @@
  * `append.responses`).
  *
  * Applied effects become visible in two moments: `collect` stages them into the batch (applier's view), `written` makes
- * them the peer's own view once the batch is in the engine. Reads only see the second; writers are answered at the first
- * (`ProposalQueue.staged`).
+ * them the peer's own view once the batch is in the engine. Reads only see the second; writers are answered at the
+ * first (`ProposalQueue.staged`).
  */
 import { assert, type EngineBatch, type PeerId, type RegionId, misbehaves } from "../base/index.js";
 import type { Entry, Message, RawNode } from "../raft/index.js";

@@ -11,8 +11,8 @@
  * A batch that must be synced waits for the next turn of the event loop, so that the messages handed out with it are
  * on the wire while this thread waits for the disk, and takes in what comes meanwhile; without messages, as mostly on
  * followers, it is written at once, and so is a batch that needs no sync (only applied effects and commit indexes).
- * Under load a turn puts off the next one: what a region costs in a turn, and a turn itself, is paid once for all commands
- * that came meanwhile. The pause is as long as the turn took, so that a store that is not pressed knows none.
+ * Under load a turn puts off the next one: what a region costs in a turn, and a turn itself, is paid once for all
+ * commands that came meanwhile. The pause is as long as the turn took, so that a store that is not pressed knows none.
  * With an engine that writes asynchronously several batches may be under way; they finish in order.
  */
 import { type Engine, type EngineBatch, type Env, misbehaves } from "../base/index.js";
