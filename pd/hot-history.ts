@@ -76,7 +76,7 @@ export class HotHistory {
       const isLearner = own.role === "learner";
       this.#records.push({
         ...{ wallMs, kind, regionId, storeId, peerId: own.id, isLeader, isLearner },
-        ...{ degree, rates, startKey, endKey },
+        ...{ degree, rates: [...rates], startKey, endKey },
       });
     }
   }

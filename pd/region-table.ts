@@ -6,9 +6,12 @@ import { homeOf, vacate } from "./open-addressing.js";
 import type { RegionEntry } from "./region-tree.js";
 
 const SLOTS_MIN = 8;
+const ID_32_MAX = 0xffff_ffff;
 
 export class RegionTable {
   readonly #entries: RegionEntry[] = [];
+  /** Of the entries, so that a search touches nothing but numbers. */
+  #ids: Uint32Array | Float64Array = new Uint32Array(SLOTS_MIN);
   /** Open addressing: position in `#entries` plus one, 0 for free. entries * 4 <= slots * 3. */
   #slots = new Int32Array(SLOTS_MIN);
 
@@ -33,6 +36,8 @@ export class RegionTable {
       this.#resize(this.#slots.length * 2);
       slot = this.#find(id);
     }
+    this.#makeRoom(id);
+    this.#ids[this.#entries.length] = id;
     this.#entries.push(entry);
     this.#slots[slot] = this.#entries.length;
   }
@@ -42,10 +47,12 @@ export class RegionTable {
     const position = this.#slots[slot] as number;
     if (position === 0) return;
     const last = this.#entries.at(-1) as RegionEntry;
-    this.#slots[this.#find(last.region.meta.id)] = position;
+    const lastId = last.region.meta.id;
+    this.#slots[this.#find(lastId)] = position;
     this.#entries[position - 1] = last;
+    this.#ids[position - 1] = lastId;
     this.#entries.pop();
-    vacate(this.#slots, slot, (each) => (this.#entries[each - 1] as RegionEntry).region.meta.id);
+    vacate(this.#slots, slot, (each) => this.#ids[each - 1] as number);
     if (this.#slots.length > SLOTS_MIN && this.#entries.length * 8 < this.#slots.length)
       this.#resize(this.#slots.length / 2);
   }
@@ -61,12 +68,23 @@ export class RegionTable {
     const mask = slots.length - 1;
     for (let slot = homeOf(id) & mask; ; slot = (slot + 1) & mask) {
       const position = slots[slot] as number;
-      if (position === 0 || this.#entries[position - 1]?.region.meta.id === id) return slot;
+      if (position === 0 || this.#ids[position - 1] === id) return slot;
     }
+  }
+
+  #makeRoom(id: number): void {
+    const size = this.#entries.length;
+    const isWide = id > ID_32_MAX && this.#ids instanceof Uint32Array;
+    if (!isWide && size < this.#ids.length) return;
+    const length = size + (size >> 3) + SLOTS_MIN;
+    const ids =
+      isWide || this.#ids instanceof Float64Array ? new Float64Array(length) : new Uint32Array(length);
+    ids.set(this.#ids.subarray(0, size));
+    this.#ids = ids;
   }
 
   #resize(length: number): void {
     this.#slots = new Int32Array(length);
-    for (const [i, { region }] of this.#entries.entries()) this.#slots[this.#find(region.meta.id)] = i + 1;
+    for (let i = 0; i < this.#entries.length; i++) this.#slots[this.#find(this.#ids[i] as number)] = i + 1;
   }
 }

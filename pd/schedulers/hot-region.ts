@@ -383,7 +383,7 @@ export class HotRegion extends BaseScheduler {
       type: move.type,
       fromStore: move.source.store.id,
       toStore: move.target.store.id,
-      rates: move.peer.rates,
+      rates: [...move.peer.rates],
       zombieMs: lagMs * this.#settings.number("max-zombie-rounds"),
     });
     const { metrics } = this.view.cluster.context;

@@ -40,6 +40,42 @@ export class MedianWindow {
   }
 }
 
+const MEDIAN_SIZE = 5;
+const SCRATCH: number[] = [0, 0, 0, 0, 0];
+
+/** Medians of the last five of four figures each, in one array: a hundred thousand peers may have such. */
+export class RateMedians {
+  /** Five of the first figure, five of the second, and so on; filled up to `#count` of each. */
+  readonly #values: number[] = new Array<number>(4 * MEDIAN_SIZE).fill(0.5);
+  #count = 0;
+  #next = 0;
+
+  push(first: number, second: number, third: number, fourth: number): void {
+    const at = this.#next;
+    this.#values[at] = first;
+    this.#values[at + MEDIAN_SIZE] = second;
+    this.#values[at + 2 * MEDIAN_SIZE] = third;
+    this.#values[at + 3 * MEDIAN_SIZE] = fourth;
+    this.#next = (at + 1) % MEDIAN_SIZE;
+    if (this.#count < MEDIAN_SIZE) this.#count += 1;
+  }
+
+  get(figure: number): number {
+    const begin = figure * MEDIAN_SIZE;
+    const count = this.#count;
+    for (let i = 0; i < count; i++) {
+      const value = this.#values[begin + i] as number;
+      let at = i;
+      for (; at > 0 && (SCRATCH[at - 1] as number) > value; at--) SCRATCH[at] = SCRATCH[at - 1] as number;
+      SCRATCH[at] = value;
+    }
+    if (count === 0) return 0;
+    const middle = count >> 1;
+    const upper = SCRATCH[middle] as number;
+    return count % 2 === 1 ? upper : ((SCRATCH[middle - 1] as number) + upper) / 2;
+  }
+}
+
 /** Rates from amounts: gathered until 10 s are full, then the median of the last few. */
 export class RateMedian {
   readonly #median: MedianWindow;

@@ -3,8 +3,8 @@
  * one report above the threshold and cold only by several below it, so that a short pause does not forget it.
  * (pd-rules 10.5 to 10.12)
  */
-import { MedianWindow } from "./averages.js";
-import { DIMENSIONS, type Rates } from "./rates.js";
+import { RateMedians } from "./averages.js";
+import type { Rates } from "./rates.js";
 
 export interface HotReport {
   readonly regionId: number;
@@ -41,8 +41,9 @@ interface Entry {
   stores: readonly number[];
   degree: number;
   antiCount: number;
-  medians: readonly MedianWindow[];
-  rates: Rates;
+  readonly medians: RateMedians;
+  /** Changed in place: a copy is needed to keep them. */
+  rates: [number, number, number, number];
   amounts: [number, number, number, number];
   seconds: number;
   updatedMs: number;
@@ -83,7 +84,6 @@ const INTERVAL_SECONDS_MIN = 3;
 const TOP_COUNT = 60;
 const TOP_RATIO = 0.8;
 const THRESHOLDS_KEPT_MS = 8000;
-const MEDIAN_SIZE = 5;
 const OUTDATED_REPORTS = 3;
 
 export class HotPeerCache {
@@ -127,7 +127,7 @@ export class HotPeerCache {
     const entry = this.#stores.get(report.storeId)?.peers.get(report.regionId);
     if (entry === undefined) return this.#reportNew(report);
     entry.isLeader = report.isLeader;
-    entry.stores = report.stores;
+    if (!sameIds(entry.stores, report.stores)) entry.stores = report.stores;
     entry.isCold = false;
     this.#judge(entry, report.amounts, report.seconds, report.nowMs);
   }
@@ -136,7 +136,7 @@ export class HotPeerCache {
     const { regionId, storeId, amounts, seconds, nowMs } = report;
     const inherited = this.#inheritable(report);
     if (inherited === undefined && !this.#isHot(storeId, amounts, seconds, nowMs)) return;
-    const rates: Rates = [
+    const rates: [number, number, number, number] = [
       amounts[0] / seconds,
       amounts[1] / seconds,
       amounts[2] / seconds,
@@ -150,8 +150,8 @@ export class HotPeerCache {
       stores: report.stores,
       degree: inherited?.degree ?? (isFull ? 1 : 0),
       antiCount: inherited?.antiCount ?? this.kind.antiCountFull,
-      medians: DIMENSIONS.map(() => new MedianWindow(MEDIAN_SIZE)),
-      rates: inherited?.rates ?? rates,
+      medians: new RateMedians(),
+      rates: [...(inherited?.rates ?? rates)],
       amounts: [0, 0, 0, 0],
       seconds: 0,
       updatedMs: nowMs,
@@ -160,7 +160,7 @@ export class HotPeerCache {
     };
     this.#put(entry);
     if (inherited !== undefined) this.#judge(entry, report.amounts, seconds, nowMs);
-    else if (isFull) for (const [i, median] of entry.medians.entries()) median.push(rates[i] as number);
+    else if (isFull) entry.medians.push(...rates);
     else {
       entry.amounts = [...report.amounts];
       entry.seconds = seconds;
@@ -183,7 +183,9 @@ export class HotPeerCache {
   keepStores(regionId: number, stores: readonly number[]): void {
     const known = this.#regions.get(regionId);
     if (known === undefined) return;
-    for (const storeId of [...known]) if (!stores.includes(storeId)) this.#remove(storeId, regionId);
+    let gone: number[] | undefined;
+    for (const storeId of known) if (!stores.includes(storeId)) (gone ??= []).push(storeId);
+    for (const storeId of gone ?? []) this.#remove(storeId, regionId);
   }
 
   /** The next report was measured by the old leader, and the region rests for a while. (10.10) */
@@ -258,14 +260,17 @@ export class HotPeerCache {
     entry.updatedMs = nowMs;
     if (entry.seconds < this.kind.reportSeconds) return;
     const isHot = this.#isHot(entry.storeId, entry.amounts, entry.seconds, nowMs);
-    const rates: [number, number, number, number] = [0, 0, 0, 0];
+    const { medians, rates, amounts: sum } = entry;
+    medians.push(
+      sum[0] / entry.seconds,
+      sum[1] / entry.seconds,
+      sum[2] / entry.seconds,
+      sum[3] / entry.seconds,
+    );
     for (let i = 0; i < 4; i++) {
-      const median = entry.medians[i] as MedianWindow;
-      median.push((entry.amounts[i] as number) / entry.seconds);
-      rates[i] = median.get();
+      rates[i] = medians.get(i);
+      sum[i] = 0;
     }
-    entry.rates = rates;
-    entry.amounts = [0, 0, 0, 0];
     entry.seconds = 0;
     entry.degree += isHot ? 1 : -1;
     entry.antiCount = Math.min(this.kind.antiCountFull, entry.antiCount + (isHot ? 1 : -1));
@@ -316,6 +321,12 @@ export class HotPeerCache {
     if (stores?.size === 0) this.#regions.delete(regionId);
   }
 }
+
+const sameIds = (left: readonly number[], right: readonly number[]): boolean => {
+  if (left.length !== right.length) return false;
+  for (let i = 0; i < left.length; i++) if (left[i] !== right[i]) return false;
+  return true;
+};
 
 /** The rate of the entry on place `TOP_COUNT`; a store may have a hundred thousand, so they are not sorted. */
 function lastOfTop(entries: Iterable<Entry>, dimension: number): number {

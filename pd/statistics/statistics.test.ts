@@ -7,7 +7,7 @@ import { expectationOf, makeLoad, type StoreLoad } from "../schedulers/hot-load.
 import { HotRegion } from "../schedulers/hot-region.js";
 import { HotSettings } from "../schedulers/hot-settings.js";
 import { MockCluster, type MockRegion, times } from "../test/mock-cluster.js";
-import { HarmonicAverage, MedianWindow, RateMedian } from "./averages.js";
+import { HarmonicAverage, MedianWindow, RateMedian, RateMedians } from "./averages.js";
 import { HOT_READ, HOT_WRITE, type HotPeer, HotPeerCache } from "./hot-peer-cache.js";
 import { NO_RATES, type Rates } from "./rates.js";
 import { isolationLevelOf, isUndersized, kindBits, REGION_KINDS } from "./region-kinds.js";
@@ -17,6 +17,20 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 describe("averages", () => {
+  test("of four figures in one array are those of four windows", () => {
+    const together = new RateMedians();
+    const apart = [0, 1, 2, 3].map(() => new MedianWindow(5));
+    expect(together.get(0)).toBe(0);
+    for (let i = 0; i < 40; i++) {
+      const values = [i % 7, (i * 37) % 11, -i, 2 ** 40 + ((i * 13) % 5)] as const;
+      together.push(...values);
+      for (const [figure, window] of apart.entries()) {
+        window.push(values[figure] as number);
+        expect(together.get(figure)).toBe(window.get());
+      }
+    }
+  });
+
   test("a median ignores spikes, a rate waits for ten seconds, a harmonic mean believes less at once", () => {
     const median = new MedianWindow(3);
     for (const value of [1, 100, 2]) median.push(value);

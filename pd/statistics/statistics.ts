@@ -91,20 +91,25 @@ export class Statistics {
       this.read.leaderMoved(meta.id, leader.storeId, nowMs);
     }
     const seconds = flow.intervalSeconds;
-    const written: Rates = [flow.writtenBytes, flow.writtenKeys, flow.writeQueries, 0];
-    if (!moved && this.write.matters(meta.id, written, seconds)) {
-      const stores = storeIdsOf(meta.peers);
-      for (const storeId of stores)
-        this.#report(this.write, region, storeId, stores, written, seconds, nowMs);
+    let ids: number[] | undefined;
+    if (!moved) {
+      const written: Rates = [flow.writtenBytes, flow.writtenKeys, flow.writeQueries, 0];
+      if (this.write.matters(meta.id, written, seconds)) {
+        ids = storeIdsOf(meta.peers);
+        for (const storeId of ids) this.#report(this.write, region, storeId, ids, written, seconds, nowMs);
+      }
+      // Stores that do not report peers: the leader's own figures, with the region's heartbeat.
+      if (leader !== undefined && this.#figures.get(leader.storeId)?.reportsPeers !== true) {
+        const read: Rates = [flow.readBytes, flow.readKeys, flow.readQueries, flow.cpuUsage * seconds];
+        if (this.read.matters(meta.id, read, seconds)) {
+          ids ??= storeIdsOf(meta.peers);
+          this.#report(this.read, region, leader.storeId, ids, read, seconds, nowMs);
+        }
+      }
     }
-    const read: Rates = [flow.readBytes, flow.readKeys, flow.readQueries, flow.cpuUsage * seconds];
-    // Stores that do not report peers: the leader's own figures, with the region's heartbeat.
-    const leaderReports = leader !== undefined && this.#figures.get(leader.storeId)?.reportsPeers !== true;
-    if (leaderReports && !moved && this.read.matters(meta.id, read, seconds)) {
-      this.#report(this.read, region, leader.storeId, storeIdsOf(meta.peers), read, seconds, nowMs);
-    }
-    if (!this.write.has(meta.id) && !this.read.has(meta.id)) return;
-    const ids = storeIdsOf(meta.peers);
+    const isInWrite = this.write.has(meta.id);
+    if (!isInWrite && !this.read.has(meta.id)) return;
+    ids ??= storeIdsOf(meta.peers);
     this.write.keepStores(meta.id, ids);
     this.read.keepStores(meta.id, ids);
   }
