@@ -1,4 +1,4 @@
-/** Ten situations in which somebody asks why nothing happens: the answer names what stands in the way and what ends it. */
+/** Ten times somebody asks why nothing happens: the answer names what stands in the way and what ends it. */
 import { describe, expect, test } from "vitest";
 import { must } from "../base/index.js";
 import { DecisionNotes } from "./decision-notes.js";

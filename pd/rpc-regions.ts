@@ -192,6 +192,25 @@ function refusedHeartbeat(
   return answer;
 }
 
+/** Into the map, then to everybody who goes by heartbeats; why the record is refused otherwise. */
+function takeIn(
+  cluster: Cluster,
+  events: RegionEvents,
+  breakdown: HeartbeatBreakdown,
+  record: RegionInfo,
+  previous: RegionInfo | undefined,
+  receivedMs: number,
+): string | undefined {
+  const isTimed = breakdown.next();
+  const readMs = isTimed ? breakdown.took("PreCheck", receivedMs) : 0;
+  const result = cluster.putRegion(record);
+  if (result.kind === "stale") return result.reason;
+  const savedMs = isTimed ? breakdown.took("SaveCache", readMs) : 0;
+  events.onRegionHeartbeat(result.region, previous, record.flow);
+  if (isTimed) breakdown.took("CollectRegionStats", savedMs);
+  return undefined;
+}
+
 function heartbeatCall(
   cluster: Cluster,
   streams: HeartbeatStreams,
@@ -241,19 +260,14 @@ function heartbeatCall(
       if (leader === null || leader.id === 0) return report("invalid request leader, leader is nil", region);
       if (region === null || region.id === 0) return report("invalid request region, region id is 0", region);
       if (region.peers.length === 0) return report("invalid request region, it has no peers", region);
-      const previous = cluster.regions.byId(region.id);
-      const record = regionFromHeartbeat(request, region, leader, previous);
       if (region.endKey.length > 0 && compareBytes(region.startKey, region.endKey) >= 0) {
         return report("invalid request region, start key >= end key", region);
       }
-      const isTimed = breakdown.next();
-      const readMs = isTimed ? breakdown.took("PreCheck", nowMs) : 0;
-      const result = cluster.putRegion(record);
-      if (result.kind === "stale") return report(result.reason, region);
-      const savedMs = isTimed ? breakdown.took("SaveCache", readMs) : 0;
+      const previous = cluster.regions.byId(region.id);
+      const record = regionFromHeartbeat(request, region, leader, previous);
+      const stale = takeIn(cluster, events, breakdown, record, previous, nowMs);
+      if (stale !== undefined) return report(stale, region);
       accepted.value += 1;
-      events.onRegionHeartbeat(result.region, previous, record.flow);
-      if (isTimed) breakdown.took("CollectRegionStats", savedMs);
       observe((cluster.nowMs() - nowMs) / 1000);
     },
     onHalfClose() {
