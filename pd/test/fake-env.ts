@@ -4,14 +4,60 @@ import { type Env, type Logger, SeededRandom, type TimerHandle } from "../../bas
 interface Timer {
   readonly dueMs: number;
   readonly order: number;
-  readonly callback: () => void;
+  /** Undefined once it has run or was cleared. */
+  callback: (() => void) | undefined;
+}
+
+const isBefore = (left: Timer, right: Timer): boolean =>
+  left.dueMs < right.dueMs || (left.dueMs === right.dueMs && left.order < right.order);
+
+/** The earliest first; cleared ones stay until their time. */
+class TimerHeap {
+  #timers: Timer[] = [];
+
+  get first(): Timer | undefined {
+    return this.#timers[0];
+  }
+
+  add(timer: Timer): void {
+    const timers = this.#timers;
+    let at = timers.push(timer) - 1;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!isBefore(timer, timers[parent] as Timer)) break;
+      timers[at] = timers[parent] as Timer;
+      at = parent;
+    }
+    timers[at] = timer;
+  }
+
+  dropFirst(): void {
+    const timers = this.#timers;
+    const last = timers.pop();
+    if (last === undefined || timers.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= timers.length) break;
+      if (child + 1 < timers.length && isBefore(timers[child + 1] as Timer, timers[child] as Timer))
+        child += 1;
+      if (!isBefore(timers[child] as Timer, last)) break;
+      timers[at] = timers[child] as Timer;
+      at = child;
+    }
+    timers[at] = last;
+  }
+
+  clear(): void {
+    this.#timers = [];
+  }
 }
 
 export class FakeEnv implements Env {
   #nowMs = 1000;
   #wallOffsetMs: number;
   #order = 0;
-  readonly #timers = new Set<Timer>();
+  readonly #timers = new TimerHeap();
   readonly random: SeededRandom;
   readonly log: Logger;
   readonly lines: string[] = [];
@@ -27,7 +73,9 @@ export class FakeEnv implements Env {
     this.clock = { monotonicMs: () => this.#nowMs, wallMs: () => this.#nowMs + this.#wallOffsetMs };
     this.timers = {
       set: (delayMs, callback) => this.#add(delayMs, callback),
-      clear: (handle) => void this.#timers.delete(handle as unknown as Timer),
+      clear: (handle) => {
+        (handle as unknown as Timer).callback = undefined;
+      },
       nextTurn: (callback) => void this.#add(0, callback),
     };
   }
@@ -46,21 +94,14 @@ export class FakeEnv implements Env {
   advance(ms: number): void {
     const endMs = this.#nowMs + ms;
     for (;;) {
-      let next: Timer | undefined;
-      for (const timer of this.#timers) {
-        if (timer.dueMs > endMs) continue;
-        if (
-          next === undefined ||
-          timer.dueMs < next.dueMs ||
-          (timer.dueMs === next.dueMs && timer.order < next.order)
-        ) {
-          next = timer;
-        }
-      }
-      if (next === undefined) break;
-      this.#timers.delete(next);
+      const next = this.#timers.first;
+      if (next === undefined || next.dueMs > endMs) break;
+      this.#timers.dropFirst();
+      const { callback } = next;
+      if (callback === undefined) continue;
+      next.callback = undefined;
       this.#nowMs = Math.max(this.#nowMs, next.dueMs);
-      next.callback();
+      callback();
     }
     this.#nowMs = Math.max(this.#nowMs, endMs);
   }
