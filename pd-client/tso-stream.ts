@@ -14,6 +14,8 @@ const LOGICAL_BITS = 18n;
 const DOUBT_MS = 500;
 /** How often what is under way is looked at. */
 const WATCH_MS = 250;
+/** A request without answer for so long is asked again on a new stream, though the same PD leads. */
+const SILENT_MS = 3_000;
 const RETRY_MS_MIN = 20;
 const RETRY_MS_MAX = 200;
 const GIVE_UP_MS = 20_000;
@@ -136,7 +138,7 @@ export class TsoStream {
       this.#watchdog = undefined;
       const sentMs = this.#underWay[0]?.sentMs ?? Number.POSITIVE_INFINITY;
       const nowMs = this.#env.clock.monotonicMs();
-      if (nowMs - sentMs >= GIVE_UP_MS) return this.#broken("PD is silent", RETRY_MS_MIN);
+      if (nowMs - sentMs >= SILENT_MS) return this.#broken("PD is silent", RETRY_MS_MIN);
       // A change of leader that this brings out ends the stream (`onLeaderChanged`).
       if (nowMs - sentMs >= DOUBT_MS) this.#pd.doubtLeader(() => {});
       this.#watch();

@@ -190,6 +190,22 @@ describe("several PDs", () => {
     expect([...(cluster.leader().pd?.cluster.stores.keys() ?? [])]).toEqual([1]);
   });
 
+  test("who waits for a timestamp when the term ends is told so, and does not wait for the next term", () => {
+    const cluster = new PdCluster(1);
+    cluster.waitForLeader();
+    cluster.env.advance(1_000);
+    const leader = cluster.leader();
+    // More than a millisecond has: the last ones wait for the next tick of the clock.
+    const asked = [1, 2, 3].map(() => cluster.call(leader, PdService.Tso, { count: 200_000 }));
+    expect(asked.map(({ messages }) => messages.length)).toContain(0);
+    cluster.etcd.connect(cluster.env).delete(keysOf(cluster).leader, () => {});
+    cluster.env.advance(30);
+    for (const { messages, status } of asked) {
+      expect(messages.length > 0 || /not leader/.test(status?.message ?? "")).toBe(true);
+    }
+    cluster.waitForLeader();
+  });
+
   test("the leadership is passed on by resign, and to a member by name", () => {
     const cluster = new PdCluster(3);
     cluster.waitForLeader();

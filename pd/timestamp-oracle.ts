@@ -125,6 +125,9 @@ export class TimestampOracle {
     if (this.#timer !== undefined) this.#env.timers.clear(this.#timer);
     this.#timer = undefined;
     this.#reset();
+    // Nobody would answer them any more, and whoever asked would wait on a stream that looks well.
+    for (const { callback } of this.#waiting.splice(0))
+      callback(failed("requested pd is not leader of cluster"), undefined);
   }
 
   /**
