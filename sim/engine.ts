@@ -86,6 +86,8 @@ export class SimDisk {
   crashKeeps: "any" | "none" | "all" = "any";
   /** For scripts: a write for which this is true is not done before `release`, nor is any that follows it. */
   holdsFrom: ((operations: readonly DiskOperation[]) => boolean) | undefined;
+  /** For faults: what is about to be asked of the engine; of writes, the operations. */
+  readonly watchers = new Set<(operations: readonly DiskOperation[] | undefined) => void>();
   #held: (() => void)[] = [];
 
   constructor(node: SimNode, knobs: DiskKnobs = QUIET_DISK) {
@@ -185,7 +187,9 @@ export class SimEngine implements Engine {
     return this.#memory().get(space, key);
   }
   multiGet(space: KeySpace, keys: readonly Uint8Array[]): (Uint8Array | undefined)[] {
-    return this.#memory().multiGet(space, keys);
+    const values = this.#memory().multiGet(space, keys);
+    for (const watcher of this.#disk.watchers) watcher(undefined);
+    return values;
   }
   approximateBytes(space: KeySpace, start: Uint8Array, end: Uint8Array): number | undefined {
     return this.#memory().approximateBytes(space, start, end);
@@ -226,6 +230,7 @@ export class SimEngine implements Engine {
     this.#memory();
     assert(batch instanceof MemoryBatch, "a batch of another engine");
     const { operations } = batch;
+    for (const watcher of this.#disk.watchers) watcher(operations);
     const write = { operations, isSync: options.sync, range: undefined, undo: undefined, isDone: false };
     this.#submit(write, callback);
   }
@@ -252,11 +257,12 @@ export class SimEngine implements Engine {
     const { knobs, node, failure } = disk;
     const { isSync } = write;
     this.#underWay++;
+    const fromUs = node.world.nowUs + node.aheadUs;
     // The first write that fails may be on the disk all the same; no later one is.
     if (failure === undefined || (!disk.hasFailed && node.random.u32() % 2 === 0)) disk.writes.push(write);
     if (failure !== undefined) disk.hasFailed = true;
     if (knobs.isVisibleEarly && failure === undefined) disk.apply(write);
-    disk.lastDoneUs = Math.max(disk.lastDoneUs, node.world.nowUs + this.#takesUs(isSync));
+    disk.lastDoneUs = Math.max(disk.lastDoneUs, fromUs + this.#takesUs(isSync));
     node.world.schedule(disk.lastDoneUs, "disk", node.index, node.incarnation, () => {
       disk.done(write, () => this.#done(write, failure, callback));
     });

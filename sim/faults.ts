@@ -3,8 +3,8 @@
  * at once return nothing. Nothing here breaks what docs/guarantees.md asks of the world.
  */
 import { RaftwerkError } from "../base/index.js";
-import { administer } from "./administration.js";
-import { ambush } from "./ambush.js";
+import { administer, leaders } from "./administration.js";
+import { ambush, ambushAtWrite, stopInTurn } from "./ambush.js";
 import type { SimCluster, SimProcess } from "./cluster.js";
 import { DISK_BYTES } from "./engine.js";
 import { snapshotComesLate } from "./late-snapshot.js";
@@ -21,7 +21,11 @@ export interface Fault {
 }
 
 const at = <T>(from: readonly T[], number: number): T => from[number % from.length] as T;
-const storeAt = (cluster: SimCluster, number: number): SimProcess => at(cluster.stores, number);
+/** Half of the numbers mean a store that leads a region: where regions are few, chance alone seldom meets it. */
+function storeAt(cluster: SimCluster, number: number): SimProcess {
+  const led = (number >>> 20) % 2 === 0 ? leaders(cluster) : [];
+  return led.length === 0 ? at(cluster.stores, number) : at(led, number).store;
+}
 const processAt = (cluster: SimCluster, number: number): SimProcess => at(cluster.processes, number);
 
 /** Cuts the links of each pair, one way or both, and tells how to mend them. */
@@ -86,6 +90,9 @@ const fault = (kind: FaultClass, durationMsMax: number, begin: Fault["begin"]): 
   durationMsMax,
   begin,
 });
+
+/** Most jumps are of some seconds, as elections and leases are; one in four is of up to an hour. */
+const jumpMs = (number: number): number => number % ((number >>> 20) % 4 === 0 ? 3_600_000 : 4_000);
 
 export const FAULTS = {
   "isolate a store": fault("network", 9_000, (cluster, { target }) => {
@@ -189,6 +196,27 @@ export const FAULTS = {
     ),
   ),
 
+  // Its peers have another leader by the time it hears so.
+  "a store hears late": fault("network", 6_000, (cluster, { target, detail }) => {
+    const { node } = storeAt(cluster, target);
+    const others = storeNodes(cluster).filter((other) => other !== node);
+    const lateUs = (50 + (detail % 1_200)) * MS;
+    for (const other of others) cluster.network.slow(other, node, lateUs);
+    return () => {
+      for (const other of others) cluster.network.slow(other, node, 0);
+    };
+  }),
+  "a store goes deaf": fault("network", 4_000, (cluster, { target }) => {
+    const { node } = storeAt(cluster, target);
+    const others = storeNodes(cluster).filter((other) => other !== node);
+    return cut(cluster, across(others, [node]), true);
+  }),
+  "a store is not heard": fault("network", 4_000, (cluster, { target }) => {
+    const { node } = storeAt(cluster, target);
+    const others = storeNodes(cluster).filter((other) => other !== node);
+    return cut(cluster, across([node], others), true);
+  }),
+
   "a store goes deaf at the worst moment": fault(
     "network",
     2_500,
@@ -205,7 +233,7 @@ export const FAULTS = {
     2_500,
     ambush((cluster, { node }) => cut(cluster, across([node], storeNodes(cluster)))),
   ),
-  "a snapshot arrives a second time": fault("network", 4_000, snapshotComesLate),
+  "a snapshot arrives a second time": fault("network", 9_000, snapshotComesLate),
 
   "kill a store": fault("process", 8_000, (cluster, { target }) =>
     down(cluster, storeAt(cluster, target), false),
@@ -237,10 +265,15 @@ export const FAULTS = {
     return undefined;
   }),
 
-  "a store is killed at the worst moment": fault(
+  "a process is killed at the worst moment": fault(
     "process",
     2_500,
-    ambush((cluster, store) => down(cluster, store, false)),
+    ambush((cluster, victim) => down(cluster, victim, false)),
+  ),
+  "a process is killed at a write": fault(
+    "process",
+    2_500,
+    ambushAtWrite((cluster, victim) => down(cluster, victim, false)),
   ),
 
   "stop a store": fault("pause", 6_000, (cluster, { target }) => paused(storeAt(cluster, target).node)),
@@ -249,21 +282,22 @@ export const FAULTS = {
   ),
   "stop PD": fault("pause", 5_000, (cluster) => paused(cluster.pd.node)),
   "stop a client": fault("pause", 3_000, (cluster, { target }) => paused(at(cluster.clients, target).node)),
-  "a store stops at the worst moment": fault(
+  "a process stops at the worst moment": fault(
     "pause",
     4_000,
     ambush((_, { node }) => paused(node)),
   ),
+  "a store stops in the middle of a turn": fault("pause", 2_500, stopInTurn),
   "slow turns": fault("pause", 4_000, (cluster, { target, detail }) =>
     changed(processAt(cluster, target).node, { turnUs: (1 + (detail % 200)) * MS }, { turnUs: TURN_US }),
   ),
 
   "wall clock jumps ahead": fault("clock", 10, (cluster, { target, detail }) => {
-    processAt(cluster, target).node.clock.wallOffsetMs += detail % 4_000;
+    processAt(cluster, target).node.clock.wallOffsetMs += jumpMs(detail);
     return undefined;
   }),
   "wall clock jumps back": fault("clock", 10, (cluster, { target, detail }) => {
-    processAt(cluster, target).node.clock.wallOffsetMs -= detail % 4_000;
+    processAt(cluster, target).node.clock.wallOffsetMs -= jumpMs(detail);
     return undefined;
   }),
   "PD's wall clock is wrong": fault("clock", 10_000, (cluster, { detail }) => {
@@ -286,7 +320,12 @@ export const FAULTS = {
   "power fails at the worst moment": fault(
     "disk",
     2_500,
-    ambush((cluster, store) => down(cluster, store, true)),
+    ambush((cluster, victim) => down(cluster, victim, true)),
+  ),
+  "power fails at a write": fault(
+    "disk",
+    2_500,
+    ambushAtWrite((cluster, victim) => down(cluster, victim, true)),
   ),
   "a slow disk": fault("disk", 8_000, (cluster, { target, detail }) =>
     changed(processAt(cluster, target).disk.knobs, { syncUs: (5 + (detail % 300)) * MS }, cluster.shape.disk),

@@ -45,17 +45,21 @@ export function drawActions(
     atMs < spanMs;
     atMs += 1 + randomBelow(random, 2 * meanGapMs)
   ) {
-    const kind = usable[randomBelow(random, usable.length)] as FaultKind;
-    const { durationMsMax } = FAULTS[kind];
-    actions.push({
-      atMs,
-      kind,
-      target: random.u32(),
-      detail: random.u32(),
-      durationMs: drawDuration(random, durationMsMax),
-    });
+    const action = drawAction(random, usable, atMs, random.u32());
+    actions.push(action);
+    // Troubles seldom come alone: another befalls the same target while the first lasts.
+    if (randomBelow(random, 3) === 0) {
+      const laterMs = atMs + randomBelow(random, Math.max(10, Math.min(action.durationMs, 2_000)));
+      actions.push(drawAction(random, usable, laterMs, action.target));
+    }
   }
-  return actions;
+  return actions.sort((left, right) => left.atMs - right.atMs);
+}
+
+function drawAction(random: Random, kinds: readonly FaultKind[], atMs: number, target: number): Action {
+  const kind = kinds[randomBelow(random, kinds.length)] as FaultKind;
+  const { durationMsMax } = FAULTS[kind];
+  return { atMs, kind, target, detail: random.u32(), durationMs: drawDuration(random, durationMsMax) };
 }
 
 /** Of an election take about a second: shorter ones, such as end around it, and long ones are as likely. */
@@ -93,6 +97,7 @@ export function heal(cluster: SimCluster): void {
   Object.assign(cluster.network.knobs, CALM_NETWORK);
   for (const victim of cluster.processes) {
     victim.isHeldDown = false;
+    victim.disk.watchers.clear();
     if (!victim.disk.hasFailed) victim.disk.failure = undefined;
     Object.assign(victim.disk.knobs, {
       stallPerMillion: 0,

@@ -140,7 +140,8 @@ export class SimNetwork {
   delayUs(from: SimNode, to: SimNode): number {
     const { latencyUs, jitterUs, slowPerMillion, slowUs } = this.knobs;
     const slow = this.chance(slowPerMillion) ? this.below(slowUs + 1) : 0;
-    return latencyUs + this.below(jitterUs + 1) + slow + (this.#slowed.get(link(from, to)) ?? 0);
+    const slowedUs = this.#slowed.get(link(from, to)) ?? 0;
+    return from.aheadUs + latencyUs + this.below(jitterUs + 1) + slow + slowedUs;
   }
 
   below(bound: number): number {

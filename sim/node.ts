@@ -36,6 +36,8 @@ export class SimNode {
   readonly clock: NodeClock;
   readonly lines: LogLine[] = [];
   turnUs = TURN_US;
+  /** The event that runs now has stood still for so long: its clock is that much ahead of the world's. */
+  aheadUs = 0;
   /** Its code awaits promises; the world gives them time. */
   usesPromises = false;
   incarnation = 0;
@@ -57,7 +59,7 @@ export class SimNode {
   }
 
   monotonicMs(): number {
-    return this.clock.monotonicOffsetMs + (this.world.nowUs / MS) * this.clock.rate;
+    return this.clock.monotonicOffsetMs + ((this.world.nowUs + this.aheadUs) / MS) * this.clock.rate;
   }
 
   /** A new process: returns what it sees of the world. */
@@ -82,14 +84,14 @@ export class SimNode {
         },
         wallMs: () => {
           alive();
-          return Math.floor(world.nowUs / MS + this.clock.wallOffsetMs);
+          return Math.floor((world.nowUs + this.aheadUs) / MS + this.clock.wallOffsetMs);
         },
       },
       timers: {
         set: (delayMs, callback) => {
           alive();
           const delayUs = Math.max(0, (delayMs * MS) / this.clock.rate);
-          const at = world.nowUs + Math.ceil(delayUs);
+          const at = world.nowUs + this.aheadUs + Math.ceil(delayUs);
           return world.schedule(at, "timer", this.index, incarnation, callback) as unknown as TimerHandle;
         },
         clear: (handle) => {
@@ -113,6 +115,26 @@ export class SimNode {
     this.isUp = false;
     this.isPaused = false;
     this.#held = [];
+  }
+
+  /**
+   * The process stands still in the middle of what it does now, as for a collection of garbage. What it does in the rest
+   * of the event it does after that time, and nothing else before.
+   */
+  stall(us: number): void {
+    if (this.aheadUs === 0) {
+      const { incarnation } = this;
+      this.world.afterEvent(() => {
+        const aheadUs = this.aheadUs;
+        this.aheadUs = 0;
+        if (this.incarnation !== incarnation || this.isPaused) return;
+        this.pause();
+        this.world.at(aheadUs, "goes on in its turn", () => {
+          if (this.incarnation === incarnation && this.isPaused) this.resume();
+        });
+      });
+    }
+    this.aheadUs += us;
   }
 
   /** The process stands still; its clock does not. */

@@ -42,6 +42,7 @@ export class World {
   events = 0;
   readonly #drain: Drain;
   readonly #sites = new Map<string, boolean>();
+  #afterEvent: (() => void)[] = [];
   readonly #queue = new EventQueue();
   #order = 0;
   #failure: Error | undefined;
@@ -60,6 +61,11 @@ export class World {
   /** Something that happens to the world itself: faults, checks. */
   at(delayUs: number, kind: string, run: () => void): SimEvent {
     return this.schedule(this.nowUs + delayUs, kind, -1, 0, run);
+  }
+
+  /** When the event that happens now is over, before anybody looks. */
+  afterEvent(run: () => void): void {
+    this.#afterEvent.push(run);
   }
 
   schedule(atUs: number, kind: string, node: number, incarnation: number, run: () => void): SimEvent {
@@ -142,6 +148,7 @@ export class World {
       if (node === undefined) throw error;
       this.onThrow(node, error as Error);
     }
+    if (this.#afterEvent.length > 0) for (const each of this.#afterEvent.splice(0)) each();
     for (const observer of this.observers) observer(event);
     return true;
   }

@@ -8,7 +8,7 @@ import { MS, Violation } from "../world.js";
 const SLACK_US = 500 * MS;
 
 export function checkBoundedRetry(what: string, tookUs: number, pausedUs: number, timeoutMs: number): void {
-  // Clocks of machines differ by up to 2 %.
+  // Clocks of machines run up to 4.5 % too slow or too fast.
   const boundUs = timeoutMs * MS * 1.05 + SLACK_US + pausedUs;
   if (tookUs <= boundUs) return;
   throw new Violation("24 bounded retry", `${what} took ${tookUs / MS} ms, and its time was ${timeoutMs} ms`);

@@ -3,9 +3,16 @@
  * splits. A process that stands still serves none.
  *
  *   forall key k, time t: |{p : k in range(p), p may read locally at t}| <= 1
+ *
+ * A leader that tells another to campaign gives its lease up by both of its guards, its clock's and Raft's: the other
+ * may win before any lease is over.
+ *
+ *   MsgTimeoutNow leaves p at t, and the transfer is under way  =>  lease(p, t) is not valid, and Raft does not trust it
  */
 import { compareBytes } from "../../base/index.js";
 import type { Peer } from "../../region/peer.js";
+import type { SimCluster } from "../cluster.js";
+import type { SimNode } from "../node.js";
 import { Violation } from "../world.js";
 
 export interface LeaseHolder {
@@ -22,4 +29,19 @@ export function checkLeases(holders: LeaseHolder[]): void {
     const text = ({ peer, name }: LeaseHolder): string => `${name} region ${peer.regionId} term ${peer.term}`;
     throw new Violation("13 lease exclusion", `${text(left)} and ${text(right)} would both serve a read`);
   }
+}
+
+/** An order to campaign leaves `node`; what is wrong with that. */
+export function leaseKeptInHandover(
+  { stores }: SimCluster,
+  node: SimNode,
+  regionId: number,
+  target: number,
+): Violation | undefined {
+  const peer = stores.find((store) => store.node === node)?.store?.peers.get(regionId);
+  if (peer === undefined || !peer.isLeader || peer.node.leadTransferee !== target) return undefined;
+  const keepsLease = peer.lease.inspect(node.monotonicMs()) === "valid";
+  if (!keepsLease && !peer.node.inLease()) return undefined;
+  const text = `${node.name} tells peer ${target} of region ${regionId} to campaign and keeps its lease`;
+  return new Violation("13 lease exclusion", `${text} ${keepsLease ? "by the clock" : "by Raft"}`);
 }

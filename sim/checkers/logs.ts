@@ -10,11 +10,13 @@ import type { SimCluster, SimStore } from "../cluster.js";
 import type { Frame } from "../network.js";
 import { Violation, type World } from "../world.js";
 import { LeaderCompleteness } from "./leader-completeness.js";
+import { leaseKeptInHandover } from "./lease-exclusion.js";
 import { StoreLedger } from "./ledger.js";
 import { LogMatching } from "./log-matching.js";
 
 const MSG_APPEND_RESPONSE = 4;
 const MSG_VOTE_RESPONSE = 6;
+const MSG_TIMEOUT_NOW = 14;
 
 /** The voters of a region at some time: store ids of both halves of a joint configuration. */
 interface Voters {
@@ -136,11 +138,16 @@ export class Logs {
   }
 
   /** What leaves a store must be on its disk. (invariant 8) */
-  #sent({ world }: SimCluster, { from, isRaft, message: batch }: Frame): void {
+  #sent(cluster: SimCluster, { from, isRaft, message: batch }: Frame): void {
+    const { world } = cluster;
     if (!isRaft) return;
     const ledger = this.#ledgers.get(from.name);
     if (ledger === undefined) return;
     for (const message of (batch as tikvpb.IBatchRaftMessage).msgs ?? []) {
+      if (message.message?.msgType === MSG_TIMEOUT_NOW) {
+        const kept = leaseKeptInHandover(cluster, from, message.regionId ?? 0, message.toPeer?.id ?? 0);
+        if (kept !== undefined) world.fail(kept);
+      }
       const failure = violatesDurability(ledger, message);
       if (failure !== undefined) world.fail(new Violation("8 no acknowledgement before durable", failure));
     }

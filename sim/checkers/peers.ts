@@ -20,6 +20,7 @@ import { checkLeases, type LeaseHolder } from "./lease-exclusion.js";
 import { checkOperators } from "./operators.js";
 import { PdPicture } from "./pd-picture.js";
 import { checkProgress } from "./progress.js";
+import { ReadFreshness } from "./read-freshness.js";
 
 /** What a peer showed last. Of one incarnation. */
 interface Seen {
@@ -38,6 +39,7 @@ export class Peers {
   readonly #elections = new ElectionSafety();
   readonly #epochs = new Epochs();
   readonly #picture = new PdPicture();
+  readonly #freshness: ReadFreshness;
   readonly #completeness: LeaderCompleteness | undefined;
   readonly #inflightMax: number;
   readonly #seen = new Map<Peer, Seen>();
@@ -58,6 +60,7 @@ export class Peers {
     this.#inflightMax = raftInflightMessagesMax;
     this.#world = cluster.world;
     this.#cluster = cluster;
+    this.#freshness = new ReadFreshness((violation) => cluster.world.fail(violation));
     cluster.world.observers.push((event) => this.#look(event));
     // The first thing that it does may be a read, whatever else has arrived meanwhile.
     cluster.world.onResume = () => this.#sweep();
@@ -110,6 +113,8 @@ export class Peers {
     const { term, region } = peer;
     const commit = peer.node.commitIndex as number;
     const seen = this.#seen.get(peer);
+    if (seen === undefined) this.#freshness.watch(peer, node);
+    if (commit !== seen?.commit) this.#freshness.knows(peer.regionId, commit, node.name);
     if (seen === undefined || seen.incarnation !== node.incarnation) {
       this.#seen.set(peer, { incarnation: node.incarnation, term, commit, region });
       if (peer.isInitialized) this.#epochs.shows(region, node.name);
@@ -172,8 +177,10 @@ export class Peers {
         if (other !== undefined && other !== peer.term)
           this.#world.probe("two leaders alive in different terms");
         led.set(peer.regionId, peer.term);
-        if (peer.mayReadLocally(node.monotonicMs())) holders.push({ peer, name: node.name });
-        else if (peer.node.isLeading) this.#world.probe("a leader without a lease");
+        if (peer.mayReadLocally(node.monotonicMs())) {
+          holders.push({ peer, name: node.name });
+          this.#freshness.wouldServe(peer, node.name);
+        } else if (peer.node.isLeading) this.#world.probe("a leader without a lease");
         // Its word lags behind its Raft node, which may follow by now and have cut its log.
         if (isLook && peer.node.isLeading) checkProgress(peer, this.#inflightMax, node.name);
       }

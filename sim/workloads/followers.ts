@@ -5,10 +5,14 @@
  */
 import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
 import { callUnary, type kvrpcpb, TikvService } from "../../proto/index.js";
+import type { Peer } from "../../region/peer.js";
 import { containsKey } from "../../region/region.js";
 import type { SimClient, SimStore } from "../cluster.js";
 import { Violation } from "../world.js";
 import { attempt, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
+
+/** Reads of a client that wait for their answers, as from a store that is cut off: others go on. */
+const UNDER_WAY_MAX = 3;
 
 interface Rising {
   readonly key: Uint8Array;
@@ -39,7 +43,13 @@ export class Followers implements Workload {
         // Who wrote reads at once, from wherever.
         if (randomBelow(this.#stage.random, 3) === 0) await this.#read(client, own);
       });
-      loop(this.#stage, client, 40, () => this.#read(client, pick(this.#stage.random, this.#rising)));
+      let underWay = 0;
+      loop(this.#stage, client, 40, () => {
+        if (underWay >= UNDER_WAY_MAX) return Promise.resolve();
+        underWay++;
+        void this.#read(client, pick(this.#stage.random, this.#rising)).then(() => underWay--);
+        return Promise.resolve();
+      });
     });
   }
 
@@ -51,9 +61,9 @@ export class Followers implements Workload {
   }
 
   #read(client: SimClient, rising: Rising): Promise<void> {
-    const store = pick(this.#stage.random, this.#stage.cluster.stores);
-    const context = contextOf(store, rising.key);
-    if (context === undefined) return Promise.resolve();
+    const found = this.#choose(rising.key);
+    if (found === undefined) return Promise.resolve();
+    const { store, context } = found;
     const isReplicaRead = randomBelow(this.#stage.random, 4) !== 0;
     const floor = rising.seen;
     const channel = this.#stage.cluster.network.door(client.node, client.env).channel(store.address);
@@ -77,6 +87,16 @@ export class Followers implements Workload {
     });
   }
 
+  /** Any store; or one of those that believe to lead the key's region: a deposed leader is asked as the new one is. */
+  #choose(key: Uint8Array): { readonly store: SimStore; readonly context: kvrpcpb.IContext } | undefined {
+    const { random, cluster } = this.#stage;
+    const leading = cluster.stores.filter((store) => peerAt(store, key)?.isLeader === true);
+    const isAimed = leading.length > 0 && randomBelow(random, 2) === 0;
+    const store = pick(random, isAimed ? leading : cluster.stores);
+    const context = contextOf(store, key);
+    return context === undefined ? undefined : { store, context };
+  }
+
   async check(): Promise<void> {
     const client = this.#stage.cluster.clients[0] as SimClient;
     for (const { key, seen } of this.#rising) {
@@ -88,15 +108,20 @@ export class Followers implements Workload {
   }
 }
 
-/** A context that this store's peer accepts, as a client that knows the region would send it. */
-function contextOf({ store }: SimStore, key: Uint8Array): kvrpcpb.IContext | undefined {
-  for (const peer of store?.peers.all() ?? []) {
-    if (!peer.isInitialized || !containsKey(peer.region, key)) continue;
-    return {
-      regionId: peer.regionId,
-      regionEpoch: peer.region.epoch,
-      peer: { id: peer.peerId, storeId: store?.id ?? 0 },
-    };
-  }
+function peerAt({ store }: SimStore, key: Uint8Array): Peer | undefined {
+  for (const peer of store?.peers.all() ?? [])
+    if (peer.isInitialized && containsKey(peer.region, key)) return peer;
   return undefined;
+}
+
+/** A context that this store's peer accepts, as a client that knows the region would send it. */
+function contextOf(at: SimStore, key: Uint8Array): kvrpcpb.IContext | undefined {
+  const peer = peerAt(at, key);
+  return peer === undefined
+    ? undefined
+    : {
+        regionId: peer.regionId,
+        regionEpoch: peer.region.epoch,
+        peer: { id: peer.peerId, storeId: at.store?.id ?? 0 },
+      };
 }
