@@ -34,11 +34,21 @@ function askPd(
   return true;
 }
 
+/** How long an answer of PD is waited for: it may have died with the question. */
+const PATIENCE_MS = 2_000;
+
 /** Tries again until PD has said yes. */
 function insist(cluster: SimCluster, run: (done: Answered) => boolean, then: () => void): void {
-  const again = (): void => void cluster.world.at(300 * MS, "asks PD again", attempt);
   const attempt = (): void => {
-    if (!run((status) => (status === 200 ? then() : again()))) again();
+    let isOver = false;
+    const over = (next: () => void): void => {
+      if (isOver) return;
+      isOver = true;
+      next();
+    };
+    const again = (): void => void cluster.world.at(300 * MS, "asks PD again", attempt);
+    if (!run((status) => over(status === 200 ? then : again))) return over(again);
+    cluster.world.at(PATIENCE_MS * MS, "no answer of PD", () => over(again));
   };
   attempt();
 }
@@ -105,7 +115,14 @@ export function loseDisk(cluster: SimCluster, number: number): undefined {
     hurry(cluster);
     insist(
       cluster,
-      (done) => askPd(cluster, "DELETE", `/store/${id}`, { query: { force: "true" } }, done),
+      (done) => {
+        // The answer to an earlier question may be lost, and not its effect.
+        if (cluster.pd.pd?.cluster.store(id)?.isRemoved === true) {
+          done(200, "");
+          return true;
+        }
+        return askPd(cluster, "DELETE", `/store/${id}`, { query: { force: "true" } }, done);
+      },
       () => {
         store.isHeldDown = false;
         store.isReplaced = false;

@@ -4,6 +4,7 @@
  * key and show that it lost nothing.
  */
 import { SeededRandom } from "../base/index.js";
+import { RetryRate } from "./checkers/bounded-retry.js";
 import type { RegisterOperation } from "./checkers/linearizability.js";
 import { leftOpen } from "./checkers/leaks.js";
 import { Logs } from "./checkers/logs.js";
@@ -91,6 +92,7 @@ async function phases(plan: Plan, stage: WorkloadStage): Promise<void> {
   const { world, cluster } = stage;
   const logs = Logs.watch(cluster);
   Peers.watch(cluster, logs.completeness);
+  RetryRate.watch(cluster);
   await cluster.start(() => drawClocks(plan, cluster));
   const workloads = plan.workloads.map((name) => new MAKERS[name](stage));
   for (const workload of workloads) workload.start();

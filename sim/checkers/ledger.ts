@@ -13,6 +13,7 @@ import { raft_serverpb } from "../../proto/index.js";
 import { decodeEntry } from "../../region/entry-codec.js";
 import { readU64 } from "../../region/keys.js";
 import { isInitialized, type Region } from "../../region/region.js";
+import { fingerprint } from "../fingerprint.js";
 import { Violation } from "../world.js";
 import { type AppliedStep, checkEffects } from "./effects.js";
 import { checkLogGc } from "./log-gc.js";
@@ -200,11 +201,4 @@ export class StoreLedger {
     ledger.term = term;
     ledger.vote = vote;
   }
-}
-
-/** FNV-1a; of a long entry all bytes count. */
-function fingerprint(bytes: Uint8Array): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
-  return (hash >>> 0) + bytes.length * 2 ** 32;
 }

@@ -1,7 +1,7 @@
 /**
  * The walk over peers as their processes show them: after each event those that changed, now and then all. 3 is
- * judged here (terms and commits of a process never fall); the others have files of their own: 1, 5, 9, 10, 12,
- * 13, 14, 27, 28.
+ * judged here (terms and commits of a process never fall); the others have files of their own: 1, 5, 6, 9, 10,
+ * 12, 13, 14, 16, 20, 23, 27, 28.
  *
  *   forall peer p of one incarnation: term(p) and commit(p) never fall
  */
@@ -15,6 +15,7 @@ import { MS, Violation, type World } from "../world.js";
 import { checkConfChange } from "./conf-change.js";
 import { ElectionSafety } from "./election-safety.js";
 import { Epochs } from "./epoch.js";
+import { EqualData } from "./equal-data.js";
 import type { LeaderCompleteness } from "./leader-completeness.js";
 import { checkLeases, type LeaseHolder } from "./lease-exclusion.js";
 import { checkOperators } from "./operators.js";
@@ -32,6 +33,8 @@ interface Seen {
 
 /** The costly looks are at every so many sweeps. */
 const SWEEPS_PER_LOOK = 10;
+/** At every so many, the data of a region is compared. */
+const SWEEPS_PER_COMPARISON = 75;
 
 export class Peers {
   readonly #world: World;
@@ -40,6 +43,7 @@ export class Peers {
   readonly #epochs = new Epochs();
   readonly #picture = new PdPicture();
   readonly #freshness: ReadFreshness;
+  readonly #data = new EqualData();
   readonly #completeness: LeaderCompleteness | undefined;
   readonly #inflightMax: number;
   readonly #seen = new Map<Peer, Seen>();
@@ -113,7 +117,7 @@ export class Peers {
     const { term, region } = peer;
     const commit = peer.node.commitIndex as number;
     const seen = this.#seen.get(peer);
-    if (seen === undefined) this.#freshness.watch(peer, node);
+    if (seen === undefined) this.#begins(node, peer);
     if (commit !== seen?.commit) this.#freshness.knows(peer.regionId, commit, node.name);
     if (seen === undefined || seen.incarnation !== node.incarnation) {
       this.#seen.set(peer, { incarnation: node.incarnation, term, commit, region });
@@ -137,6 +141,12 @@ export class Peers {
     if (!peer.isLeader || !peer.node.isLeading) return;
     if (this.#elections.leads(peer.regionId, term, peer.peerId, node.name))
       this.#completeness?.leads(peer, node.name);
+  }
+
+  #begins(node: SimNode, peer: Peer): void {
+    this.#freshness.watch(peer, node);
+    const store = this.#storeOf(node);
+    if (store !== undefined) this.#data.see(peer, store);
   }
 
   /** Rare changes of a region, as one of its peers sees them. */
@@ -186,6 +196,7 @@ export class Peers {
       }
     }
     checkLeases(holders);
+    if (this.#sweeps % SWEEPS_PER_COMPARISON === 0) this.#data.look(this.#cluster);
     if (!isLook) return;
     checkOperators(this.#cluster);
     this.#picture.look(this.#cluster, this.#epochs);
