@@ -62,6 +62,7 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
     random: new SeededRandom(plan.seed, 0x3017),
     histories: new Map(),
     isOver: false,
+    stepsUnderWay: 0,
     succeeded: 0,
     failed: 0,
     underWay: 0,
@@ -139,10 +140,14 @@ function drawClocks(plan: Plan, { world }: SimCluster): void {
   }
 }
 
-async function comeToRest({ world, cluster }: WorkloadStage): Promise<void> {
+async function comeToRest(stage: WorkloadStage): Promise<void> {
+  const { world, cluster } = stage;
   const replicas = 3;
   const untilUs = world.nowUs + REST_MS * MS;
-  let why = unrest(cluster, replicas);
+  const reason = (): string | undefined =>
+    unrest(cluster, replicas) ??
+    (stage.stepsUnderWay > 0 ? `clients wait for ${stage.stepsUnderWay} operations` : undefined);
+  let why = reason();
   let calm = 0;
   while (calm < 3) {
     if (world.nowUs >= untilUs)
@@ -150,7 +155,7 @@ async function comeToRest({ world, cluster }: WorkloadStage): Promise<void> {
     // Actions that began before may still end, or a process end itself.
     heal(cluster);
     await world.run(world.nowUs + 500 * MS);
-    why = unrest(cluster, replicas);
+    why = reason();
     calm = why === undefined ? calm + 1 : 0;
   }
 }

@@ -33,8 +33,8 @@ interface Seen {
 
 /** The costly looks are at every so many sweeps. */
 const SWEEPS_PER_LOOK = 10;
-/** At every so many, the data of a region is compared. */
-const SWEEPS_PER_COMPARISON = 75;
+/** So often the data of a region is compared. */
+const COMPARISON_US = 300 * MS;
 
 export class Peers {
   readonly #world: World;
@@ -51,6 +51,7 @@ export class Peers {
   /** Of the store whose process runs on a node: peers that asked for a turn since they were looked at. */
   readonly #woken = new Map<number, { readonly store: Store; readonly peers: Set<Peer> }>();
   #nextSweepUs = 0;
+  #nextComparisonUs = 0;
   #sweeps = 0;
 
   /** Looks after each event from now on. */
@@ -196,7 +197,10 @@ export class Peers {
       }
     }
     checkLeases(holders);
-    if (this.#sweeps % SWEEPS_PER_COMPARISON === 0) this.#data.look(this.#cluster);
+    if (this.#world.nowUs >= this.#nextComparisonUs) {
+      this.#nextComparisonUs = this.#world.nowUs + COMPARISON_US;
+      this.#data.look(this.#cluster);
+    }
     if (!isLook) return;
     checkOperators(this.#cluster);
     this.#picture.look(this.#cluster, this.#epochs);

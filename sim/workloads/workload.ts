@@ -16,6 +16,8 @@ export interface WorkloadStage {
   readonly histories: Map<string, RegisterOperation[]>;
   /** No new operations from then on. */
   isOver: boolean;
+  /** Steps of loops that have begun and not ended. */
+  stepsUnderWay: number;
   /** Operations that succeeded. A run with too few proves nothing. */
   succeeded: number;
   failed: number;
@@ -104,7 +106,10 @@ export function loop(
   const run = async (): Promise<void> => {
     while (!stage.isOver) {
       await sleep(client, 1 + randomBelow(stage.random, 2 * meanPauseMs));
-      if (!stage.isOver) await step();
+      if (stage.isOver) return;
+      stage.stepsUnderWay++;
+      await step();
+      stage.stepsUnderWay--;
     }
   };
   // The world ends a run that failed; a loop that failed has told it.
