@@ -4,6 +4,9 @@
  * peer has nothing under way, and for every peer when it is seen first: so the parts of a split are compared as they
  * begin. A split moves no data, it only names ranges, so that what was there before it is there after it.
  *
+ * After a crash the engine may be ahead of the applied index by range deletes, which are done again: a peer is compared
+ * when it has applied the log that it started with.
+ *
  *   forall region r, peers p, p': applied(p) = applied(p')  =>  data(p) = data(p')
  */
 import { DATA_KEY_SPACES } from "../../base/engine.js";
@@ -21,6 +24,8 @@ interface Known {
 export class EqualData {
   /** By region and applied index. */
   readonly #known = new Map<string, Known>();
+  /** Of a peer that has just started: how far its log went. A range delete is done ahead of the applied index. */
+  readonly #from = new WeakMap<Peer, number>();
   #turn = 0;
 
   /** The next region. */
@@ -35,6 +40,9 @@ export class EqualData {
   }
 
   see(peer: Peer, store: SimStore): void {
+    const from = this.#from.get(peer) ?? peer.node.lastIndex;
+    this.#from.set(peer, from);
+    if (peer.appliedIndex < from) return;
     if (!peer.isInitialized || peer.isRemoved || peer.isApplyingSnapshot || peer.workUnderWay) return;
     const key = `${peer.regionId}/${peer.appliedIndex}`;
     const print = printOf(peer, store);

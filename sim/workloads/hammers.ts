@@ -2,7 +2,7 @@
  * Ids and timestamps asked of PD by all clients, over restarts of PD and jumps of its clock. No id twice; a
  * timestamp is greater than every one whose answer had come before it was asked for. (invariants 25, 26)
  */
-import { RaftwerkError } from "../../base/index.js";
+import { RaftwerkError, randomBelow } from "../../base/index.js";
 import { PdClient, type TsoStream } from "../../pd-client/index.js";
 import { PD_ADDRESS, type SimClient } from "../cluster.js";
 import { Violation } from "../world.js";
@@ -13,6 +13,7 @@ export class Hammers implements Workload {
   readonly #stage: WorkloadStage;
   readonly #ids = new Map<number, string>();
   readonly #streams = new Map<SimClient, { pd: PdClient; tso: TsoStream | undefined }>();
+  readonly #timestampsGiven = new Set<bigint>();
   #greatest = 0n;
   given = 0;
 
@@ -29,7 +30,7 @@ export class Hammers implements Workload {
       });
       this.#streams.set(client, { pd, tso: undefined });
       loop(this.#stage, client, 250, () => this.#id(client));
-      loop(this.#stage, client, 120, () => this.#timestamp(client));
+      loop(this.#stage, client, 150, () => this.#timestamps(client));
     }
   }
 
@@ -52,21 +53,28 @@ export class Hammers implements Workload {
     );
   }
 
+  /** Some at once, which travel as one question: what is given for them must not overlap with anything either. */
+  async #timestamps(client: SimClient): Promise<void> {
+    const count = 1 + randomBelow(this.#stage.random, 4);
+    await Promise.all(Array.from({ length: count }, () => this.#timestamp(client)));
+  }
+
   #timestamp(client: SimClient): Promise<void> {
     const link = this.#streams.get(client) as { pd: PdClient; tso: TsoStream | undefined };
     const floor = this.#greatest;
     return this.#settled((done) => {
       link.tso ??= link.pd.openTso();
       link.tso.get((error, timestamp) => {
-        if (error === undefined && timestamp !== undefined) {
-          if (timestamp <= floor) {
-            done(new Violation("25 timestamps", `${timestamp} was given after ${floor} had been answered`));
-            return;
-          }
-          if (timestamp > this.#greatest) this.#greatest = timestamp;
-          this.given++;
+        if (error !== undefined || timestamp === undefined) return done(error);
+        const isLate = timestamp <= floor;
+        if (isLate || this.#timestampsGiven.has(timestamp)) {
+          const wrong = isLate ? `after ${floor} had been answered` : "twice";
+          return done(new Violation("25 timestamps", `${timestamp} was given ${wrong}`));
         }
-        done(error);
+        this.#timestampsGiven.add(timestamp);
+        if (timestamp > this.#greatest) this.#greatest = timestamp;
+        this.given++;
+        done(undefined);
       });
     });
   }

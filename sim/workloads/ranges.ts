@@ -107,7 +107,20 @@ export class Ranges implements Workload {
     return true;
   }
 
-  async #erase({ client }: SimClient, plot: Plot): Promise<boolean> {
+  async #eraseSome({ client }: SimClient, plot: Plot): Promise<boolean> {
+    const { random } = this.#stage;
+    const names = Array.from({ length: 1 + randomBelow(random, 6) }, () =>
+      this.#key(plot, randomBelow(random, KEYS)),
+    );
+    const outcome = await attempt(this.#stage, () => client.batchDelete(names.map(utf8)));
+    if (outcome.kind !== "ok") return false;
+    for (const name of names) plot.model.delete(name);
+    return true;
+  }
+
+  async #erase(who: SimClient, plot: Plot): Promise<boolean> {
+    if (randomBelow(this.#stage.random, 3) === 0) return this.#eraseSome(who, plot);
+    const { client } = who;
     const from = this.#key(plot, randomBelow(this.#stage.random, KEYS));
     const to = this.#key(plot, randomBelow(this.#stage.random, KEYS + 8));
     if (from >= to) return true;

@@ -29,6 +29,7 @@ export class Sets implements Workload {
       // All clients together some 300 keys in 20 s: regions of 400 bytes become dozens, not hundreds.
       loop(this.#stage, client, 150 * clients.length, () => this.#add(client));
       loop(this.#stage, client, 500, () => this.#scan(client));
+      loop(this.#stage, client, 300, () => this.#sample(client));
     }
   }
 
@@ -55,6 +56,23 @@ export class Sets implements Workload {
     const expected = [...this.#acknowledged];
     const outcome = await attempt(this.#stage, () => this.#read(client, reverse));
     if (outcome.kind === "ok") this.#judge(outcome.value, expected, reverse);
+  }
+
+  /** Some keys that were acknowledged and one that nobody wrote, in one question. */
+  async #sample({ client }: SimClient): Promise<void> {
+    const known = [...this.#acknowledged];
+    if (known.length === 0) return;
+    const { random } = this.#stage;
+    const names = Array.from({ length: 1 + randomBelow(random, 8) }, () => pick(random, known));
+    const keys = [...names, "A/m/nobody"].map(utf8);
+    const outcome = await attempt(this.#stage, () => client.batchGet(keys));
+    if (outcome.kind !== "ok") return;
+    for (const [i, name] of names.entries()) {
+      const value = outcome.value[i];
+      if (value === undefined || fromUtf8(value) !== fromUtf8(valueOf(name)))
+        throw this.#violation(`acknowledged key ${name} is missing in a batch of reads`);
+    }
+    if (outcome.value.at(-1) !== undefined) throw this.#violation("a batch of reads found what nobody wrote");
   }
 
   async #read({ client }: SimClient, reverse: boolean): Promise<string[]> {
