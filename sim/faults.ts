@@ -26,7 +26,9 @@ function storeAt(cluster: SimCluster, number: number): SimProcess {
   const led = (number >>> 20) % 2 === 0 ? leaders(cluster) : [];
   return led.length === 0 ? at(cluster.stores, number) : at(led, number).store;
 }
-const processAt = (cluster: SimCluster, number: number): SimProcess => at(cluster.processes, number);
+/** The same store as of `storeAt`, or PD. */
+const processAt = (cluster: SimCluster, number: number): SimProcess =>
+  (number >>> 16) % 6 === 0 ? cluster.pd : storeAt(cluster, number);
 
 /** Cuts the links of each pair, one way or both, and tells how to mend them. */
 function cut(

@@ -34,30 +34,58 @@ export function drawActions(
   spanMs: number,
   meanGapMs: number,
 ): Action[] {
-  const kinds = (Object.keys(FAULTS) as FaultKind[]).filter((kind) => classes.has(FAULTS[kind].class));
-  // Of the kinds of a class some are left out, so that one kind is seen alone often enough.
-  const chosen = kinds.filter(() => randomBelow(random, 3) !== 0);
-  const usable = chosen.length === 0 ? kinds : chosen;
+  const draw = drawKinds(random, classes);
   const actions: Action[] = [];
-  if (usable.length === 0) return actions;
+  if (draw === undefined) return actions;
   for (
     let atMs = randomBelow(random, meanGapMs);
     atMs < spanMs;
     atMs += 1 + randomBelow(random, 2 * meanGapMs)
   ) {
-    const action = drawAction(random, usable, atMs, random.u32());
+    const action = drawAction(random, draw(), atMs, random.u32());
     actions.push(action);
     // Troubles seldom come alone: another befalls the same target while the first lasts.
     if (randomBelow(random, 3) === 0) {
       const laterMs = atMs + randomBelow(random, Math.max(10, Math.min(action.durationMs, 2_000)));
-      actions.push(drawAction(random, usable, laterMs, action.target));
+      actions.push(drawAction(random, draw(), laterMs, action.target));
     }
   }
   return actions.sort((left, right) => left.atMs - right.atMs);
 }
 
-function drawAction(random: Random, kinds: readonly FaultKind[], atMs: number, target: number): Action {
-  const kind = kinds[randomBelow(random, kinds.length)] as FaultKind;
+/** In one seed of three only so many kinds happen, again and again: two that have to meet do so. */
+const FEW_KINDS = [2, 3, 4, 6] as const;
+
+/**
+ * Which kinds a seed has, and how often each. Of the kinds of a class some are left out, so that one kind is seen alone
+ * often enough. One in three draws a class first: a class of few kinds has its share then.
+ */
+function drawKinds(random: Random, classes: ReadonlySet<FaultClass>): (() => FaultKind) | undefined {
+  const all = (Object.keys(FAULTS) as FaultKind[]).filter((kind) => classes.has(FAULTS[kind].class));
+  if (all.length === 0) return undefined;
+  const pick = <T>(from: readonly T[]): T => from[randomBelow(random, from.length)] as T;
+  const byClass = (kinds: readonly FaultKind[]): (() => FaultKind) => {
+    const groups = [...classes]
+      .map((each) => kinds.filter((kind) => FAULTS[kind].class === each))
+      .filter((group) => group.length > 0);
+    return () => pick(pick(groups));
+  };
+  const chosen = all.filter(() => randomBelow(random, 3) !== 0);
+  const usable = chosen.length === 0 ? all : chosen;
+  switch (randomBelow(random, 3)) {
+    case 0: {
+      const drawOne = byClass(all);
+      const few = Array.from({ length: pick(FEW_KINDS) }, drawOne);
+      return () => pick(few);
+    }
+    case 1:
+      return byClass(usable);
+    default:
+      return () => pick(usable);
+  }
+}
+
+function drawAction(random: Random, kind: FaultKind, atMs: number, target: number): Action {
   const { durationMsMax } = FAULTS[kind];
   return { atMs, kind, target, detail: random.u32(), durationMs: drawDuration(random, durationMsMax) };
 }
