@@ -1,8 +1,8 @@
 /**
  * Faults at the worst moment. A fault that comes at a random time seldom meets the instant that matters: a vote that
  * has just left, an order to campaign that is on its way, a region's new state that is being written. An ambush waits
- * until a message of a chosen kind leaves a store, and then something happens to its sender or to its receiver; or until
- * a process writes a record of a chosen kind, and then something happens to that process.
+ * until a message of a chosen kind leaves a store, and then something happens to its sender or to its receiver; or
+ * until a process writes a record of a chosen kind, and then something happens to that process.
  */
 import { eraftpb, type raft_serverpb, type tikvpb } from "../proto/index.js";
 import type { SimCluster, SimProcess } from "./cluster.js";

@@ -118,8 +118,8 @@ export class SimNode {
   }
 
   /**
-   * The process stands still in the middle of what it does now, as for a collection of garbage. What it does in the rest
-   * of the event it does after that time, and nothing else before.
+   * The process stands still in the middle of what it does now, as for a collection of garbage. What it does in the
+   * rest of the event it does after that time, and nothing else before.
    */
   stall(us: number): void {
     if (this.aheadUs === 0) {

@@ -20,8 +20,8 @@ export function checkBoundedRetry(what: string, tookUs: number, pausedUs: number
 }
 
 /**
- * Of a client and a second. Its loops are some dozen, one operation each at a time, a scan one a region: 130 was the most
- * that was seen. Who repeats without a pause sends thousands.
+ * Of a client and a second. Its loops are some dozen, one operation each at a time, a scan one a region: 130 was the
+ * most that was seen. Who repeats without a pause sends thousands.
  */
 const COMMANDS_MAX = 600;
 

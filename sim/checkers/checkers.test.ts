@@ -1,4 +1,4 @@
-/** The checkers that look at peers themselves: each sees what it is for when it is done by hand, with no client asking. */
+/** The checkers that look at peers themselves: each sees what it is for when that is done by hand. */
 import { describe, expect, it } from "vitest";
 import { utf8 } from "../../base/index.js";
 import { dataKey } from "../../region/keys.js";

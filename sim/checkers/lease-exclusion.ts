@@ -4,8 +4,8 @@
  *
  *   forall key k, time t: |{p : k in range(p), p may read locally at t}| <= 1
  *
- * A leader that tells another to campaign gives its lease up by both of its guards, its clock's and Raft's: the other
- * may win before any lease is over.
+ * A leader that tells another to campaign gives its lease up by both of its guards, its clock's and Raft's: the
+ * other may win before any lease is over.
  *
  *   MsgTimeoutNow leaves p at t, and the transfer is under way  =>  lease(p, t) is not valid, and Raft does not trust it
  */

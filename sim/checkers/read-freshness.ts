@@ -1,6 +1,6 @@
 /**
- * 20 and 23 where they are decided: a read that a peer serves shows all that any peer knew to be committed when the read
- * was asked. It does not wait for a client to notice.
+ * 20 and 23 where they are decided: a read that a peer serves shows all that any peer knew to be committed when the
+ * read was asked. It does not wait for a client to notice.
  *
  *   forall region r, read q asked of peer p at time t, served at t':
  *     applied(p, t') >= max {commit(p', s) : p' peer of r, s <= t}
