@@ -7,7 +7,7 @@
  * A leader that tells another to campaign gives its lease up by both of its guards, its clock's and Raft's: the
  * other may win before any lease is over.
  *
- *   MsgTimeoutNow leaves p at t, and the transfer is under way  =>  lease(p, t) is not valid, and Raft does not trust it
+ *   MsgTimeoutNow leaves p at t, the transfer being under way  =>  lease(p, t) is not valid, nor does Raft trust it
  */
 import { compareBytes } from "../../base/index.js";
 import type { Peer } from "../../region/peer.js";
