@@ -8,6 +8,12 @@ import { Violation } from "../world.js";
 export class ElectionSafety {
   /** region -> term -> peer. Kept for ever. */
   readonly #leaders = new Map<number, Map<number, number>>();
+  readonly #newest = new Map<number, number>();
+
+  /** The highest term in which anybody led the region. */
+  newest(region: number): number {
+    return this.#newest.get(region) ?? 0;
+  }
 
   /** Returns true when this leadership was not known yet. */
   leads(region: number, term: number, peer: number, where: string): boolean {
@@ -25,6 +31,7 @@ export class ElectionSafety {
       );
     }
     leaders.set(term, peer);
+    this.#newest.set(region, Math.max(term, this.newest(region)));
     return true;
   }
 }

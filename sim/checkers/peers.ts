@@ -65,7 +65,13 @@ export class Peers {
     this.#inflightMax = raftInflightMessagesMax;
     this.#world = cluster.world;
     this.#cluster = cluster;
-    this.#freshness = new ReadFreshness((violation) => cluster.world.fail(violation));
+    this.#freshness = new ReadFreshness(
+      (violation) => cluster.world.fail(violation),
+      (peer) => {
+        const isDeposed = peer.isLeader && peer.term < this.#elections.newest(peer.regionId);
+        if (isDeposed) cluster.world.probe("a deposed leader was asked for a read");
+      },
+    );
     cluster.world.observers.push((event) => this.#look(event));
     // The first thing that it does may be a read, whatever else has arrived meanwhile.
     cluster.world.onResume = () => this.#sweep();

@@ -21,9 +21,12 @@ interface Frontier {
 export class ReadFreshness {
   readonly #frontiers = new Map<number, Frontier>();
   readonly #fail: (violation: Violation) => void;
+  readonly #asked: (peer: Peer) => void;
 
-  constructor(fail: (violation: Violation) => void) {
+  /** `asked`: a read reaches a peer that may not answer it at once. */
+  constructor(fail: (violation: Violation) => void, asked: (peer: Peer) => void = () => {}) {
     this.#fail = fail;
+    this.#asked = asked;
   }
 
   /** A peer knows of a commit. */
@@ -44,6 +47,7 @@ export class ReadFreshness {
     peer.queueRead = (request, isReplicaRead) => {
       const known = this.#frontiers.get(peer.regionId);
       const asked = known === undefined ? undefined : { ...known };
+      this.#asked(peer);
       queueRead(
         {
           run: () => {
