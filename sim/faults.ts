@@ -129,12 +129,11 @@ export const FAULTS = {
     );
   }),
   "cut one way": fault("network", 9_000, (cluster, { target, detail }) => {
-    const nodes = storeNodes(cluster);
-    return cut(cluster, [[at(nodes, target), at(nodes, detail)]], true);
+    return cut(cluster, [[storeAt(cluster, target).node, at(storeNodes(cluster), detail)]], true);
   }),
   "cut one link": fault("network", 9_000, (cluster, { target, detail }) => {
     const nodes = cluster.processes.map(({ node }) => node);
-    return cut(cluster, [[at(nodes, target), at(nodes, detail)]]);
+    return cut(cluster, [[processAt(cluster, target).node, at(nodes, detail)]]);
   }),
   "a ring of links": fault("network", 7_000, (cluster) => {
     const nodes = storeNodes(cluster);

@@ -25,6 +25,8 @@ export interface Plan {
   readonly clockRatePerMillion: number;
   /** Of a million passes of an active site of mischief in the code, how many misbehave; 0: none. */
   readonly mischiefPerMillion: number;
+  /** Clients only read for some seconds now and then: leases live on reads alone, and logs do not grow. */
+  readonly hasLulls: boolean;
 }
 
 /** Either way; docs/guarantees.md asks that two clocks differ by less than 10 %. */
@@ -51,6 +53,7 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     shape: drawShape(random, chance, classes),
     clockRatePerMillion: classes.includes("clock") ? randomBelow(random, CLOCK_RATES_MAX) : 0,
     mischiefPerMillion: chance(50) ? 20_000 + randomBelow(random, 230_000) : 0,
+    hasLulls: chance(50),
   };
 }
 

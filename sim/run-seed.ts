@@ -62,6 +62,7 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
     random: new SeededRandom(plan.seed, 0x3017),
     histories: new Map(),
     isOver: false,
+    hasLulls: plan.hasLulls,
     stepsUnderWay: 0,
     succeeded: 0,
     failed: 0,

@@ -6,7 +6,7 @@
 import { fromUtf8, utf8 } from "../../base/index.js";
 import type { SimClient } from "../cluster.js";
 import { Violation } from "../world.js";
-import { attempt, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
+import { attempt, isLull, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
 
 interface Counter {
   readonly key: Uint8Array;
@@ -36,7 +36,7 @@ export class Counters implements Workload {
   async #increment(who: SimClient, counter: Counter): Promise<void> {
     const { client } = who;
     const read = await attempt(this.#stage, () => client.get(counter.key), who);
-    if (read.kind !== "ok") return;
+    if (read.kind !== "ok" || isLull(this.#stage)) return;
     const next = utf8(String(Number(read.value === undefined ? 0 : fromUtf8(read.value)) + 1));
     // One that is still under way at the end may have happened as well.
     counter.unknown++;

@@ -9,7 +9,7 @@ import type { Peer } from "../../region/peer.js";
 import { containsKey } from "../../region/region.js";
 import type { SimClient, SimStore } from "../cluster.js";
 import { Violation } from "../world.js";
-import { attempt, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
+import { attempt, isLull, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
 
 /** Reads of a client that wait for their answers, as from a store that is cut off: others go on. */
 const UNDER_WAY_MAX = 3;
@@ -39,7 +39,7 @@ export class Followers implements Workload {
     this.#stage.cluster.clients.forEach((client, index) => {
       const own = this.#rising[index] as Rising;
       loop(this.#stage, client, 100, async () => {
-        await this.#write(client, own);
+        if (!isLull(this.#stage)) await this.#write(client, own);
         // Who wrote reads at once, from wherever.
         if (randomBelow(this.#stage.random, 3) === 0) await this.#read(client, own);
       });

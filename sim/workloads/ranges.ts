@@ -9,7 +9,7 @@ import { callUnary, TikvService } from "../../proto/index.js";
 import { leaders } from "../administration.js";
 import type { SimClient } from "../cluster.js";
 import { MS, Violation } from "../world.js";
-import { attempt, loop, pick, sleep, type Workload, type WorkloadStage } from "./workload.js";
+import { attempt, isLull, loop, pick, sleep, type Workload, type WorkloadStage } from "./workload.js";
 
 const KEYS = 20;
 
@@ -74,7 +74,8 @@ export class Ranges implements Workload {
 
   async #step(client: SimClient): Promise<void> {
     const plot = this.#plots.get(client) as Plot;
-    const what = randomBelow(this.#stage.random, 8);
+    const drawn = randomBelow(this.#stage.random, 8);
+    const what = isLull(this.#stage) ? 7 : drawn;
     plot.isBusy = true;
     const isSure =
       what < 4

@@ -7,7 +7,7 @@ import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
 import { checkRegister, type RegisterCall, type RegisterOperation } from "../checkers/linearizability.js";
 import type { SimClient } from "../cluster.js";
 import { Violation } from "../world.js";
-import { attempt, loop, type Outcome, pick, type Workload, type WorkloadStage } from "./workload.js";
+import { attempt, isLull, loop, type Outcome, pick, type Workload, type WorkloadStage } from "./workload.js";
 
 const KEYS = 6;
 const OPERATIONS_MAX = 120;
@@ -56,7 +56,8 @@ export class Registers implements Workload {
       this.#current[slot] = this.#newKey(slot);
       return;
     }
-    const kind = pick(random, ["put", "put", "get", "get", "get", "delete", "cas", "cas"] as const);
+    const drawn = pick(random, ["put", "put", "get", "get", "get", "delete", "cas", "cas"] as const);
+    const kind = isLull(this.#stage) ? "get" : drawn;
     const value = `v${++this.#values}`;
     if (kind === "put") await this.#put(client, index, key, value);
     else if (kind === "delete") await this.#delete(client, index, key);

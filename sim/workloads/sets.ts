@@ -6,7 +6,7 @@
 import { fromUtf8, randomBelow, utf8 } from "../../base/index.js";
 import type { SimClient } from "../cluster.js";
 import { Violation } from "../world.js";
-import { attempt, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
+import { attempt, isLull, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
 
 const LETTERS: readonly string[] = Array.from("abcdefghijklmnopqrstuvwxyz");
 const SCAN_START = utf8("A/");
@@ -40,6 +40,7 @@ export class Sets implements Workload {
   }
 
   async #add({ client }: SimClient): Promise<void> {
+    if (isLull(this.#stage)) return;
     const count = randomBelow(this.#stage.random, 4) === 0 ? 1 + randomBelow(this.#stage.random, 12) : 1;
     const keys = Array.from({ length: count }, () => this.#newKey());
     const pairs = keys.map((key) => ({ key: utf8(key), value: valueOf(key) }));

@@ -16,6 +16,7 @@ export interface WorkloadStage {
   readonly histories: Map<string, RegisterOperation[]>;
   /** No new operations from then on. */
   isOver: boolean;
+  readonly hasLulls: boolean;
   /** Steps of loops that have begun and not ended. */
   stepsUnderWay: number;
   /** Operations that succeeded. A run with too few proves nothing. */
@@ -95,6 +96,13 @@ export const pick = <T>(random: Random, from: readonly T[]): T => from[randomBel
 
 export const sleep = ({ env }: SimClient, ms: number): Promise<void> =>
   new Promise((resolve) => void env.timers.set(ms, resolve));
+
+const LULL_EVERY_US = 6_000 * MS;
+const LULL_US = 2_500 * MS;
+
+/** Whether clients only read at present. */
+export const isLull = ({ hasLulls, world }: WorkloadStage): boolean =>
+  hasLulls && world.nowUs % LULL_EVERY_US < LULL_US;
 
 /** One loop of a client; its failure is the world's. */
 export function loop(
