@@ -45,7 +45,7 @@ export function drawActions(
     const action = drawAction(random, draw(), atMs, random.u32());
     actions.push(action);
     // Troubles seldom come alone: another befalls the same target while the first lasts.
-    if (randomBelow(random, 3) === 0) {
+    if (randomBelow(random, 4) === 0) {
       const laterMs = atMs + randomBelow(random, Math.max(10, Math.min(action.durationMs, 2_000)));
       actions.push(drawAction(random, draw(), laterMs, action.target));
     }

@@ -44,7 +44,7 @@ export class Followers implements Workload {
         if (randomBelow(this.#stage.random, 3) === 0) await this.#read(client, own);
       });
       let underWay = 0;
-      loop(this.#stage, client, 40, () => {
+      loop(this.#stage, client, 60, () => {
         if (underWay >= UNDER_WAY_MAX) return Promise.resolve();
         underWay++;
         void this.#read(client, pick(this.#stage.random, this.#rising)).then(() => underWay--);

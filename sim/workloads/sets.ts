@@ -29,7 +29,7 @@ export class Sets implements Workload {
       // All clients together some 300 keys in 20 s: regions of 400 bytes become dozens, not hundreds.
       loop(this.#stage, client, 150 * clients.length, () => this.#add(client));
       loop(this.#stage, client, 500, () => this.#scan(client));
-      loop(this.#stage, client, 300, () => this.#sample(client));
+      loop(this.#stage, client, 700, () => this.#sample(client));
     }
   }
 
@@ -64,7 +64,7 @@ export class Sets implements Workload {
     const known = [...this.#acknowledged];
     if (known.length === 0) return;
     const { random } = this.#stage;
-    const names = Array.from({ length: 1 + randomBelow(random, 8) }, () => pick(random, known));
+    const names = Array.from({ length: 1 + randomBelow(random, 4) }, () => pick(random, known));
     const keys = [...names, "A/m/nobody"].map(utf8);
     const outcome = await attempt(this.#stage, () => client.batchGet(keys));
     if (outcome.kind !== "ok") return;
