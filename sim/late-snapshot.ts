@@ -1,5 +1,5 @@
 /**
- * A snapshot that arrives a second time, much later: the sender's first attempt was believed lost, and was not. What
+ * A snapshot that arrives again and again, much later: the sender's first attempt was believed lost, and was not. What
  * was streamed to a store is kept and sent to it again, as its sender would.
  */
 import { raft_serverpb, TikvService } from "../proto/index.js";
@@ -12,6 +12,8 @@ import { MS } from "./world.js";
 
 /** Records until the stream of one snapshot is followed by another, or this much time has passed. */
 const RECORD_US = 500 * MS;
+/** It arrives that many times its delay later: in the midst of the same trouble, and when all is over. */
+const REPEATS = [1, 2, 4] as const;
 
 export function snapshotComesLate(cluster: SimCluster, { detail, durationMs }: Action): undefined {
   const { network, world } = cluster;
@@ -25,9 +27,11 @@ export function snapshotComesLate(cluster: SimCluster, { detail, durationMs }: A
       if (!isFirst || passes-- > 0) return;
       route = { from, to };
       world.at(RECORD_US, "snapshot recorded", () => network.watchers.delete(watcher));
-      world.at(RECORD_US + durationMs * MS, "snapshot again", () => {
-        sendAgain(cluster, from, to, chunks);
-      });
+      for (const times of REPEATS) {
+        world.at(RECORD_US + times * durationMs * MS, "snapshot again", () => {
+          sendAgain(cluster, from, to, chunks);
+        });
+      }
     } else if (isFirst && from === route.from && to === route.to) {
       network.watchers.delete(watcher);
       return;
