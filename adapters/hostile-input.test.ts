@@ -10,6 +10,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { SILENT_LOGGER, utf8 } from "../base/index.js";
 import { Cluster } from "../embed/cluster.js";
 import {
+  bindMethod,
   callUnary,
   kvrpcpb,
   pdpb,
@@ -323,6 +324,32 @@ describe("HTTP/2 that is broken", () => {
     expect(await count("stream reset at once")).toBeGreaterThan(0);
     await allServe();
   });
+});
+
+test("a connection has a bound of streams, beyond which they wait on the caller's side", async () => {
+  let open = 0;
+  const listener = { onMessage() {}, onHalfClose() {}, onCancel: () => void open-- };
+  const held = bindMethod(TikvService.BatchCommands, () => {
+    open++;
+    return listener;
+  });
+  const onFatal = (error: Error): void => void fatal.push(error);
+  const port = await PortServer.listen({ host: HOST, port: 0, log: SILENT_LOGGER, methods: [held], onFatal });
+  const session = http2.connect(`http://${HOST}:${port.port}`);
+  session.on("error", () => {});
+  const head = { ":method": "POST", ":path": TikvService.BatchCommands.path, te: "trailers" };
+  const streams = Array.from({ length: 1_100 }, () => {
+    const stream = session.request({ ...head, "content-type": "application/grpc" });
+    return stream.on("error", () => {});
+  });
+  await expect.poll(() => open, { timeout: 10_000 }).toBe(1_024);
+  await delay(200);
+  expect(open).toBe(1_024);
+  // As some end, others come in.
+  for (const stream of streams.slice(0, 100)) stream.close(http2.constants.NGHTTP2_CANCEL);
+  await expect.poll(() => open, { timeout: 10_000 }).toBe(1_000);
+  session.destroy();
+  await port.close();
 });
 
 /** One call by hand over HTTP/2: whatever path, headers and bytes. */

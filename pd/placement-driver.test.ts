@@ -1,6 +1,6 @@
 /** The calls that a store and a client make first, through the method table. */
 import { describe, expect, test } from "vitest";
-import { PdService } from "../proto/index.js";
+import { type MethodDefinition, PdService, RPC_CODE } from "../proto/index.js";
 import { Harness, storeMessage } from "./test/harness.js";
 
 describe("a fresh PD", () => {
@@ -25,6 +25,22 @@ describe("a fresh PD", () => {
     const region = harness.call(PdService.GetRegion, { regionKey: new Uint8Array(0) });
     expect(region.header?.error?.type).toBe(2);
     expect(region.header?.error?.message).toBe("cluster is not bootstrapped");
+  });
+
+  test("refuses a wrong cluster id on every call that carries one, before it does anything", () => {
+    const harness = Harness.started();
+    harness.bootstrap();
+    const header = { clusterId: harness.pd.clusterId + 1n };
+    const accepted: string[] = [];
+    for (const { definition } of harness.pd.methods()) {
+      if (!("header" in (definition.request.decode(new Uint8Array(0)) as object))) continue;
+      const { status, answers } = harness.start1(definition as MethodDefinition<object, unknown>, { header });
+      if (status?.code === RPC_CODE.unimplemented) continue;
+      if (status?.code !== RPC_CODE.failedPrecondition || answers.length > 0) accepted.push(definition.path);
+    }
+    // Whoever asks for the members does not know the cluster yet, nor does a store that may be part of a restore.
+    const open = ["GetMembers", "GetClusterInfo", "IsSnapshotRecovering"];
+    expect(accepted).toEqual(open.map((name) => `/pdpb.PD/${name}`));
   });
 
   test("bootstraps once and remembers it over a crash", () => {

@@ -9,6 +9,7 @@ import {
   PdService,
   type pdpb,
   RPC_CODE,
+  type RpcStatusError,
   RPC_OK,
   type RpcStatus,
   type ServerCallListener,
@@ -86,14 +87,22 @@ export function regionMethods(
       }
       reply({ header, regions: scanned.map(regionToWire) });
     }),
-    bindMethod(PdService.ReportBuckets, (call) => ({
-      onMessage() {},
-      onHalfClose() {
-        call.send({ header });
-        call.end();
-      },
-      onCancel() {},
-    })),
+    bindMethod(PdService.ReportBuckets, (call) => {
+      let refused: RpcStatusError | undefined;
+      return {
+        onMessage(request) {
+          if (refused !== undefined) return;
+          refused = refusal(context, request.header);
+          if (refused !== undefined) call.end(refused.status);
+        },
+        onHalfClose() {
+          if (refused !== undefined) return;
+          call.send({ header });
+          call.end();
+        },
+        onCancel() {},
+      };
+    }),
   ];
 }
 
