@@ -84,7 +84,7 @@ test("a store that could not be reached is not asked for another region, nor nam
   const advice = router.learn(second, asked, { notLeader: { leader: { id: 21, storeId: 1 } } }, 1);
   expect(advice).toMatchObject({ kind: "retry" });
   expect(advice).not.toMatchObject({ delayMs: 0 });
-  expect(router.peerToAsk(second)?.storeId).toBe(2);
+  expect(router.peerToAsk(second)?.storeId).toBe(3);
   // And then knows better: however long that took, the next leader is asked soon.
   expect(router.learn(second, asked, { notLeader: { leader: { id: 23, storeId: 3 } } }, 9)).toMatchObject({
     kind: "retry",

@@ -262,8 +262,11 @@ export class RegionRouter {
     const at = region.peers.findIndex((peer) => peer.id === leader?.id);
     // Another operation may have heard the same before: what counts is who was asked, not who is asked next.
     if (at >= 0 && leader?.id !== asked.id) {
-      // Who was asked does not know yet that its leader is out of reach, and will be the first to hear of another.
-      if (this.#isBroken(region.peers[at])) return this.#later(Math.min(attempt, 7));
+      if (this.#isBroken(region.peers[at])) {
+        // Who was asked does not know yet that its leader is out of reach; the next may know better.
+        this.#turnFrom(region, asked);
+        return this.#later(Math.min(attempt, 6));
+      }
       region.leader = at;
       // However long it took until somebody knew. Two that name each other are not asked without a pause.
       return attempt < 5 ? NOW : this.#later(2);

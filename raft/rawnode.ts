@@ -583,6 +583,16 @@ export class RawNode {
   }
 
   /**
+   * As candidate, stand again after this many ticks instead of the random number: two that stood in the same term have
+   * each voted for themselves, and of three voters the third is gone.
+   */
+  standAgainAfter(ticks: number): void {
+    const raft = this.#raft;
+    if (raft.state !== "StateCandidate") return;
+    raft.randomizedElectionTimeout = Math.min(raft.randomizedElectionTimeout, ticks);
+  }
+
+  /**
    * As follower: the leader was silent for so many ticks more than this node has counted. It is free to vote that much
    * sooner, and campaigns no sooner.
    */

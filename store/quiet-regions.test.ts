@@ -147,6 +147,16 @@ describe("a quiet region", () => {
     expect(stores.peer(2).isLeader).toBe(true);
   });
 
+  test("whose two replicas alive stood at the same time does not wait for chance to choose between them", () => {
+    stores.crash(1);
+    stores.members.splice(0, 1);
+    while (quiet(2) || quiet(3)) stores.pass(100);
+    for (const id of [2, 3]) stores.peer(id).node.campaign({ skipsPreVote: true });
+    // Each has voted for itself; drawn timeouts are ten ticks at least.
+    stores.pass(800);
+    expect([2, 3].filter((id) => stores.peer(id).isLeader)).toHaveLength(1);
+  });
+
   test("whose leader's store died lets writers and readers wait for the next leader", () => {
     stores.crash(1);
     stores.members.splice(0, 1);

@@ -273,6 +273,8 @@ export class QuietRegions {
     }
     node.electAfter(this.#host.config.raftElectionTicks + 2 + 4 * rank);
     node.askAgainAfter(2 + 2 * rank);
+    // Long enough for the answers of a store that is slow.
+    node.standAgainAfter(5 + 4 * rank);
   }
 
   /** Its replicas may lack something, or wait for their leader. */
