@@ -3,7 +3,7 @@
  * have been given ids, and whose records the PDs must agree with in the end. Settings are changed all the while.
  */
 import { fromUtf8, utf8 } from "../../base/index.js";
-import { type eraftpb, type metapb, PdService, pdpb } from "../../proto/index.js";
+import { type eraftpb, type metapb, PdService, type pdpb } from "../../proto/index.js";
 import type { Answer, PdCluster, PdProcess } from "./pd-cluster.js";
 
 const STORES = [1, 2, 3];
@@ -220,7 +220,7 @@ function keyBetween(start: string, end: string): string | undefined {
   const number = (text: string, otherwise: number): number =>
     text === ""
       ? otherwise
-      : [...text.padEnd(KEY_CHARS, "a")].reduce((sum, char) => sum * 26 + char.charCodeAt(0) - 97, 0);
+      : utf8(text.padEnd(KEY_CHARS, "a")).reduce((sum, byte) => sum * 26 + byte - 97, 0);
   const middle = Math.floor((number(start, 0) + number(end, 26 ** KEY_CHARS)) / 2);
   if (middle <= number(start, 0)) return undefined;
   return [2, 1, 0].map((i) => String.fromCharCode(97 + (Math.floor(middle / 26 ** i) % 26))).join("");
