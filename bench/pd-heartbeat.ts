@@ -7,6 +7,7 @@ import type { ServerCallListener } from "../proto/index.js";
 import { PdService, pdpb } from "../proto/index.js";
 import { regionMethods } from "../pd/rpc-regions.js";
 import { ScheduleWorld } from "../sim/pd-scheduling/world.js";
+import { SLICE, TURN_MS } from "../pd/region-patrol.js";
 import { Explainer } from "../pd/explain.js";
 import { metaToWire, peerToWire } from "../pd/wire.js";
 
@@ -202,7 +203,7 @@ function heartbeats(world: ScheduleWorld): (messages: readonly Uint8Array[]) => 
   };
 }
 
-/** Slices of one pass as the patrol takes them, each timed. */
+/** Turns of one pass as the patrol takes them, each timed. */
 function patrol(
   world: ScheduleWorld,
 ): Pick<HeartbeatFigures, "patrolSeconds" | "patrolTurnMsP99" | "patrolTurnMsMax"> {
@@ -210,17 +211,24 @@ function patrol(
   const batch = Math.min(8192, Math.max(128, Math.ceil(regions.count / 1024)));
   let position: Uint8Array = new Uint8Array(0);
   const turns: number[] = [];
-  let total = 0;
-  for (;;) {
-    const found = regions.scan(position, new Uint8Array(0), batch);
-    const startedMs = performance.now();
-    total += seconds(() => {
+  let isOver = false;
+  /** One turn: its part of the pass, or what of it fits into its time. */
+  const turn = (): void => {
+    const endMs = performance.now() + TURN_MS;
+    for (let left = batch; left > 0 && !isOver && performance.now() < endMs; ) {
+      const found = regions.scan(position, new Uint8Array(0), Math.min(left, SLICE));
       for (const region of found) world.scheduling.patrol.check(region);
-    });
+      left -= found.length;
+      const last = found.at(-1);
+      isOver = last === undefined || last.meta.endKey.length === 0;
+      if (last !== undefined) position = last.meta.endKey;
+    }
+  };
+  let total = 0;
+  while (!isOver) {
+    const startedMs = performance.now();
+    total += seconds(turn);
     turns.push(performance.now() - startedMs);
-    const last = found.at(-1);
-    if (last === undefined || last.meta.endKey.length === 0) break;
-    position = last.meta.endKey;
   }
   turns.sort((left, right) => left - right);
   const at = (share: number): number => turns[Math.floor((turns.length - 1) * share)] ?? 0;

@@ -16,9 +16,9 @@ const BATCH = 128;
 const BATCH_MAX = 8192;
 const BATCHES_PER_PASS = 1024;
 /** Between two looks at the clock. */
-const SLICE = 64;
+export const SLICE = 64;
 /** A turn ends soon after. */
-const TURN_MS = 4;
+export const TURN_MS = 4;
 const RANGE_BATCH = 256;
 const RANGES_MAX = 1000;
 const TICK_MIN_MS = 10;
