@@ -9,7 +9,7 @@ const NOT_SENT = /No connection established|ECONNREFUSED|Name resolution failed|
 const REFUSED = new RegExp(
   [
     "duplicate key|too many operations|request is too large|message larger than max|key is not provided",
-    "requested lease (already exists|not found)",
+    "lease (already exists|not found)",
     "required revision has been compacted|future revision",
     "permission denied|authentication failed|user name is empty|invalid auth token",
     "database space exceeded|too many requests",

@@ -52,6 +52,8 @@ export class Elector {
   #watch: MetaWatch | undefined;
   #timer: TimerHandle | undefined;
   #isCampaigning = false;
+  /** Of the last campaign, which has been told. */
+  #problem = "";
   #stopped = false;
   /** Highest revision of the key that was looked at. */
   #seenRevision = 0;
@@ -226,7 +228,10 @@ export class Elector {
 
   #campaign(): void {
     if (this.#stopped) return;
-    const again = (): void => {
+    const again = (problem: string): void => {
+      // Once for each problem: without etcd this goes on for as long as that is away.
+      if (problem !== this.#problem) this.#env.log.info("a campaign did not succeed", { problem });
+      this.#problem = problem;
       this.#env.timers.set(RETRY_MS, () => {
         this.#isCampaigning = false;
         this.#read((error) => {
@@ -235,16 +240,17 @@ export class Elector {
       });
     };
     this.#readNote((mayLead, noteRevision) => {
-      if (!mayLead) return again();
+      if (!mayLead) return again("a hand-over names another, or etcd does not answer");
       const grantedMs = this.#env.clock.monotonicMs();
       this.#metaStore.grantLease(this.#options.leaseSeconds, (error, leaseId) => {
-        if (error !== undefined) return again();
+        if (error !== undefined) return again(`no lease: ${error.message}`);
         this.#ownLeases.add(leaseId);
         this.#takeKey(leaseId, noteRevision, (revision) => {
           if (revision === undefined || this.#stopped) {
             this.#metaStore.revokeLease(leaseId, () => {});
-            return again();
+            return again("another was first, or etcd took too long");
           }
+          this.#problem = "";
           this.#begin(leaseId, grantedMs, revision);
         });
       });
