@@ -43,7 +43,8 @@ async function answer({ seed, options }: SeedOrder): Promise<void> {
   const before = process.cpuUsage();
   const result = await runSeed(drawPlan(seed, options), drain);
   const { user, system } = process.cpuUsage(before);
-  process.send?.(summarize(result, (user + system) / 1e6));
+  // Whoever asked may be gone: then nobody wants to know.
+  process.send?.(summarize(result, (user + system) / 1e6), () => {});
 }
 
 if (process.argv.includes("--worker")) {
