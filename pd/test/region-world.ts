@@ -177,7 +177,8 @@ export class RegionWorld {
     this.#splits = this.#splits.filter(({ region, version, answer }) => {
       const [message] = answer.messages;
       if (message === undefined) return answer.status === undefined;
-      const [ids] = message.ids;
+      // A refusal has a header alone.
+      const ids = message.header?.error ? undefined : message.ids[0];
       if (ids === undefined) return false;
       for (const id of [ids.newRegionId, ...ids.newPeerIds]) this.#took(id);
       this.splits += 1;
