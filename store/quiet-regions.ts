@@ -190,12 +190,26 @@ export class QuietRegions {
     this.#maybeSleep(peer, offer);
   }
 
-  /** Everything is on all replicas alive, and those are a quorum. */
+  /** Everything is on all replicas that can be heard, and those alive are a quorum. */
   #mayRest(peer: Peer): boolean {
     const { region } = peer;
     if (!peer.isAtRest || region.peers.some(({ role }) => role !== "voter" && role !== "learner"))
       return false;
-    return this.#hasQuorum(peer) && this.#othersAlive(peer).every(({ id }) => peer.holdsAll(id));
+    if (!this.#hasQuorum(peer)) return false;
+    return region.peers.every(
+      (other) => other.id === peer.peerId || !this.#isHeard(peer, other) || peer.holdsAll(other.id),
+    );
+  }
+
+  /**
+   * Its store is alive, or it was heard a moment ago: of a store that has just got its first peer nobody knows yet, and
+   * that peer, without data, does not know whom to tell.
+   */
+  #isHeard(peer: Peer, { id, storeId }: PeerMeta): boolean {
+    if (this.liveness.isAlive(storeId)) return true;
+    const { env, config } = this.#host;
+    const silentMs = peer.silentMs(id, env.clock.monotonicMs());
+    return silentMs !== undefined && silentMs < config.raftElectionTicks * config.raftBaseTickMs;
   }
 
   #hasQuorum(peer: Peer): boolean {
