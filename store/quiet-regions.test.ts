@@ -365,6 +365,23 @@ describe("a region stays awake", () => {
     expect(store.peers.get(2)?.appliedIndex).toBe(stores.peer().appliedIndex);
   });
 
+  test("while a replica that it hears lags, though nothing else was heard of its store (seed 165)", () => {
+    const { liveness } = stores.store(1).quiet;
+    const isAlive = liveness.isAlive.bind(liveness);
+    liveness.isAlive = (storeId) => storeId !== 3 && isAlive(storeId);
+    const peer = stores.peer(3);
+    const step = peer.step.bind(peer);
+    peer.step = (message) => {
+      if (message.type !== "MsgApp") step(message);
+    };
+    stores.put("k", "w");
+    stores.pass(10_000);
+    expect(quiet(1)).toBe(false);
+    peer.step = step;
+    stores.pass(1_000);
+    expect(stores.peer(3).appliedIndex).toBe(stores.peer().appliedIndex);
+  });
+
   test("while it is used, by reads alone too", () => {
     stores.get("k");
     for (let i = 0; i < 100; i++) {
