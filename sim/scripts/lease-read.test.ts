@@ -198,7 +198,8 @@ describe("a read", () => {
     await s.until("the write is being applied", () => s.at(1).disk.heldWrites > 0);
     const read = s.sendGet(1, "k");
     await s.pass(200);
-    expect([write.isDone, read.isDone]).toEqual([false, false]);
+    // The writer is answered when the entry is committed; who reads waits until it is applied.
+    expect([write.isDone, read.isDone]).toEqual([true, false]);
     s.releaseWrites(1);
     expect(textOf(await s.answerTo(read))).toBe("new");
   });
