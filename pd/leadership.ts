@@ -78,7 +78,15 @@ export class SoleLeadership implements Leadership {
 
   transact(transaction: MetaTransaction, callback: MetaCallback<MetaTransactionResult>): void {
     const mine = { kind: "value", key: this.#keys.leader, equals: this.#token } as const;
-    this.#metaStore.transact({ ...transaction, compares: [mine, ...transaction.compares] }, callback);
+    this.#metaStore.transact(
+      { ...transaction, compares: [mine, ...transaction.compares] },
+      (error, result) => {
+        callback(error, result);
+        // A store that failed once takes nothing more, and only a new process finds out what it holds. Timestamps would
+        // notice when their window ends, which after a jump of the clock may be far away.
+        if (error instanceof RaftwerkError && error.code === "engineFailed") this.resign(error.message);
+      },
+    );
   }
 
   resign(reason: string): void {

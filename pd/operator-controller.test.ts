@@ -200,4 +200,15 @@ describe("a store that is buried while an operator wants a peer on it", () => {
       "stale status: target store 4 has been removed",
     ]);
   });
+
+  test("ends it as soon as the store is said to be destroyed, and not when it is buried (seed 282)", () => {
+    const scene = new Scene();
+    const operator = scene.startMove();
+    must(scene.world.view.store(4), "no store 4").meta.physicallyDestroyed = true;
+    scene.world.report(scene.region);
+    expect([operator.state, operator.reason]).toEqual([
+      "canceled",
+      "stale status: target store 4 is destroyed",
+    ]);
+  });
 });

@@ -174,6 +174,7 @@ function storeProblem(storeId: number, stores: StoreView): string | undefined {
   if (store === undefined) return `target store ${storeId} does not exist`;
   // Buried: it is not down either, since nobody waits for its heartbeats.
   if (store.isRemoved) return `target store ${storeId} has been removed`;
+  if (store.meta.physicallyDestroyed) return `target store ${storeId} is destroyed`;
   return stores.isDown(store) ? `target store ${storeId} is down` : undefined;
 }
 
