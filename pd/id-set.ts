@@ -3,11 +3,17 @@
  * region's id in one such set for each of its peers. Ids take 4 bytes each until one beyond 32 bits comes.
  */
 import { type Random, randomBelow } from "../base/index.js";
-import { homeOf, vacate } from "./open-addressing.js";
 
 const SLOTS_MIN = 8;
 const IDS_MIN = 8;
 const ID_32_MAX = 0xffff_ffff;
+const SCATTER = 0x9e3779b1;
+
+/** The upper bits of a product are the well mixed ones. */
+const homeOf = (id: number): number => {
+  const low = Math.imul(id | 0, SCATTER);
+  return (id > 0xffff_ffff ? low ^ Math.imul(Math.floor(id / 2 ** 32), SCATTER) : low) >>> 7;
+};
 
 export class IdSet {
   /** The first `#size` are the ids. */
@@ -22,6 +28,14 @@ export class IdSet {
 
   has(id: number): boolean {
     return this.#slots[this.#find(id)] !== 0;
+  }
+
+  /**
+   * Where `id` stands, from 0; -1 when it is not there. Added ids stand behind all others; when one goes, the last
+   * takes its place. So whoever keeps something beside each id needs no table of its own.
+   */
+  placeOf(id: number): number {
+    return (this.#slots[this.#find(id)] as number) - 1;
   }
 
   add(id: number): void {
@@ -89,4 +103,21 @@ export class IdSet {
     this.#slots = new Int32Array(length);
     for (let i = 0; i < this.#size; i++) this.#slots[this.#find(this.#ids[i] as number)] = i + 1;
   }
+}
+
+/**
+ * Frees a slot: what was pushed on past it moves back, so that no search ends too early. Slots hold positions plus
+ * one, 0 for free; their number is a power of two.
+ */
+function vacate(slots: Int32Array, slot: number, idAt: (position: number) => number): void {
+  const mask = slots.length - 1;
+  let hole = slot;
+  for (let next = (slot + 1) & mask; slots[next] !== 0; next = (next + 1) & mask) {
+    const position = slots[next] as number;
+    const from = homeOf(idAt(position)) & mask;
+    if (((next - from) & mask) < ((next - hole) & mask)) continue;
+    slots[hole] = position;
+    hole = next;
+  }
+  slots[hole] = 0;
 }
