@@ -27,6 +27,8 @@ export interface Plan {
   readonly mischiefPerMillion: number;
   /** Clients only read for some seconds now and then: leases live on reads alone, and logs do not grow. */
   readonly hasLulls: boolean;
+  /** So many times longer clients rest between operations than when they are busiest: under little load regions fall asleep. */
+  readonly restFactor: number;
 }
 
 /** Either way; docs/guarantees.md asks that two clocks differ by less than 10 %. */
@@ -54,6 +56,7 @@ export function drawPlan(seed: number, options: PlanOptions = {}): Plan {
     clockRatePerMillion: classes.includes("clock") ? randomBelow(random, CLOCK_RATES_MAX) : 0,
     mischiefPerMillion: chance(50) ? 20_000 + randomBelow(random, 230_000) : 0,
     hasLulls: chance(50),
+    restFactor: [1, 1, 3, 8][randomBelow(random, 4)] as number,
   };
 }
 

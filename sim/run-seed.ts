@@ -63,6 +63,7 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
     histories: new Map(),
     isOver: false,
     hasLulls: plan.hasLulls,
+    restFactor: plan.restFactor,
     stepsUnderWay: 0,
     succeeded: 0,
     failed: 0,

@@ -17,6 +17,8 @@ export interface WorkloadStage {
   /** No new operations from then on. */
   isOver: boolean;
   readonly hasLulls: boolean;
+  /** So many times longer loops rest. */
+  readonly restFactor: number;
   /** Steps of loops that have begun and not ended. */
   stepsUnderWay: number;
   /** Operations that succeeded. A run with too few proves nothing. */
@@ -104,7 +106,7 @@ const LULL_US = 2_500 * MS;
 export const isLull = ({ hasLulls, world }: WorkloadStage): boolean =>
   hasLulls && world.nowUs % LULL_EVERY_US < LULL_US;
 
-/** One loop of a client; its failure is the world's. */
+/** One loop of a client, which rests `meanPauseMs` between steps when clients are busiest; its failure is the world's. */
 export function loop(
   stage: WorkloadStage,
   client: SimClient,
@@ -113,7 +115,7 @@ export function loop(
 ): void {
   const run = async (): Promise<void> => {
     while (!stage.isOver) {
-      await sleep(client, 1 + randomBelow(stage.random, 2 * meanPauseMs));
+      await sleep(client, 1 + randomBelow(stage.random, 2 * meanPauseMs * stage.restFactor));
       if (stage.isOver) return;
       stage.stepsUnderWay++;
       await step();
