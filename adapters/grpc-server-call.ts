@@ -19,6 +19,7 @@ import {
 import { MESSAGE_BYTES_MAX } from "./grpc-common.js";
 import { ENCODINGS, frameMessage, MessageReader, percentEncoded, timeoutMsOf } from "./grpc-frames.js";
 import type { PortObserver } from "./port-observer.js";
+import type { TurnShare } from "./turn-share.js";
 
 /** A caller that lets this many bytes of answers wait is not read from until they are taken. */
 const PAUSE_BYTES = 32 << 20;
@@ -35,6 +36,8 @@ export interface CallContext {
   readonly onFatal: (error: Error) => void;
   readonly answers: PendingBytes;
   readonly observer: PortObserver;
+  /** For all bulk calls of a port together. */
+  readonly bulk: TurnShare;
 }
 
 const HEADERS = {
@@ -101,7 +104,7 @@ export function serveCall(
     stream.resume();
     return;
   }
-  listen(stream, encoding, definition, call, listener, guarded, context);
+  listen(stream, encoding, method, call, listener, guarded, context);
   const timeoutMs = timeoutMsOf(headers["grpc-timeout"] as string | undefined);
   if (timeoutMs !== undefined) call.endBy(timeoutMs, listener, guarded);
 }
@@ -109,11 +112,11 @@ export function serveCall(
 function listen(
   stream: ServerHttp2Stream,
   encoding: string,
-  definition: MethodDefinition<unknown, unknown>,
+  { definition, isBulk }: BoundMethod,
   call: GrpcServerCall,
   listener: ServerCallListener<unknown>,
   guarded: (run: () => void) => void,
-  { observer }: CallContext,
+  { observer, bulk }: CallContext,
 ): void {
   const reader = new MessageReader(MESSAGE_BYTES_MAX, encoding);
   const takesOne = definition.kind === "unary" || definition.kind === "serverStream";
@@ -134,6 +137,11 @@ function listen(
   };
   stream.on("data", (chunk: Buffer) => {
     if (call.hasEnded) return;
+    if (isBulk === true && bulk.isUsed()) {
+      call.hold();
+      stream.unshift(chunk);
+      return bulk.wait(() => call.release());
+    }
     const fault = reader.read(chunk, onMessage);
     if (fault === undefined) return;
     observer.refused("malformed request");
@@ -197,7 +205,9 @@ class GrpcServerCall implements ServerCall<unknown> {
   readonly #observer: PortObserver;
   readonly #startedMs = performance.now();
   #pendingBytes = 0;
+  /** Why nothing is read: answers that wait, a turn that is used up. */
   #isPaused = false;
+  #isHeld = false;
   #hasEnded = false;
   #isGone = false;
   #metadata: RpcMetadata | undefined;
@@ -285,9 +295,20 @@ class GrpcServerCall implements ServerCall<unknown> {
       this.#count(-bytes.length);
       if (this.#isPaused && this.#pendingBytes <= PAUSE_BYTES / 2) {
         this.#isPaused = false;
-        stream.resume();
+        if (!this.#isHeld) stream.resume();
       }
     });
+  }
+
+  /** Nothing is read until the release. */
+  hold(): void {
+    this.#isHeld = true;
+    this.#stream.pause();
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    if (!this.#isPaused) this.#stream.resume();
   }
 
   end(status: RpcStatus = RPC_OK): void {

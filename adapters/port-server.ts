@@ -10,6 +10,7 @@ import { GrpcServer } from "./grpc-server.js";
 import type { PendingBytes } from "./grpc-server-call.js";
 import { CHECK_EVERY_MS, hardened } from "./http-limits.js";
 import { NO_OBSERVER, type PortObserver } from "./port-observer.js";
+import { TurnShare } from "./turn-share.js";
 
 export interface PortServerOptions {
   /** Address to bind; `0.0.0.0` for all. */
@@ -51,6 +52,7 @@ export class PortServer {
       onFatal: options.onFatal,
       answers: options.answers ?? { add() {} },
       observer: this.#observer,
+      bulk: new TurnShare(),
     });
     if (options.http !== undefined) this.#http.on("request", options.http);
     hardened(this.#http, () => this.#observer.refused("malformed HTTP"));

@@ -8,10 +8,11 @@ import { SILENT_LOGGER } from "../base/index.js";
 import { RawClient } from "../client/index.js";
 import { type GroupBenchOptions, groupFigures } from "./group.js";
 import { benchPd } from "./pd.js";
+import { registerPdChange } from "./pd-change.js";
 import { registerPdHeartbeat } from "./pd-heartbeat.js";
 import { registerPdSchedule } from "./pd-schedule.js";
 import { registerPdStream } from "./pd-stream.js";
-import { machine, record, wholeNumber } from "./output.js";
+import { machine, printFigures, record, wholeNumber } from "./output.js";
 import { registerEvents } from "./event-commands.js";
 import { registerMicro } from "./micro-command.js";
 import { registerPeers } from "./peers-command.js";
@@ -60,12 +61,11 @@ export function registerBench(program: Command): void {
     .action((flags: YcsbFlags) => ycsb(flags));
   bench
     .command("pd")
-    .description("a PD of its own: timestamps, ids, and a change of leader with many regions")
+    .description("timestamps and ids of a PD that runs")
     .option("--pd <addresses>", "the PDs' addresses, separated by commas", "127.0.0.1:2379")
     .option("--seconds <n>", "of each part", "5")
     .option("--clients <n>", "clients with a Tso stream each", "4")
     .option("--outstanding <n>", "timestamps each client waits for", "10000")
-    .option("--regions <n>", "made-up regions for the change of leader; 0: leave it out", "0")
     .option("--json", "print the figures as JSON")
     .action((flags: PdFlags) => pd(flags));
   bench
@@ -75,6 +75,7 @@ export function registerBench(program: Command): void {
     .option("--json", "print the figures as JSON")
     .action((flags: RaftFlags) => raft(flags));
   registerGroup(bench);
+  registerPdChange(bench);
   registerPdHeartbeat(bench);
   registerPdSchedule(bench);
   registerPdStream(bench);
@@ -136,7 +137,6 @@ interface PdFlags {
   readonly seconds: string;
   readonly clients: string;
   readonly outstanding: string;
-  readonly regions: string;
   readonly json?: boolean;
 }
 
@@ -146,12 +146,8 @@ async function pd(flags: PdFlags): Promise<void> {
     seconds: wholeNumber("--seconds", flags.seconds, 1),
     clients: wholeNumber("--clients", flags.clients, 1),
     outstanding: wholeNumber("--outstanding", flags.outstanding, 1),
-    regions: wholeNumber("--regions", flags.regions, 0),
   });
-  if (flags.json === true) process.stdout.write(`${JSON.stringify(figures)}\n`);
-  else
-    for (const [name, value] of Object.entries(figures))
-      process.stdout.write(`${name.padEnd(22)} ${Number(value).toLocaleString("en")}\n`);
+  printFigures(figures, flags.json === true);
   process.exit(0);
 }
 

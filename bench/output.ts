@@ -27,6 +27,12 @@ export function printTable(head: readonly string[], rows: readonly (readonly (st
   process.stdout.write(`${table.toString()}\n`);
 }
 
+/** A line each, or all of them as one line for programs. */
+export function printFigures(figures: object, asJson: boolean): void {
+  if (asJson) return void process.stdout.write(`${JSON.stringify(figures)}\n`);
+  for (const [name, value] of Object.entries(figures)) process.stdout.write(`${name}: ${String(value)}\n`);
+}
+
 export const count = (value: number): string => Math.round(value).toLocaleString("en");
 
 /** One line on a terminal, overwritten; without one, a line each. Standard output stays clean for figures. */

@@ -4,12 +4,15 @@
  */
 import type { Command } from "commander";
 import type { ServerCallListener } from "../proto/index.js";
-import { PdService, pdpb } from "../proto/index.js";
+import { PdService, type pdpb } from "../proto/index.js";
 import { regionMethods } from "../pd/rpc-regions.js";
 import { ScheduleWorld } from "../sim/pd-scheduling/world.js";
 import { SLICE, TURN_MS } from "../pd/region-patrol.js";
 import { Explainer } from "../pd/explain.js";
+import type { Peer } from "../pd/region-info.js";
 import { metaToWire, peerToWire } from "../pd/wire.js";
+import { heartbeat, type Load } from "./made-heartbeats.js";
+import { printFigures } from "./output.js";
 
 interface HeartbeatFlags {
   readonly regions: string;
@@ -51,9 +54,7 @@ export function registerPdHeartbeat(bench: Command): void {
       const [regions, stores] = [Number(flags.regions), Number(flags.stores)];
       const figures =
         flags.patrolOnly === true ? patrolFigures(regions, stores) : heartbeatFigures(regions, stores);
-      if (flags.json === true) return void process.stdout.write(`${JSON.stringify(figures)}\n`);
-      for (const [name, value] of Object.entries(figures))
-        process.stdout.write(`${name}: ${String(value)}\n`);
+      printFigures(figures, flags.json === true);
     });
 }
 
@@ -65,32 +66,15 @@ function heapBytes(): number {
   return heapUsed + arrayBuffers;
 }
 
-type Load = "idle" | "busy" | "changed" | "hot";
-
-/** Few regions have most of the load; their order is not that of their keys. */
-const SHARED_BYTES = 6e9;
-const PRIME = 7919;
 /** Even, so that the figures differ from those of the round that is measured. */
 const BUSY_ROUNDS = 4;
 const ROUND_MS = 60_000;
 
-function encodeAll(world: ScheduleWorld, load: Load): Uint8Array[] {
-  const { regions } = world.cluster;
-  return [...regions.all()].map((region, i) => {
-    const rank = 1 + ((i * PRIME) % regions.count);
-    const share = Math.floor((SHARED_BYTES / rank) * (load === "busy" ? 1 : 1.1));
-    const written = load === "idle" ? 0 : load === "hot" ? 5_000_000 : share;
-    return pdpb.RegionHeartbeatRequest.encode({
-      header: { clusterId: 1n },
-      region: metaToWire(region.meta),
-      leader: peerToWire(region.leader ?? (region.meta.peers[0] as NonNullable<typeof region.leader>)),
-      term: 6,
-      approximateSize: (load === "changed" ? 97 : 96) * 2 ** 20,
-      approximateKeys: 960_000 + Math.floor(written / 100),
-      bytesWritten: written,
-      keysWritten: Math.floor(written / 100),
-      interval: { startTimestamp: 0, endTimestamp: 60 },
-    }).finish();
+function encodeAll({ cluster }: ScheduleWorld, load: Load): Uint8Array[] {
+  const { regions } = cluster;
+  return [...regions.all()].map(({ meta, leader }, i) => {
+    const made = { region: metaToWire(meta), leader: peerToWire(leader ?? (meta.peers[0] as Peer)) };
+    return heartbeat(1n, made, i, regions.count, load);
   });
 }
 

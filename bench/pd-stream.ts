@@ -9,15 +9,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Command } from "commander";
-import { frameMessage } from "../adapters/grpc-frames.js";
 import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { SILENT_LOGGER } from "../base/index.js";
 import { Child } from "../deploy/child.js";
 import { PdClient } from "../pd-client/index.js";
-import { PdService, pdpb } from "../proto/index.js";
 import { freePorts } from "./free-ports.js";
 import { processUse } from "./local.js";
+import {
+  FIRST_PEER,
+  FIRST_REGION,
+  heartbeat,
+  inPieces,
+  type Load,
+  madeRegion,
+  sendAll,
+} from "./made-heartbeats.js";
+import { printFigures } from "./output.js";
+import { settled } from "./settled.js";
 
 interface StreamFlags {
   readonly regions: string;
@@ -27,15 +36,8 @@ interface StreamFlags {
   readonly json?: boolean;
 }
 
-type Load = "first" | "unchanged" | "changed";
-
 const REPLICAS = 3;
-const PIECE_BYTES = 64 << 10;
 const HEARTBEAT_MS = 5_000;
-const FIRST_REGION = 1_000;
-const FIRST_PEER = 10_000_000;
-const SHARED_BYTES = 6e9;
-const PRIME = 7919;
 const READY_MS = 30_000;
 
 export function registerPdStream(bench: Command): void {
@@ -50,79 +52,14 @@ export function registerPdStream(bench: Command): void {
     .action((flags: StreamFlags) => streamBench(flags));
 }
 
-const keyOf = (i: number, regions: number): Uint8Array =>
-  i === 0 || i === regions ? new Uint8Array(0) : new TextEncoder().encode(String(i).padStart(9, "0"));
-
 /** The messages of each store's leaders, in pieces of many. */
-function piecesOf(clusterId: bigint, regions: number, stores: number, load: Load, round: number): Buffer[][] {
-  const frames: Buffer[][] = Array.from({ length: stores }, () => []);
+function piecesOf(clusterId: bigint, regions: number, stores: number, load: Load): Buffer[][] {
+  const messages: Uint8Array[][] = Array.from({ length: stores }, () => []);
   for (let i = 0; i < regions; i++) {
-    const peers = Array.from({ length: REPLICAS }, (_, p) => ({
-      id: FIRST_PEER + i * REPLICAS + p,
-      storeId: 1 + ((i * PRIME + p) % stores),
-    }));
-    const rank = 1 + ((i * PRIME) % regions);
-    const isChanged = load === "changed";
-    const written = isChanged ? Math.floor((SHARED_BYTES / rank) * (1 + (round % 2) / 10)) : 0;
-    const leader = peers[0] as { readonly id: number; readonly storeId: number };
-    const message = pdpb.RegionHeartbeatRequest.encode({
-      header: { clusterId },
-      region: {
-        id: FIRST_REGION + i,
-        startKey: keyOf(i, regions),
-        endKey: keyOf(i + 1, regions),
-        regionEpoch: { confVer: 5, version: 5 },
-        peers,
-      },
-      leader,
-      term: 6,
-      approximateSize: (isChanged ? 96 + (round % 2) : 96) * 2 ** 20,
-      approximateKeys: 960_000 + Math.floor(written / 100),
-      bytesWritten: written,
-      keysWritten: Math.floor(written / 100),
-      interval: { startTimestamp: 0, endTimestamp: 60 },
-    }).finish();
-    frames[leader.storeId - 1]?.push(frameMessage(message));
+    const made = madeRegion(i, regions, stores, REPLICAS);
+    messages[(made.leader.storeId ?? 0) - 1]?.push(heartbeat(clusterId, made, i, regions, load));
   }
-  return frames.map(inPieces);
-}
-
-function inPieces(frames: readonly Buffer[]): Buffer[] {
-  const pieces: Buffer[] = [];
-  let open: Buffer[] = [];
-  let bytes = 0;
-  for (const frame of frames) {
-    open.push(frame);
-    bytes += frame.length;
-    if (bytes < PIECE_BYTES) continue;
-    pieces.push(Buffer.concat(open));
-    [open, bytes] = [[], 0];
-  }
-  return [...pieces, Buffer.concat(open)];
-}
-
-/** One stream from its first message to PD's end of it: then all have been taken. */
-function sendAll(session: ClientHttp2Session, pieces: readonly Buffer[]): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stream = session.request({
-      ":method": "POST",
-      ":path": PdService.RegionHeartbeat.path,
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
-    let status = "";
-    stream.on("response", (headers) => (status ||= String(headers["grpc-status"] ?? "")));
-    stream.on("trailers", (trailers) => (status = String(trailers["grpc-status"])));
-    stream.on("error", reject);
-    stream.on("close", () => (status === "0" ? resolve() : reject(new Error(`the stream ended: ${status}`))));
-    stream.resume();
-    void (async () => {
-      for (const piece of pieces) {
-        if (!stream.write(piece)) await new Promise((drained) => stream.once("drain", drained));
-      }
-      stream.end();
-    })();
-  });
+  return messages.map(inPieces);
 }
 
 interface Round {
@@ -248,17 +185,16 @@ async function streamBench(flags: StreamFlags): Promise<void> {
   const pd = new PdUnderLoad(await freePorts(1), stores);
   try {
     await pd.start();
-    const make = (load: Load, round: number): Buffer[][] =>
-      piecesOf(pd.client.clusterId, regions, stores, load, round);
+    const make = (load: Load): Buffer[][] => piecesOf(pd.client.clusterId, regions, stores, load);
     const empty = pd.use().residentBytes;
-    const unchanged = make("unchanged", 0);
+    const unchanged = make("idle");
     const first = await pd.round(unchanged, regions);
     pd.keepBeating(regions);
     const rounds: { unchanged: Round[]; changed: Round[] } = { unchanged: [], changed: [] };
     for (let i = 0; i < Number(flags.rounds); i++) rounds.unchanged.push(await pd.round(unchanged, regions));
     unchanged.length = 0;
     for (let i = 0; i < Number(flags.rounds); i++)
-      rounds.changed.push(await pd.round(make("changed", i), regions));
+      rounds.changed.push(await pd.round(make(i % 2 === 0 ? "busy" : "changed"), regions));
     const best = (all: readonly Round[]): Round | undefined =>
       [...all].sort((left, right) => left.cpuMicros - right.cpuMicros)[0];
     const waits = await pd.timestamps(Number(flags.watch));
@@ -279,19 +215,8 @@ async function streamBench(flags: StreamFlags): Promise<void> {
       timestampMsP999: at(0.999),
       timestampMsMax: at(1),
     };
-    if (flags.json === true) process.stdout.write(`${JSON.stringify(figures)}\n`);
-    else
-      for (const [name, value] of Object.entries(figures))
-        process.stdout.write(`${name}: ${String(value)}\n`);
+    printFigures(figures, flags.json === true);
   } finally {
     await pd.stop();
   }
-}
-
-function settled<T>(
-  run: (done: (error: Error | undefined, result: T | undefined) => void) => void,
-): Promise<T> {
-  return new Promise((resolve, reject) =>
-    run((error, result) => (error === undefined ? resolve(result as T) : reject(error))),
-  );
 }

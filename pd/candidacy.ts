@@ -168,6 +168,8 @@ export class Candidacy {
       onRegion: (region) => void this.#parts.cluster.putRegion(region),
       onSynced: () => {
         followership.isSynced = true;
+        // A leader has told all: the disk knows nothing newer, and the office must not wait for it.
+        this.#map.isLoaded = true;
       },
     });
   }

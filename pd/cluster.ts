@@ -7,7 +7,7 @@ import { fromUtf8, must } from "../base/index.js";
 import { metapb, type pdpb } from "../proto/index.js";
 import { type PdContext, readPrefix, writeGuarded } from "./context.js";
 import { Serial } from "./serial.js";
-import type { MetaOperation, MetaWatch } from "./meta-store.js";
+import type { MetaEntry, MetaOperation, MetaWatch } from "./meta-store.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
 import { RuleManager } from "./placement/rule-manager.js";
 import { RegionLabeler } from "./region-labeler.js";
@@ -15,6 +15,7 @@ import { type RegionInfo, type RegionMeta, storedRegion, voters } from "./region
 import { MetaStoreRegions, RegionStorage } from "./region-storage.js";
 import { type PutResult, Regions } from "./regions.js";
 import { SAVE_INTERVAL_MS, StoreInfo } from "./store-info.js";
+import { together } from "./together.js";
 import {
   decodeClusterMeta,
   decodeStoreMeta,
@@ -34,6 +35,8 @@ export interface RegionMap {
   readonly storage: RegionStorage;
   isLoaded: boolean;
 }
+
+type Rows = (readonly [key: Uint8Array, value: Uint8Array])[];
 
 export type ClusterCallback = (error: Error | undefined) => void;
 
@@ -97,21 +100,35 @@ export class Cluster {
   load(callback: ClusterCallback): void {
     const { metaStore, keys } = this.context;
     this.#startedMs = this.nowMs();
-    metaStore.get(keys.cluster, (error, stored) => {
-      if (error !== undefined || stored === undefined) return callback(error);
-      const meta = decodeClusterMeta(stored.value);
-      metaStore.get(keys.bootstrapTime, (timeError, time) => {
-        if (timeError !== undefined) return callback(timeError);
+    let stored: MetaEntry | undefined;
+    let time: MetaEntry | undefined;
+    const [stores, weights]: Rows[] = [[], []];
+    together(
+      [
+        (done) =>
+          metaStore.get(keys.cluster, (error, entry) => {
+            stored = entry;
+            done(error);
+          }),
+        (done) =>
+          metaStore.get(keys.bootstrapTime, (error, entry) => {
+            time = entry;
+            done(error);
+          }),
+        (done) => readPrefix(metaStore, keys.stores, (...row) => stores.push(row), done),
+        (done) => readPrefix(metaStore, keys.storeWeights, (...row) => weights.push(row), done),
+      ],
+      (error) => {
+        if (error !== undefined || stored === undefined) return callback(error);
+        const meta = decodeClusterMeta(stored.value);
         this.#bootstrapWallMs = time === undefined ? 0 : Number(decodeUint64(time.value) / NS_PER_MS);
-        this.#loadStores((storeError) => {
-          if (storeError !== undefined) return callback(storeError);
-          this.#loadRegions((regionError) => {
-            if (regionError === undefined) this.#meta = meta;
-            callback(regionError);
-          });
+        this.#takeStores(stores, weights);
+        this.#loadRegions((regionError) => {
+          if (regionError === undefined) this.#meta = meta;
+          callback(regionError);
         });
-      });
-    });
+      },
+    );
   }
 
   stop(callback: () => void): void {
@@ -139,6 +156,8 @@ export class Cluster {
       (error) => {
         if (error !== undefined) return this.#bootstrappedAfterAll(store, region, error, callback);
         this.#bootstrapWallMs = Number(wallNs / NS_PER_MS);
+        // A new cluster: there is nothing that an earlier PD stored.
+        this.#map.isLoaded = true;
         this.addStore(new StoreInfo(store, this.nowMs()));
         this.putRegion(storedRegion(region));
         this.#meta = meta;
@@ -276,27 +295,22 @@ export class Cluster {
     return this.isPrepared && this.regions.onStore(store.id).regionSizeMib >= thresholdMib;
   }
 
-  #loadStores(callback: ClusterCallback): void {
-    const { metaStore, keys, env } = this.context;
+  #takeStores(stores: Rows, weights: Rows): void {
+    const { keys, env } = this.context;
     const wallMs = env.clock.wallMs();
-    const visit = (_key: Uint8Array, value: Uint8Array): void => {
+    for (const [, value] of stores) {
       const meta = decodeStoreMeta(value);
       const silentMs = wallMs - Number(meta.lastHeartbeat / NS_PER_MS);
       // A wall clock that went back must not make a heartbeat of the future.
       this.addStore(new StoreInfo(meta, this.nowMs() - Math.max(0, silentMs)));
-    };
-    readPrefix(metaStore, keys.stores, visit, (error) => {
-      if (error !== undefined) return callback(error);
-      const decoder = new TextDecoder();
-      const weight = (key: Uint8Array, value: Uint8Array): void => {
-        const [id, kind] = decoder.decode(key.subarray(keys.storeWeights.length)).split("/");
-        const store = this.stores.get(Number(id));
-        if (store === undefined) return;
-        if (kind === "leader") store.leaderWeight = Number(decoder.decode(value));
-        else store.regionWeight = Number(decoder.decode(value));
-      };
-      readPrefix(metaStore, keys.storeWeights, weight, callback);
-    });
+    }
+    for (const [key, value] of weights) {
+      const [id, kind] = fromUtf8(key.subarray(keys.storeWeights.length)).split("/");
+      const store = this.stores.get(Number(id));
+      if (store === undefined) continue;
+      if (kind === "leader") store.leaderWeight = Number(fromUtf8(value));
+      else store.regionWeight = Number(fromUtf8(value));
+    }
   }
 
   /** Keeps the cluster's metadata and stores as the leader stores them, for the time this PD follows. */

@@ -1,9 +1,11 @@
 /** What PDs that follow know, how they learn who leads, and how a member is forgotten. (PD: tests/server) */
-import { describe, expect, test } from "vitest";
-import { must, utf8 } from "../base/index.js";
+import { describe, expect, test, vi } from "vitest";
+import { fromUtf8, must, utf8 } from "../base/index.js";
 import { PdService } from "../proto/index.js";
 import { MetaKeys } from "./keys.js";
 import { encodeMember } from "./members.js";
+import type { MetaCallback, MetaStore } from "./meta-store.js";
+import { MemoryEngine } from "./test/memory-engine.js";
 import { PdCluster, type PdProcess } from "./test/pd-cluster.js";
 
 function started(size: number): PdCluster {
@@ -12,6 +14,29 @@ function started(size: number): PdCluster {
   cluster.env.advance(2_000);
   return cluster;
 }
+
+/** Each answer of etcd so much later, however many are asked for at once. */
+const answersAfter =
+  (ms: number) =>
+  (store: MetaStore, { env }: PdCluster): MetaStore => {
+    const late =
+      <T>(callback: MetaCallback<T>): MetaCallback<T> =>
+      (error, result) =>
+        void env.timers.set(ms, () => callback(error, result));
+    return {
+      get: (key, callback) => store.get(key, late(callback)),
+      range: (range, callback) => store.range(range, late(callback)),
+      put: (key, value, callback) => store.put(key, value, late(callback)),
+      delete: (key, callback) => store.delete(key, late(callback)),
+      transact: (transaction, callback) => store.transact(transaction, late(callback)),
+      transactOutOfLine: (transaction, callback) => store.transactOutOfLine(transaction, late(callback)),
+      grantLease: (seconds, callback) => store.grantLease(seconds, late(callback)),
+      keepAliveLease: (id, callback) => store.keepAliveLease(id, late(callback)),
+      revokeLease: (id, callback) => store.revokeLease(id, late(callback)),
+      watch: (start, end, from, listener) => store.watch(start, end, from, listener),
+      close: (callback) => store.close(callback),
+    };
+  };
 
 const others = (cluster: PdCluster): PdProcess[] =>
   cluster.processes.filter(({ pd }) => pd !== undefined && !pd.isServing);
@@ -110,6 +135,30 @@ describe("PDs that follow", () => {
     cluster.env.advance(100);
     beat();
     expect(cluster.leader().pd?.cluster.isPrepared).toBe(true);
+  });
+
+  test("serve three rounds to etcd after the office was won, and read no region from their disk", () => {
+    const ROUND_MS = 50;
+    const cluster = new PdCluster(2, 1, { delayMs: 0 }, {}, { metaStore: answersAfter(ROUND_MS) });
+    cluster.waitForLeader();
+    cluster.env.advance(1_000);
+    cluster.bootstrap();
+    heartbeats(cluster, 60);
+    cluster.env.advance(1_000);
+    const [next] = others(cluster) as [PdProcess];
+    const scans = vi.spyOn(MemoryEngine.prototype, "scan");
+    const leaderKey = new MetaKeys(cluster.clusterId).leader;
+    const isElected = (): boolean =>
+      fromUtf8(cluster.etcd.peek(leaderKey)?.value ?? utf8("")).includes(next.name);
+    http(cluster.leader(), cluster, "POST", "/leader/resign");
+    while (!isElected()) cluster.env.advance(1);
+    // The answer that it was won, the settings, everything else, the window of timestamps.
+    cluster.env.advance(4 * ROUND_MS + 10);
+    expect(cluster.leaders().map(({ name }) => name)).toEqual([next.name]);
+    expect(cluster.ask(next, PdService.GetRegion, { regionKey: utf8("0042x") }).region?.id).toBe(142);
+    expect(cluster.ask(next, PdService.AllocID, {}).id).toBeGreaterThan(1_000);
+    expect(scans).not.toHaveBeenCalled();
+    scans.mockRestore();
   });
 });
 

@@ -9,6 +9,7 @@ import { type PdContext, readPrefix, writeGuarded } from "./context.js";
 import { Serial } from "./serial.js";
 import { TXN_SAFE_POINT_KEY } from "./keys.js";
 import type { MetaOperation } from "./meta-store.js";
+import { type Step, together } from "./together.js";
 import { physicalOf, type TimestampOracle } from "./timestamp-oracle.js";
 
 export const FOREVER: bigint = (1n << 63n) - 1n;
@@ -60,15 +61,25 @@ export class GcState {
 
   load(callback: (error: Error | undefined) => void): void {
     const { metaStore, keys } = this.#context;
-    metaStore.get(TXN_SAFE_POINT_KEY, (error, txn) => {
-      if (error !== undefined) return callback(error);
-      this.#txnSafePoint = txn === undefined ? 0n : BigInt(fromUtf8(txn.value) || "0");
-      metaStore.get(keys.gcSafePoint, (gcError, gc) => {
-        if (gcError !== undefined) return callback(gcError);
-        this.#gcSafePoint = gc === undefined ? 0n : BigInt(`0x${fromUtf8(gc.value) || "0"}`);
-        readPrefix(metaStore, keys.gcBarriers, (_key, value) => this.#loadBarrier(value), callback);
-      });
-    });
+    const read = (key: Uint8Array, take: (text: string) => void): Step => {
+      return (done) =>
+        metaStore.get(key, (error, stored) => {
+          if (error === undefined) take(stored === undefined ? "" : fromUtf8(stored.value));
+          done(error);
+        });
+    };
+    together(
+      [
+        read(TXN_SAFE_POINT_KEY, (text) => {
+          this.#txnSafePoint = BigInt(text || "0");
+        }),
+        read(keys.gcSafePoint, (text) => {
+          this.#gcSafePoint = BigInt(`0x${text || "0"}`);
+        }),
+        (done) => readPrefix(metaStore, keys.gcBarriers, (_key, value) => this.#loadBarrier(value), done),
+      ],
+      callback,
+    );
   }
 
   /** Moves t to the target or as far as the barriers allow; being held back is not an error. (12.3) */

@@ -42,9 +42,12 @@ export class IdAllocator {
     this.#leadership = leadership;
   }
 
-  /** Starts above everything an earlier leader may have handed out. Once, before serving. */
+  /** Starts above everything an earlier leader may have handed out. Who asks before that waits. */
   rebase(callback: (error: Error | undefined) => void): void {
-    this.#extend(this.#window(), true, callback);
+    this.#extend(this.#window(), true, (error) => {
+      callback(error);
+      this.#serve();
+    });
   }
 
   /** Answers the last id of the batch: the caller owns `last - count + 1 .. last`. */

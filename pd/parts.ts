@@ -28,6 +28,7 @@ import { Settings } from "./settings.js";
 import { StoreAdmin } from "./store-admin.js";
 import { TemporaryConfig } from "./temporary-config.js";
 import { TimestampOracle } from "./timestamp-oracle.js";
+import { type Step, together } from "./together.js";
 
 const TSO_SAVE_INTERVAL_MS = 5000;
 const TSO_UPDATE_INTERVAL_MS = 50;
@@ -116,27 +117,31 @@ export function buildParts(inputs: PartsInputs): Parts {
   };
 }
 
-/** Reads what earlier leaders stored and starts everything that acts. */
+/**
+ * Reads what earlier leaders stored and starts everything that acts. Everything is read after the office was won, so
+ * nobody else writes it any more and the order of the reads does not matter; the settings come first, because a
+ * default rule and the list of schedulers follow from them.
+ */
 export function beginTerm(parts: Parts, callback: (error: Error | undefined) => void): void {
-  const steps: readonly ((next: (failed: Error | undefined) => void) => void)[] = [
-    (next) => parts.context.ids.rebase(next),
-    (next) => parts.timestamps.start(next),
-    (next) => loadConfig(parts.context, next),
-    (next) => parts.gc.load(next),
-    (next) => parts.cluster.load(next),
-    (next) => parts.scheduling.load(next),
-  ];
+  const { context, timestamps, gc, cluster, scheduling } = parts;
   parts.temporary.start();
-  const run = (index: number): void => {
-    const step = steps[index];
-    if (step !== undefined) {
-      return step((failed) => (failed === undefined ? run(index + 1) : callback(failed)));
-    }
-    parts.streams.start();
-    parts.scheduling.start();
-    callback(undefined);
-  };
-  run(0);
+  loadConfig(context, (configError) => {
+    if (configError !== undefined) return callback(configError);
+    const loads: readonly Step[] = [
+      (done) => timestamps.start(done),
+      (done) => gc.load(done),
+      (done) => cluster.load(done),
+      (done) => scheduling.load(done),
+    ];
+    together(loads, (error) => {
+      if (error !== undefined) return callback(error);
+      parts.streams.start();
+      scheduling.start();
+      callback(undefined);
+      // Lookups need none. Who needs one waits for the window, and tries again if it could not be stored.
+      context.ids.rebase(() => {});
+    });
+  });
 }
 
 /** Stops what acts; calls back once what was still in memory is written. */

@@ -141,12 +141,12 @@ export class PlacementDriver {
   methods(): BoundMethod[] {
     if (this.#candidacy === undefined) return [...this.#parts.methods.values()];
     const forwarder = this.#forwarder;
-    return [...this.#parts.methods.values()].map(({ definition }) => ({
-      definition,
+    return [...this.#parts.methods.values()].map((method) => ({
+      ...method,
       handler: (call) => {
-        const forwarded = forwarder?.take(definition, call);
+        const forwarded = forwarder?.take(method.definition, call);
         if (forwarded !== undefined) return forwarded;
-        return (this.#parts.methods.get(definition.path) as BoundMethod).handler(call);
+        return (this.#parts.methods.get(method.definition.path) as BoundMethod).handler(call);
       },
     }));
   }

@@ -18,6 +18,8 @@ import { refusal } from "./rpc-answers.js";
 import { downPeerToWire, metaToWire, peerToWire } from "./wire.js";
 
 const BATCH_REGIONS = 1_000;
+/** While all of them are sent others must be served too. */
+const FULL_BATCH_REGIONS = 250;
 const RING_ENTRIES = 10_000;
 const LIVE_INTERVAL_MS = 20;
 const KEEP_ALIVE_MS = 10_000;
@@ -135,20 +137,16 @@ export class RegionSyncServer {
     return follower;
   }
 
-  /** All regions as they were at the beginning; what changed meanwhile follows from the ring. */
+  /** All regions as they were at the beginning, a batch a turn; what changed meanwhile follows from the ring. */
   #sendAll(follower: Follower, startedAt: number, all: readonly RegionInfo[], from: number): void {
     if (this.#stopped || !this.#followers.has(follower)) return;
-    let position = from;
-    while (position < all.length && follower.call.pendingBytes < PENDING_BYTES_SLOW) {
-      const part = all.slice(position, position + BATCH_REGIONS);
-      this.#send(follower, part, position);
-      position += part.length;
-    }
-    if (position < all.length) {
-      this.#cluster.context.env.timers.set(SLOW_WAIT_MS, () =>
-        this.#sendAll(follower, startedAt, all, position),
-      );
-      return;
+    const { timers } = this.#cluster.context.env;
+    if (from < all.length) {
+      const isSlow = follower.call.pendingBytes >= PENDING_BYTES_SLOW;
+      const part = isSlow ? [] : all.slice(from, from + FULL_BATCH_REGIONS);
+      if (!isSlow) this.#send(follower, part, from);
+      const goOn = (): void => this.#sendAll(follower, startedAt, all, from + part.length);
+      return isSlow ? void timers.set(SLOW_WAIT_MS, goOn) : timers.nextTurn(goOn);
     }
     follower.next = startedAt;
     // Empty, with an index: the end of the full sync.

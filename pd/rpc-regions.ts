@@ -48,7 +48,13 @@ export function regionMethods(
   const found = (region: RegionInfo | undefined): pdpb.IGetRegionResponse =>
     region === undefined ? { header } : { header, ...regionToClient(region) };
   return [
-    bindMethod(PdService.RegionHeartbeat, (call) => heartbeatCall(cluster, streams, events, breakdown, call)),
+    {
+      ...bindMethod(PdService.RegionHeartbeat, (call) =>
+        heartbeatCall(cluster, streams, events, breakdown, call),
+      ),
+      // After a change of leader all stores report everything, and the lease must be renewed meanwhile.
+      isBulk: true,
+    },
     lookupCall(cluster, PdService.GetRegion, noRegion, (request, reply) =>
       reply(found(regions.find(request.regionKey))),
     ),

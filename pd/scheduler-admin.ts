@@ -100,6 +100,8 @@ export class SchedulerAdmin {
   readonly #host: SchedulerHost;
   readonly #runner: SchedulerRunner;
   readonly #settings: Settings;
+  /** What schedulers stored of their own, from the loading until they are made. */
+  readonly #stored = new Map<string, Body>();
 
   constructor(host: SchedulerHost, runner: SchedulerRunner, settings: Settings) {
     this.#host = host;
@@ -115,22 +117,24 @@ export class SchedulerAdmin {
     return this.#view.config;
   }
 
-  /** What the settings list; once, when stores and settings are loaded. */
+  /** Reads what schedulers stored of their own. */
   load(callback: (error: Error | undefined) => void): void {
     const { metaStore, keys, env } = this.#view.cluster.context;
-    const own = new Map<string, Body>();
     const visit = (key: Uint8Array, value: Uint8Array): void => {
       const name = fromUtf8(key.subarray(keys.schedulerConfigs.length));
       try {
-        own.set(name, JSON.parse(fromUtf8(value)) as Body);
+        this.#stored.set(name, JSON.parse(fromUtf8(value)) as Body);
       } catch {
         env.log.warn("stored settings of a scheduler are no JSON and are dropped", { scheduler: name });
       }
     };
-    readPrefix(metaStore, keys.schedulerConfigs, visit, (error) => {
-      if (error === undefined) for (const entry of this.#config.schedulers) this.#loadOne(entry, own);
-      callback(error);
-    });
+    readPrefix(metaStore, keys.schedulerConfigs, visit, callback);
+  }
+
+  /** Makes the schedulers that the settings list; once they, the stores and what was stored are loaded. */
+  addListed(): void {
+    for (const entry of this.#config.schedulers) this.#loadOne(entry, this.#stored);
+    this.#stored.clear();
   }
 
   #loadOne({ type, args, disable }: SchedulerEntry, own: ReadonlyMap<string, Body>): void {

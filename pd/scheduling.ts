@@ -24,6 +24,7 @@ import type { Settings } from "./settings.js";
 import { Statistics } from "./statistics/statistics.js";
 import type { StoreInfo } from "./store-info.js";
 import { StoreMonitor } from "./store-monitor.js";
+import { type Step, together } from "./together.js";
 
 export class Scheduling {
   readonly cluster: Cluster;
@@ -90,16 +91,20 @@ export class Scheduling {
 
   load(callback: (error: Error | undefined) => void): void {
     const { rules, labels } = this.cluster;
-    rules.load((error) => {
-      if (error !== undefined) return callback(error);
-      labels.load((labelError) => {
-        if (labelError !== undefined) return callback(labelError);
-        this.schedulers.load(callback);
-      });
-    });
+    const parts = [rules, labels, this.schedulers];
+    together(
+      parts.map(
+        (part): Step =>
+          (done) =>
+            part.load(done),
+      ),
+      callback,
+    );
   }
 
+  /** After the settings, the cluster and this are loaded. */
   start(): void {
+    this.schedulers.addListed();
     this.patrol.start();
     this.#monitor.start();
     this.#runner.start();

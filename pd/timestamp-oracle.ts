@@ -11,7 +11,7 @@ import type { Env, TimerHandle } from "../base/index.js";
 import { RaftwerkError } from "../base/index.js";
 import type { MetaKeys } from "./keys.js";
 import { type Leadership, lostLeadership } from "./leadership.js";
-import type { MetaStore } from "./meta-store.js";
+import type { MetaEntry, MetaStore } from "./meta-store.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
 
 export const LOGICAL_BITS = 18;
@@ -110,7 +110,8 @@ export class TimestampOracle {
       const nowMs = Math.floor(this.#env.clock.wallMs());
       const nextMs = nowMs - lastMs < GUARD_MS ? lastMs + GUARD_MS : nowMs;
       this.#windowMs = lastMs;
-      this.#save(nextMs + this.#options.saveIntervalMs, (saveError) => {
+      this.#saving = true;
+      this.#store(stored, nextMs + this.#options.saveIntervalMs, (saveError) => {
         if (saveError !== undefined) return callback(saveError);
         this.#physicalMs = nextMs;
         this.#logical = 0;
@@ -286,32 +287,40 @@ export class TimestampOracle {
 
   #save(windowMs: number, callback: (error: Error | undefined) => void): void {
     this.#saving = true;
+    this.#metaStore.get(this.#keys.timestamp, (error, stored) => {
+      if (error === undefined) return this.#store(stored, windowMs, callback);
+      this.#saving = false;
+      callback(error);
+    });
+  }
+
+  /** In place of what was read under this leadership, unless it has changed. */
+  #store(
+    stored: MetaEntry | undefined,
+    windowMs: number,
+    callback: (error: Error | undefined) => void,
+  ): void {
     const done = (error: Error | undefined): void => {
       this.#saving = false;
       callback(error);
     };
-    this.#metaStore.get(this.#keys.timestamp, (readError, stored) => {
-      if (readError !== undefined) return done(readError);
-      const next = BigInt(windowMs) * NS_PER_MS;
-      const previous = stored === undefined ? 0n : decodeUint64(stored.value);
-      if (previous >= next) {
-        const text = `saving timestamp ${next} is less than or equal to the previous one ${previous}`;
-        return done(new RaftwerkError("pdUnavailable", text, { retry: "safe" }));
-      }
-      const unchanged =
-        stored === undefined
-          ? ({ kind: "createRevision", key: this.#keys.timestamp, equals: 0 } as const)
-          : ({ kind: "modRevision", key: this.#keys.timestamp, equals: stored.modRevision } as const);
-      const transaction = {
-        compares: [unchanged],
-        onSuccess: [{ kind: "put", key: this.#keys.timestamp, value: encodeUint64(next) } as const],
-      };
-      this.#leadership.transact(transaction, (error, result) => {
-        if (error !== undefined) return done(error);
-        if (!result.succeeded) return done(lostLeadership());
-        this.#windowMs = windowMs;
-        done(undefined);
-      });
+    const next = BigInt(windowMs) * NS_PER_MS;
+    const previous = stored === undefined ? 0n : decodeUint64(stored.value);
+    if (previous >= next) {
+      const text = `saving timestamp ${next} is less than or equal to the previous one ${previous}`;
+      return done(new RaftwerkError("pdUnavailable", text, { retry: "safe" }));
+    }
+    const key = this.#keys.timestamp;
+    const unchanged =
+      stored === undefined
+        ? ({ kind: "createRevision", key, equals: 0 } as const)
+        : ({ kind: "modRevision", key, equals: stored.modRevision } as const);
+    const onSuccess = [{ kind: "put", key, value: encodeUint64(next) } as const];
+    this.#leadership.transact({ compares: [unchanged], onSuccess }, (error, result) => {
+      if (error !== undefined) return done(error);
+      if (!result.succeeded) return done(lostLeadership());
+      this.#windowMs = windowMs;
+      done(undefined);
     });
   }
 }

@@ -77,6 +77,8 @@ export interface BoundMethod {
   /** Types are erased here, the registry being heterogeneous by nature; `bindMethod` is the typed door. */
   readonly definition: MethodDefinition<unknown, unknown>;
   readonly handler: RpcHandler<unknown, unknown>;
+  /** Its messages come in masses and may wait: they get a part of each turn, so that other calls are not held up. */
+  readonly isBulk?: boolean;
 }
 
 /** Ties a handler to its method with types checked; a server takes a list of these. */

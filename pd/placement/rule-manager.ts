@@ -11,6 +11,7 @@ import { configOperation } from "../settings.js";
 import type { MetaOperation } from "../meta-store.js";
 import type { RegionInfo, RegionMeta } from "../region-info.js";
 import type { StoreInfo } from "../store-info.js";
+import { type Step, together } from "../together.js";
 import { fitRegion, type RegionFit } from "./fit.js";
 import { constraintsText, matchesConstraints } from "./label-constraint.js";
 import {
@@ -119,24 +120,25 @@ export class RuleManager {
       const group = parse(key, value, groupFromJson);
       if (group !== undefined) groups.set(group.id, group);
     };
-    readPrefix(metaStore, keys.rules, visitRule, (error) => {
+    const reads: readonly Step[] = [
+      (done) => readPrefix(metaStore, keys.rules, visitRule, done),
+      (done) => readPrefix(metaStore, keys.ruleGroups, visitGroup, done),
+    ];
+    together(reads, (error) => {
       if (error !== undefined) return callback(error);
-      readPrefix(metaStore, keys.ruleGroups, visitGroup, (groupError) => {
-        if (groupError !== undefined) return callback(groupError);
-        if (rules.size === 0) {
-          const initial = this.defaultRule();
-          rules.set(ruleKey(initial), initial);
-          bad.push({
-            kind: "put",
-            key: keys.rule(initial),
-            value: utf8(JSON.stringify(ruleToJson(initial))),
-          });
-        }
-        this.#install(rules, groups);
-        this.#isLoaded = true;
-        if (bad.length === 0) return callback(undefined);
-        writeGuarded(this.#context, bad, callback);
-      });
+      if (rules.size === 0) {
+        const initial = this.defaultRule();
+        rules.set(ruleKey(initial), initial);
+        bad.push({
+          kind: "put",
+          key: keys.rule(initial),
+          value: utf8(JSON.stringify(ruleToJson(initial))),
+        });
+      }
+      this.#install(rules, groups);
+      this.#isLoaded = true;
+      if (bad.length === 0) return callback(undefined);
+      writeGuarded(this.#context, bad, callback);
     });
   }
 
