@@ -179,7 +179,7 @@ async function serve(
     etcd === undefined ? await openEmbedded(env, opened.engine) : await onEtcd(env, etcd.connection);
   const election =
     etcd === undefined
-      ? {}
+      ? { regionEngine: opened.engine }
       : {
           election: { network, regionEngine: opened.engine, leaseSeconds: etcd.leaseSeconds },
           forwardHttp,

@@ -6,15 +6,13 @@
 import type { Engine, Env } from "../base/index.js";
 import { RaftwerkError } from "../base/index.js";
 import type { pdpb, RpcNetwork } from "../proto/index.js";
-import type { RegionMap } from "./cluster.js";
+import { mapOn, type RegionMap } from "./cluster.js";
 import { Elector, LEASE_SECONDS } from "./elector.js";
 import { Followership } from "./leadership.js";
 import { decodeMember, encodeMember, MemberRegistry } from "./members.js";
 import type { MetaWatch } from "./meta-store.js";
 import { beginTerm, buildParts, endTerm, loadConfig, type Parts, type PartsInputs } from "./parts.js";
-import { EngineRegions, RegionStorage } from "./region-storage.js";
 import { RegionSyncClient } from "./region-sync-client.js";
-import { Regions } from "./regions.js";
 import type { TermOfOffice } from "./term-of-office.js";
 
 const PRIORITY_CHECK_MS = 5_000;
@@ -51,11 +49,7 @@ export class Candidacy {
     this.#env = env;
     this.#inputs = inputs;
     this.#options = options;
-    this.#map = {
-      regions: new Regions(),
-      storage: new RegionStorage(env, new EngineRegions(options.regionEngine, keys)),
-      isLoaded: false,
-    };
+    this.#map = mapOn(env, options.regionEngine, keys);
     this.registry = new MemberRegistry(env, metaStore, keys, self);
     this.#parts = this.#follow();
     this.#elector = new Elector(env, metaStore, keys, {

@@ -3,16 +3,17 @@
  * afterwards; changes of stores run one at a time, so that two stores cannot take one address at once.
  * (pd-rules 1.4, 3, 4)
  */
-import { fromUtf8, must } from "../base/index.js";
+import { type Engine, type Env, fromUtf8, must } from "../base/index.js";
 import { metapb, type pdpb } from "../proto/index.js";
 import { type PdContext, readPrefix, writeGuarded } from "./context.js";
+import type { MetaKeys } from "./keys.js";
 import { Serial } from "./serial.js";
 import type { MetaEntry, MetaOperation, MetaWatch } from "./meta-store.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
 import { RuleManager } from "./placement/rule-manager.js";
 import { RegionLabeler } from "./region-labeler.js";
 import { type RegionInfo, type RegionMeta, storedRegion, voters } from "./region-info.js";
-import { MetaStoreRegions, RegionStorage } from "./region-storage.js";
+import { EngineRegions, MetaStoreRegions, RegionStorage } from "./region-storage.js";
 import { type PutResult, Regions } from "./regions.js";
 import { SAVE_INTERVAL_MS, StoreInfo } from "./store-info.js";
 import { together } from "./together.js";
@@ -35,6 +36,13 @@ export interface RegionMap {
   readonly storage: RegionStorage;
   isLoaded: boolean;
 }
+
+/** A map that is kept on this disk. */
+export const mapOn = (env: Env, engine: Engine, keys: MetaKeys): RegionMap => ({
+  regions: new Regions(),
+  storage: new RegionStorage(env, new EngineRegions(engine, keys)),
+  isLoaded: false,
+});
 
 type Rows = (readonly [key: Uint8Array, value: Uint8Array])[];
 
@@ -360,12 +368,21 @@ export class Cluster {
       if (result.kind === "stale") stale.push(meta.id);
       else for (const removed of result.removed) stale.push(removed.meta.id);
     };
-    this.#map.storage.load(visit, (error) => {
+    const done = (error: Error | undefined): void => {
       if (error === undefined) {
         for (const id of stale) this.#map.storage.delete(id);
         this.#map.isLoaded = true;
       }
       callback(error);
+    };
+    this.#map.storage.load(visit, (error) => {
+      if (error !== undefined || this.regions.count > 0) return done(error);
+      // Nothing here so far: the first region stands with the cluster's metadata, and so did all of them in PDs before.
+      const move = (meta: RegionMeta): void => {
+        visit(meta);
+        this.#map.storage.save(meta);
+      };
+      new MetaStoreRegions(this.context).load(move, done);
     });
   }
 }

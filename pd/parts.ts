@@ -83,7 +83,7 @@ export function buildParts(inputs: PartsInputs): Parts {
   const cluster = new Cluster(context, inputs.map);
   const streams = new HeartbeatStreams(context, (id) => cluster.store(id)?.meta.address ?? "");
   const sync = new RegionSyncServer(cluster);
-  if (inputs.map !== undefined) cluster.onRegionChanged = (region) => sync.changed(region);
+  if (inputs.registry !== undefined) cluster.onRegionChanged = (region) => sync.changed(region);
   const settings = new Settings(context, (changed, items) => cluster.rules.followOperations(changed, items));
   const save = (): void => settings.save(() => {});
   const members = new Members(inputs.self, leadership, inputs.registry, inputs.otherLeader);

@@ -3,10 +3,10 @@
  * every call before that answers "not leader", which clients take as "ask again". Once a write has failed nobody
  * knows what is stored: PD stops serving and says so (`onFatal`), and the process should end. (pd-rules 1.1, 1.10)
  */
-import { assert, type Env, RaftwerkError, utf8 } from "../base/index.js";
+import { assert, type Engine, type Env, RaftwerkError, utf8 } from "../base/index.js";
 import type { BoundMethod } from "../proto/index.js";
 import { Candidacy, type CandidacyInputs, type ElectionOptions } from "./candidacy.js";
-import type { Cluster } from "./cluster.js";
+import { type Cluster, mapOn } from "./cluster.js";
 import { handleHttp, type HttpReply, type HttpRequest } from "./http.js";
 import { isAnsweredLocally, waitForLeader } from "./http-redirect.js";
 import { CLUSTER_ID_KEY, MetaKeys } from "./keys.js";
@@ -33,6 +33,8 @@ export interface PlacementDriverOptions {
   readonly config?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly tsoSaveIntervalMs?: number;
   readonly tsoUpdateIntervalMs?: number;
+  /** A disk for the map of regions of a PD alone, beside its metadata or apart. Without it they are metadata as well. */
+  readonly regionEngine?: Engine;
   /** One of several PDs over a shared meta store. Without it this PD is alone and leads from its start on. */
   readonly election?: ElectionOptions;
   /** Sends a request to the leader's HTTP API, with these headers added. */
@@ -83,7 +85,9 @@ export class PlacementDriver {
       const leadership = new SoleLeadership(this.#env, this.#metaStore, inputs.keys, token, (reason) =>
         this.#options.onFatal?.(new RaftwerkError("pdUnavailable", reason, { retry: "never" })),
       );
-      const parts = buildParts({ ...inputs, leadership });
+      const { regionEngine } = this.#options;
+      const map = regionEngine === undefined ? {} : { map: mapOn(this.#env, regionEngine, inputs.keys) };
+      const parts = buildParts({ ...inputs, ...map, leadership });
       leadership.campaign((lost) => {
         if (lost !== undefined) return callback(lost);
         beginTerm(parts, (failed) => {

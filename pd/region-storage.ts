@@ -2,8 +2,8 @@
  * Keeps region metadata so that a restarted PD knows every region at once. Writes are gathered for a moment and go
  * together; what a crash loses of them the next heartbeats bring back. (pd-rules 4.10)
  *
- * A PD alone keeps regions in its meta store, which is on its own disk. PDs on etcd keep them each on their own
- * disk: etcd holds what must be agreed upon, and regions need not be.
+ * Each PD keeps them on a disk of its own: the meta store holds what must be agreed upon and synced, and regions need
+ * not be. Only a PD without such a disk keeps them as metadata.
  */
 import { type Engine, type Env, nextKey, type TimerHandle } from "../base/index.js";
 import type { MetaKeys } from "./keys.js";
@@ -15,7 +15,8 @@ import { decodeRegionMeta, encodeRegionMeta } from "./wire.js";
 const FLUSH_DELAY_MS = 100;
 /** etcd's default limit is 128 operations a transaction. */
 const META_STORE_BATCH = 100;
-const ENGINE_BATCH = 2_000;
+/** Some milliseconds of a turn. */
+const ENGINE_BATCH = 1_000;
 const PAGE_ROWS = 1_000;
 
 export type WrittenRegions = readonly (readonly [id: number, meta: RegionMeta | undefined])[];

@@ -130,8 +130,8 @@ export class Scheduling {
   onRegionHeartbeat(region: RegionInfo, previous: RegionInfo | undefined, flow: RegionFlow): void {
     this.statistics.onRegionHeartbeat(region, previous, flow);
     this.controller.onHeartbeat(region);
-    // What said nothing new is left to the patrol, unless something was wrong with it.
-    if (region !== previous || this.patrol.isNoted(region.meta.id)) this.patrol.check(region);
+    // Figures alone are left to the patrol, unless something was wrong with the region.
+    if (isWorthLook(region, previous) || this.patrol.isNoted(region.meta.id)) this.patrol.check(region);
   }
 
   /** Every ten seconds. (3.28) */
@@ -158,4 +158,21 @@ export class Scheduling {
     this.patrol.suspect(sourceId);
     for (const id of newIds) this.patrol.suspect(id);
   }
+}
+
+/** Whether a heartbeat tells of more than another size or flow. */
+function isWorthLook(region: RegionInfo, previous: RegionInfo | undefined): boolean {
+  if (previous === undefined) return true;
+  if (region === previous) return false;
+  const troubled =
+    region.downPeers.length +
+    region.pendingPeers.length +
+    previous.downPeers.length +
+    previous.pendingPeers.length;
+  return (
+    region.meta !== previous.meta ||
+    region.leader?.id !== previous.leader?.id ||
+    region.fromStorage !== previous.fromStorage ||
+    troubled > 0
+  );
 }

@@ -14,6 +14,7 @@ export const FAST_ROOTS = [
   "tikvpb.BatchCommandsResponse",
   "tikvpb.BatchRaftMessage",
   "raft_serverpb.RaftMessage",
+  "pdpb.RegionHeartbeatRequest",
 ];
 const FAST_MESSAGES = new Set([
   ...FAST_ROOTS,
@@ -38,6 +39,9 @@ const FAST_MESSAGES = new Set([
   "kvrpcpb.ResourceControlContext",
   "metapb.RegionEpoch",
   "metapb.Peer",
+  "metapb.Region",
+  "pdpb.RequestHeader",
+  "pdpb.TimeInterval",
   "eraftpb.Message",
   "eraftpb.Entry",
 ]);

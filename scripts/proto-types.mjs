@@ -129,6 +129,7 @@ const FAST = {
   "tikvpb.BatchCommandsRequest": "batchCommandsRequestCodec",
   "tikvpb.BatchCommandsResponse": "batchCommandsResponseCodec",
   "tikvpb.BatchRaftMessage": "batchRaftMessageCodec",
+  "pdpb.RegionHeartbeatRequest": "regionHeartbeatRequestCodec",
   "raft_serverpb.RaftMessage": "raftMessageCodec",
 };
 

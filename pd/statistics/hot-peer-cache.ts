@@ -135,7 +135,7 @@ export class HotPeerCache {
   #reportNew(report: HotReport): void {
     const { regionId, storeId, amounts, seconds, nowMs } = report;
     const inherited = this.#inheritable(report);
-    if (inherited === undefined && !this.#isHot(storeId, amounts, seconds, nowMs)) return;
+    if (inherited === undefined && !this.isHot(storeId, amounts, seconds, nowMs)) return;
     const rates: [number, number, number, number] = [
       amounts[0] / seconds,
       amounts[1] / seconds,
@@ -259,7 +259,7 @@ export class HotPeerCache {
     entry.seconds += seconds;
     entry.updatedMs = nowMs;
     if (entry.seconds < this.kind.reportSeconds) return;
-    const isHot = this.#isHot(entry.storeId, entry.amounts, entry.seconds, nowMs);
+    const isHot = this.isHot(entry.storeId, entry.amounts, entry.seconds, nowMs);
     const { medians, rates, amounts: sum } = entry;
     medians.push(
       sum[0] / entry.seconds,
@@ -277,7 +277,8 @@ export class HotPeerCache {
     if (entry.antiCount <= 0) this.#remove(entry.storeId, entry.regionId);
   }
 
-  #isHot(storeId: number, amounts: Rates, seconds: number, nowMs: number): boolean {
+  /** Above what makes a peer hot on its store now. */
+  isHot(storeId: number, amounts: Rates, seconds: number, nowMs: number): boolean {
     const thresholds = this.thresholds(storeId, nowMs);
     for (let i = 0; i < 4; i++) {
       if ((amounts[i] as number) / seconds >= (thresholds[i] as number)) return true;

@@ -123,6 +123,8 @@ export class Statistics {
     seconds: number,
     nowMs: number,
   ): void {
+    // Warm, but cold for its store: nothing would be kept of it.
+    if (!cache.has(region.meta.id) && !cache.isHot(storeId, amounts, seconds, nowMs)) return;
     const store = this.#view.store(storeId);
     // A late heartbeat must not bring a buried store back.
     if (store === undefined || store.isRemoved) return;

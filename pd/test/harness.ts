@@ -54,6 +54,7 @@ export class Harness {
           name: "pd",
           clientUrls: ["http://127.0.0.1:2379"],
           peerUrls: ["http://127.0.0.1:2380"],
+          regionEngine: this.engine,
           onFatal: (fatal) => {
             this.fatal = fatal;
           },

@@ -1,7 +1,7 @@
 /** The fast codecs against the generated ones: same bytes, same messages, same refusals. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { raft_serverpb, TikvService, tikvpb } from "../index.js";
+import { PdService, raft_serverpb, TikvService, tikvpb } from "../index.js";
 import type { Codec } from "../rpc.js";
 import { arbitraryMessage, normal } from "../test/arbitrary.js";
 import { camel, classOf } from "../test/reflection.js";
@@ -10,6 +10,7 @@ import {
   batchCommandsResponseCodec,
   batchRaftMessageCodec,
   raftMessageCodec,
+  regionHeartbeatRequestCodec,
 } from "./index.js";
 
 type AnyCodec = Codec<Record<string, unknown>, object>;
@@ -18,6 +19,7 @@ const cases: [string, AnyCodec][] = [
   ["tikvpb.BatchCommandsResponse", batchCommandsResponseCodec as unknown as AnyCodec],
   ["tikvpb.BatchRaftMessage", batchRaftMessageCodec as unknown as AnyCodec],
   ["raft_serverpb.RaftMessage", raftMessageCodec as unknown as AnyCodec],
+  ["pdpb.RegionHeartbeatRequest", regionHeartbeatRequestCodec as unknown as AnyCodec],
 ];
 
 /** Normal form of what decoding gives, or the fact that it threw. */
@@ -118,6 +120,7 @@ describe("the fast codecs", () => {
     expect(TikvService.BatchCommands.response).toBe(batchCommandsResponseCodec);
     expect(TikvService.BatchRaft.request).toBe(batchRaftMessageCodec);
     expect(TikvService.Raft.request).toBe(raftMessageCodec);
+    expect(PdService.RegionHeartbeat.request).toBe(regionHeartbeatRequestCodec);
   });
 
   test("grow for large messages and shrink again", () => {
