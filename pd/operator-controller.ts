@@ -207,6 +207,12 @@ export class OperatorController {
     this.#dispatch(operator, region, true);
   }
 
+  /** The operator ends with its next push; until then it moves nothing that anybody could count. */
+  onRegionRemoved(regionId: number): void {
+    const operator = this.#running.get(regionId);
+    if (operator !== undefined) this.#influence.changed(operator);
+  }
+
   stop(): void {
     this.#stopped = true;
     if (this.#timer !== undefined) this.#view.env.timers.clear(this.#timer);

@@ -56,6 +56,7 @@ export class Scheduling {
     const isHot = (regionId: number): boolean => this.statistics.isRegionHot(regionId);
     this.patrol = new RegionPatrol(this.controller, this.notes, isHot);
     cluster.onRegionRemoved = (regionId) => {
+      this.controller.onRegionRemoved(regionId);
       this.statistics.onRegionRemoved(regionId);
       this.notes.forget("region", regionId);
     };
