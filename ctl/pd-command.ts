@@ -185,9 +185,12 @@ async function serve(
           forwardHttp,
         };
   const { name, clientUrls } = options;
+  const setLogLevel = (level: LeveledLogger["level"]): void => {
+    log.level = level;
+  };
   const pd = new PlacementDriver(
     env,
-    { name, clientUrls, config: pdSections(file), onFatal: fatal, ...election },
+    { name, clientUrls, config: pdSections(file), onFatal: fatal, setLogLevel, ...election },
     metaStore,
   );
   if (etcd !== undefined) log.info("metadata on etcd", { endpoints: etcd.connection.endpoints });

@@ -45,7 +45,12 @@ export interface HttpParts {
   readonly settings: Settings;
   /** Where there are several PDs: gives the leadership to the member named, or to any other. */
   readonly transfer?: (name: string | undefined, callback: (error: Error | undefined) => void) => void;
+  /** Where the log's level can change while PD runs. */
+  readonly setLogLevel?: (level: PdLogLevel) => void;
 }
+
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+export type PdLogLevel = (typeof LOG_LEVELS)[number];
 
 const JSON_TYPE = "application/json; charset=UTF-8";
 const REGIONS_TYPE = "application/octet-stream";

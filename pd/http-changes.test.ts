@@ -260,6 +260,19 @@ describe("for restore tools", () => {
     expect(next()).toBeGreaterThan(50_000);
   });
 
+  test("the log's level changes while PD runs, by PD's names, and only to one there is", () => {
+    startStores(3);
+    const before = harness.logLevels.length;
+    for (const level of ["debug", "warning", "fatal"])
+      expect(post("/admin/log", JSON.stringify(level))).toMatchObject({
+        status: 200,
+        json: "The log level is updated.",
+      });
+    for (const none of ["loud", 3, {}, null, "constructor"])
+      expect(post("/admin/log", JSON.stringify(none)).status).toBe(400);
+    expect(harness.logLevels.slice(before)).toEqual(["debug", "warn", "error"]);
+  });
+
   test("stale records go; those that PD does not know are said so", () => {
     expect(remove("/admin/storage/region/99")).toMatchObject({
       status: 400,

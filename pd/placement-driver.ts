@@ -7,6 +7,7 @@ import { assert, type Engine, type Env, RaftwerkError, utf8 } from "../base/inde
 import type { BoundMethod } from "../proto/index.js";
 import { Candidacy, type CandidacyInputs, type ElectionOptions } from "./candidacy.js";
 import { type Cluster, mapOn } from "./cluster.js";
+import type { PdLogLevel } from "./http-call.js";
 import { handleHttp, type HttpReply, type HttpRequest } from "./http.js";
 import { isAnsweredLocally, waitForLeader } from "./http-redirect.js";
 import { CLUSTER_ID_KEY, MetaKeys } from "./keys.js";
@@ -37,6 +38,8 @@ export interface PlacementDriverOptions {
   readonly regionEngine?: Engine;
   /** One of several PDs over a shared meta store. Without it this PD is alone and leads from its start on. */
   readonly election?: ElectionOptions;
+  /** Changes the level of the log of this process. */
+  readonly setLogLevel?: (level: PdLogLevel) => void;
   /** Sends a request to the leader's HTTP API, with these headers added. */
   readonly forwardHttp?: (
     urls: readonly string[],
@@ -190,7 +193,9 @@ export class PlacementDriver {
     const parts = this.#parts;
     const candidacy = this.#candidacy;
     const election = candidacy === undefined ? {} : { transfer: candidacy.transfer.bind(candidacy) };
-    handleHttp({ ...parts, ...election, config: parts.context.config }, request, reply);
+    const { setLogLevel } = this.#options;
+    const log = setLogLevel === undefined ? {} : { setLogLevel };
+    handleHttp({ ...parts, ...election, ...log, config: parts.context.config }, request, reply);
   }
 
   get #parts(): Parts {

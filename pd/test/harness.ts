@@ -22,6 +22,8 @@ export class Harness {
   pd!: PlacementDriver;
   #methods = new Map<string, BoundMethod>();
   fatal: Error | undefined;
+  /** As they were asked for while PD ran. */
+  readonly logLevels: string[] = [];
   readonly #options: Partial<PlacementDriverOptions>;
 
   /** For a test that writes into it behind PD's back. */
@@ -55,6 +57,7 @@ export class Harness {
           clientUrls: ["http://127.0.0.1:2379"],
           peerUrls: ["http://127.0.0.1:2380"],
           regionEngine: this.engine,
+          setLogLevel: (level) => void this.logLevels.push(level),
           onFatal: (fatal) => {
             this.fatal = fatal;
           },
