@@ -134,6 +134,7 @@ export class Cluster {
       {
         name: "pd",
         clientUrls: [`http://${PD_ADDRESS}`],
+        regionEngine: engine,
         ...(this.#options.pdConfig === undefined ? {} : { config: this.#options.pdConfig }),
       },
       metaStore,

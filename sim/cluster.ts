@@ -131,7 +131,8 @@ export class SimPd extends SimProcess {
     EmbeddedMetaStore.open(env, engine, (failed, metaStore) => {
       if (failed !== undefined) return fatal(failed);
       const config = this.#cluster.shape.pdConfig;
-      const options = { name: "pd", clientUrls: [`http://${PD_ADDRESS}`], config, onFatal: fatal };
+      const clientUrls = [`http://${PD_ADDRESS}`];
+      const options = { name: "pd", clientUrls, config, regionEngine: engine, onFatal: fatal };
       const pd = new PlacementDriver(env, options, must(metaStore, "the meta store did not open"));
       pd.start((error) => {
         if (error !== undefined) return fatal(error);
