@@ -15,6 +15,7 @@ import { SILENT_LOGGER } from "../base/index.js";
 import { Child } from "../deploy/child.js";
 import { PdClient } from "../pd-client/index.js";
 import { freePorts } from "./free-ports.js";
+import { type Distribution, distribution } from "./latencies.js";
 import { processUse } from "./local.js";
 import {
   FIRST_PEER,
@@ -32,6 +33,7 @@ interface StreamFlags {
   readonly regions: string;
   readonly stores: string;
   readonly rounds: string;
+  readonly rest: string;
   readonly watch: string;
   readonly json?: boolean;
 }
@@ -43,10 +45,13 @@ const READY_MS = 30_000;
 export function registerPdStream(bench: Command): void {
   bench
     .command("pd-stream")
-    .description("region heartbeats over gRPC into a PD process, and timestamps while its patrol goes round")
+    .description(
+      "region heartbeats over gRPC into a PD process, and timestamps during the first ones and while its patrol goes round",
+    )
     .option("--regions <n>", "regions of three peers", "100000")
     .option("--stores <n>", "stores, each with a stream", "12")
     .option("--rounds <n>", "rounds over all regions, each for unchanged and changed ones", "3")
+    .option("--rest <seconds>", "after the heartbeats: a million regions take a minute to be stored", "1")
     .option("--watch <seconds>", "how long timestamps are asked for while the patrol goes round", "15")
     .option("--json", "print the figures as JSON")
     .action((flags: StreamFlags) => streamBench(flags));
@@ -150,19 +155,24 @@ class PdUnderLoad {
     };
   }
 
-  /** Milliseconds that each of many timestamps took, one after the other. */
-  async timestamps(seconds: number): Promise<number[]> {
+  /** How long each of many timestamps took, one after the other, until the work is done. */
+  async timestampsWhile<T>(
+    work: Promise<T>,
+  ): Promise<{ readonly result: T; readonly waits: Distribution & { readonly count: number } }> {
     const stream = this.client.openTso();
     const taken: number[] = [];
-    const endMs = performance.now() + seconds * 1_000;
-    while (performance.now() < endMs) {
+    let isOver = false;
+    const over = work.finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
       const askedMs = performance.now();
       await settled((done) => stream.get((error) => done(error, undefined)));
       taken.push(performance.now() - askedMs);
       await pause(1);
     }
     stream.close();
-    return taken.sort((left, right) => left - right);
+    return { result: await over, waits: { ...distribution(taken), count: taken.length } };
   }
 
   async patrolSeconds(): Promise<number> {
@@ -188,7 +198,7 @@ async function streamBench(flags: StreamFlags): Promise<void> {
     const make = (load: Load): Buffer[][] => piecesOf(pd.client.clusterId, regions, stores, load);
     const empty = pd.use().residentBytes;
     const unchanged = make("idle");
-    const first = await pd.round(unchanged, regions);
+    const { result: first, waits: flooded } = await pd.timestampsWhile(pd.round(unchanged, regions));
     pd.keepBeating(regions);
     const rounds: { unchanged: Round[]; changed: Round[] } = { unchanged: [], changed: [] };
     for (let i = 0; i < Number(flags.rounds); i++) rounds.unchanged.push(await pd.round(unchanged, regions));
@@ -197,8 +207,8 @@ async function streamBench(flags: StreamFlags): Promise<void> {
       rounds.changed.push(await pd.round(make(i % 2 === 0 ? "busy" : "changed"), regions));
     const best = (all: readonly Round[]): Round | undefined =>
       [...all].sort((left, right) => left.cpuMicros - right.cpuMicros)[0];
-    const waits = await pd.timestamps(Number(flags.watch));
-    const at = (share: number): number => waits[Math.floor((waits.length - 1) * share)] ?? Number.NaN;
+    await pause(Number(flags.rest) * 1_000);
+    const { waits } = await pd.timestampsWhile(pause(Number(flags.watch) * 1_000));
     const figures = {
       regions,
       firstPerSecond: first.perSecond,
@@ -209,11 +219,12 @@ async function streamBench(flags: StreamFlags): Promise<void> {
       changedCpuMicros: best(rounds.changed)?.cpuMicros,
       residentBytesPerRegion: Math.round((pd.use().residentBytes - empty) / regions),
       patrolSeconds: await pd.patrolSeconds(),
-      timestamps: waits.length,
-      timestampMsP50: at(0.5),
-      timestampMsP99: at(0.99),
-      timestampMsP999: at(0.999),
-      timestampMsMax: at(1),
+      timestamps: waits.count,
+      timestampMsP50: waits.p50,
+      timestampMsP99: waits.p99,
+      timestampMsMax: waits.max,
+      floodedTimestampMsP99: flooded.p99,
+      floodedTimestampMsMax: flooded.max,
     };
     printFigures(figures, flags.json === true);
   } finally {

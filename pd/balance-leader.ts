@@ -4,7 +4,7 @@
  */
 import { BalanceSolver, type RegionSource } from "./balance-solver.js";
 import { Diagnosis } from "./diagnosis.js";
-import { addInfluence, type Operator, type OperatorKind } from "./operator.js";
+import { type Operator, type OperatorKind } from "./operator.js";
 import { OperatorBuilder } from "./operator-builder.js";
 import { peerOnStore, type RegionInfo } from "./region-info.js";
 import { RetryQuota } from "./retry-quota.js";
@@ -78,7 +78,7 @@ export class BalanceLeader extends BaseScheduler {
       if (operator === undefined) break;
       const region = view.cluster.regions.byId(operator.regionId);
       if (region === undefined || this.submit(operator) !== undefined) break;
-      addInfluence(solver.influence, operator, region);
+      solver.add(operator, region);
       started += 1;
     }
     return started;

@@ -6,7 +6,8 @@
  * PD's tolerance for leaders counted is 5, because its counts come with the stores' heartbeats and are old; ours come
  * with each region's heartbeat, so that small clusters may be balanced to a leader or two.
  */
-import { type Influence, NO_INFLUENCE } from "./operator.js";
+import { addInfluence, type Influence, NO_INFLUENCE, type Operator } from "./operator.js";
+import type { RegionInfo } from "./region-info.js";
 import type { SchedulingView } from "./scheduling-view.js";
 import type { StoreInfo } from "./store-info.js";
 import type { StoreRegions } from "./store-regions.js";
@@ -33,6 +34,10 @@ export class BalanceSolver {
   readonly #source: RegionSource;
   readonly influence: Influence;
   readonly tolerance: number;
+  /** Each pair of stores may be compared in a round, in which nothing else changes: as they are, and after a move. */
+  readonly #present = new Map<number, number>();
+  readonly #giving = new Map<number, number>();
+  readonly #taking = new Map<number, number>();
 
   constructor(view: SchedulingView, kind: BalanceKind, source: RegionSource = view.cluster.regions) {
     this.#view = view;
@@ -42,9 +47,15 @@ export class BalanceSolver {
     this.tolerance = this.#tolerance();
   }
 
+  /** One more begins in this round. */
+  add(operator: Operator, region: RegionInfo): void {
+    addInfluence(this.influence, operator, region);
+    for (const known of [this.#present, this.#giving, this.#taking]) known.clear();
+  }
+
   /** With what is under way, signs kept: the order in which stores are looked at. */
   score(store: StoreInfo): number {
-    return this.#scoreWith(store, this.#underWay(store));
+    return kept(this.#present, store, () => this.#scoreWith(store, this.#underWay(store)));
   }
 
   /**
@@ -52,11 +63,21 @@ export class BalanceSolver {
    * not make its new store the fuller one.
    */
   isWorthwhile(source: StoreInfo, target: StoreInfo, sizeMib = 0): boolean {
-    const tolerance = Math.max(this.tolerance, sizeMib);
-    const factor = this.#kind === "region" ? REGION_INFLUENCE_FACTOR : 1;
-    const given = factor * Math.abs(this.#underWay(source)) + tolerance;
-    const taken = factor * Math.abs(this.#underWay(target)) + tolerance;
-    return this.#scoreWith(source, -given) > this.#scoreWith(target, taken);
+    if (sizeMib > this.tolerance) return this.#given(source, sizeMib) > this.#taken(target, sizeMib);
+    const given = kept(this.#giving, source, () => this.#given(source, this.tolerance));
+    return given > kept(this.#taking, target, () => this.#taken(target, this.tolerance));
+  }
+
+  #given(store: StoreInfo, tolerance: number): number {
+    return this.#scoreWith(store, -(this.#factor * Math.abs(this.#underWay(store)) + tolerance));
+  }
+
+  #taken(store: StoreInfo, tolerance: number): number {
+    return this.#scoreWith(store, this.#factor * Math.abs(this.#underWay(store)) + tolerance);
+  }
+
+  get #factor(): number {
+    return this.#kind === "region" ? REGION_INFLUENCE_FACTOR : 1;
   }
 
   /** Higher first; of two equal ones the newer store first. */
@@ -100,4 +121,13 @@ export class BalanceSolver {
     const ratio = set > 0 ? set : Math.max(1, REGION_TOLERANCE_SHARE * most);
     return Math.floor(regions.averageSizeMib * ratio);
   }
+}
+
+function kept(known: Map<number, number>, store: StoreInfo, score: () => number): number {
+  let found = known.get(store.id);
+  if (found === undefined) {
+    found = score();
+    known.set(store.id, found);
+  }
+  return found;
 }

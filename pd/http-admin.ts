@@ -64,7 +64,10 @@ function setLogLevel(call: HttpCall): void {
   const named = parsed === "warning" ? "warn" : parsed === "fatal" ? "error" : parsed;
   const level = LOG_LEVELS.find((known) => known === named);
   if (level === undefined)
-    return call.fail(400, `log level ${JSON.stringify(parsed).slice(0, 50)} is illegal: use ${LOG_LEVELS.join(", ")}`);
+    return call.fail(
+      400,
+      `log level ${JSON.stringify(parsed).slice(0, 50)} is illegal: use ${LOG_LEVELS.join(", ")}`,
+    );
   const { setLogLevel: set, context } = call.parts;
   if (set === undefined)
     return call.fail(400, "the log level cannot be changed at run time: start PD with another one");

@@ -13,10 +13,12 @@ import type { RegionMeta } from "./region-info.js";
 import { decodeRegionMeta, encodeRegionMeta } from "./wire.js";
 
 const FLUSH_DELAY_MS = 100;
+/** Between the parts of what does not go into one write. */
+const REST_MS = 10;
 /** etcd's default limit is 128 operations a transaction. */
 const META_STORE_BATCH = 100;
-/** Some milliseconds of a turn. */
-const ENGINE_BATCH = 1_000;
+/** Two milliseconds of a turn. */
+const ENGINE_BATCH = 250;
 const PAGE_ROWS = 1_000;
 
 export type WrittenRegions = readonly (readonly [id: number, meta: RegionMeta | undefined])[];
@@ -135,14 +137,18 @@ export class RegionStorage {
     this.#write(() => this.flush(callback), callback);
   }
 
-  #schedule(): void {
+  #schedule(delayMs = FLUSH_DELAY_MS): void {
     if (this.#timer !== undefined || this.#flushing) return;
-    this.#timer = this.#env.timers.set(FLUSH_DELAY_MS, () => {
+    this.#timer = this.#env.timers.set(delayMs, () => {
       this.#timer = undefined;
-      const again = (): void => {
-        if (this.#dirty.size > 0) this.#schedule();
+      const again = (restMs: number): void => {
+        if (this.#dirty.size > 0) this.#schedule(restMs);
       };
-      this.#write(again, again);
+      const { size } = this.#dirty;
+      this.#write(
+        () => again(size > this.#disk.batchMax ? REST_MS : FLUSH_DELAY_MS),
+        () => again(FLUSH_DELAY_MS),
+      );
     });
   }
 

@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { must } from "../base/index.js";
 import { BalanceSolver } from "./balance-solver.js";
+import { OperatorBuilder } from "./operator-builder.js";
 import { World, type WorldOptions } from "./test/world.js";
 
 const NO_REGION_MOVES = { "region-schedule-limit": 0 };
@@ -151,7 +152,12 @@ describe("balance-region", () => {
     const later = new BalanceSolver(world.view, "region");
     expect(later.isWorthwhile(first, fourth)).toBe(true);
     expect(later.isWorthwhile(fourth, first)).toBe(false);
-    later.influence.set(4, { leaderCount: 0, leaderSizeMib: 0, regionCount: 1, regionSizeMib: 10 });
+    // And a solver hears of what begins in its own round.
+    const record = world.record(2);
+    const builder = new OperatorBuilder(world.view, "test", record).addPeer(4, "voter").removePeer(1);
+    const built = builder.build(["region"]);
+    if (built.kind === "built") later.add(built.operator, record);
+    expect(later.influence.get(4)?.regionSizeMib).toBe(10);
     expect(later.isWorthwhile(first, fourth)).toBe(false);
   });
 });
