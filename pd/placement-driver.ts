@@ -34,7 +34,7 @@ export interface PlacementDriverOptions {
   readonly config?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly tsoSaveIntervalMs?: number;
   readonly tsoUpdateIntervalMs?: number;
-  /** A disk for the map of regions of a PD alone, beside its metadata or apart. Without it they are metadata as well. */
+  /** A disk for the regions of a PD alone, that of its metadata or another. Without it they are metadata as well. */
   readonly regionEngine?: Engine;
   /** One of several PDs over a shared meta store. Without it this PD is alone and leads from its start on. */
   readonly election?: ElectionOptions;

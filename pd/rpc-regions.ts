@@ -12,6 +12,7 @@ import {
   type RpcStatusError,
   RPC_OK,
   type RpcStatus,
+  type ServerCall,
   type ServerCallListener,
 } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
@@ -93,23 +94,30 @@ export function regionMethods(
       }
       reply({ header, regions: scanned.map(regionToWire) });
     }),
-    bindMethod(PdService.ReportBuckets, (call) => {
-      let refused: RpcStatusError | undefined;
-      return {
-        onMessage(request) {
-          if (refused !== undefined) return;
-          refused = refusal(context, request.header);
-          if (refused !== undefined) call.end(refused.status);
-        },
-        onHalfClose() {
-          if (refused !== undefined) return;
-          call.send({ header });
-          call.end();
-        },
-        onCancel() {},
-      };
-    }),
+    bindMethod(PdService.ReportBuckets, (call) => takeBuckets(context, call)),
   ];
+}
+
+/** Taken and not used: only the cluster id is looked at. */
+function takeBuckets(
+  context: Cluster["context"],
+  call: ServerCall<pdpb.IReportBucketsResponse>,
+): ServerCallListener<pdpb.ReportBucketsRequest> {
+  const header = okHeader(context);
+  let refused: RpcStatusError | undefined;
+  return {
+    onMessage(request) {
+      if (refused !== undefined) return;
+      refused = refusal(context, request.header);
+      if (refused !== undefined) call.end(refused.status);
+    },
+    onHalfClose() {
+      if (refused !== undefined) return;
+      call.send({ header });
+      call.end();
+    },
+    onCancel() {},
+  };
 }
 
 const noRegion = (answer: pdpb.IGetRegionResponse): boolean =>
