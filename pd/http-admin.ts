@@ -72,7 +72,7 @@ function setLogLevel(call: HttpCall): void {
   if (set === undefined)
     return call.fail(400, "the log level cannot be changed at run time: start PD with another one");
   set(level);
-  context.env.log.warn("the log level is changed", { level });
+  context.env.log.warn("the log level is changed", { to: level });
   call.json("The log level is updated.");
 }
 
