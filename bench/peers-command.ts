@@ -17,13 +17,14 @@ export function registerPeers(bench: Command): void {
     [
       FLAGS.rounds("3", "rounds of all measurements"),
       FLAGS.seconds("2"),
+      ["--warm-up <seconds>", "of each kind on each side, before anything counts", "5"],
       FLAGS.regions("16"),
       FLAGS.records("50000", "records on both sides"),
       FLAGS.valueSize("100"),
       FLAGS.connections("1"),
       ["--in-flight <list>", "puts and gets in flight", "1,64,256,1024"],
       ["--kinds <list>", "put, get, scan (100 rows) and batchPut (100 pairs)", KINDS.join(",")],
-      ["--toy <directory>", "the toy limit beside them: a folder with its store.cjs and node_modules"],
+      ["--toy <directory>", "the toy limit beside puts: a folder with its store.cjs and node_modules"],
       ["--kvbench <program>", "load both sides by this Go program over their official clients"],
     ],
     async (number, list, text) => {
@@ -32,6 +33,7 @@ export function registerPeers(bench: Command): void {
       const result = await runPeers({
         rounds,
         seconds,
+        warmUpSeconds: number("warmUp", 0),
         regions: number("regions"),
         records: number("records", 1000),
         valueBytes: number("valueSize", 0),
@@ -62,12 +64,12 @@ export function registerPeers(bench: Command): void {
 }
 
 function tableOf(rows: readonly PeersRow[]): { readonly head: string[]; readonly rows: string[][] } {
-  const hasToy = rows.some(({ toy }) => toy !== undefined);
-  const toyHead = hasToy ? ["toy limit", "ratio"] : [];
-  const last = ["p99 ms, ours / etcd", `CPU µs a key, ours / etcd${hasToy ? " / toy" : ""}`];
+  const hasLimit = rows.some(({ limit }) => limit !== undefined);
+  const limitHead = hasLimit ? ["limit: toy, or engine alone", "ratio"] : [];
+  const last = ["p99 ms, ours / etcd", `CPU µs a key, ours / etcd${hasLimit ? " / limit" : ""}`];
   return {
-    head: ["keys/s", "in flight", "raftwerk", "etcd", "ratio", ...toyHead, ...last],
-    rows: rows.map((row) => line(row, hasToy)),
+    head: ["keys/s", "in flight", "raftwerk", "etcd", "ratio", ...limitHead, ...last],
+    rows: rows.map((row) => line(row, hasLimit)),
   };
 }
 
@@ -82,27 +84,27 @@ function kinds(text: string): LoadKind[] {
 
 const words = ({ median, min, max }: Spread): string => `${count(median)} (${count(min)} to ${count(max)})`;
 
-function line(row: PeersRow, hasToy: boolean): string[] {
-  const { toy, toyRatio, toyCpu } = row;
-  const toyWords = toy === undefined ? ["", ""] : [words(toy), (toyRatio ?? 0).toFixed(2)];
+function line(row: PeersRow, hasLimit: boolean): string[] {
+  const { limit, limitRatio, limitCpu } = row;
+  const limitWords = limit === undefined ? ["", ""] : [words(limit), (limitRatio ?? 0).toFixed(2)];
   return [
     row.errors === 0 ? row.kind : `${row.kind} (${row.errors} errors)`,
     String(row.inFlight),
     words(row.ours),
     words(row.etcd),
     row.ratio.toFixed(2),
-    ...(hasToy ? toyWords : []),
+    ...(hasLimit ? limitWords : []),
     `${row.oursP99.toFixed(1)} / ${row.etcdP99.toFixed(1)}`,
-    `${row.oursCpu.toFixed(0)} / ${row.etcdCpu.toFixed(0)}${toyCpu === undefined ? "" : ` / ${toyCpu.toFixed(0)}`}`,
+    `${row.oursCpu.toFixed(0)} / ${row.etcdCpu.toFixed(0)}${limitCpu === undefined ? "" : ` / ${limitCpu.toFixed(0)}`}`,
   ];
 }
 
 function figures(rows: readonly PeersRow[]): Record<string, number> {
   const all: Record<string, number> = {};
-  for (const { kind, inFlight, ours, etcd, toy } of rows) {
+  for (const { kind, inFlight, ours, etcd, limit } of rows) {
     all[`${kind}${inFlight}`] = ours.median;
     all[`etcd.${kind}${inFlight}`] = etcd.median;
-    if (toy !== undefined) all[`toy.${kind}${inFlight}`] = toy.median;
+    if (limit !== undefined) all[`limit.${kind}${inFlight}`] = limit.median;
   }
   return all;
 }

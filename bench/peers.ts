@@ -3,6 +3,7 @@
  * that whatever else the machine does strikes both alike. Ratios of one run mean something; the figures themselves
  * are worth what the machine is worth.
  */
+import { EngineAlone } from "./engine-target.js";
 import { EtcdCluster } from "./etcd-target.js";
 import { goLoad, goRun, goSplitKeys, type GoTarget } from "./go-client.js";
 import { BenchCluster, splitKeys } from "./local.js";
@@ -12,6 +13,8 @@ import { closedLoop, load, type LoadKind, type LoadShape, raftwerkTarget, type T
 export interface PeersOptions {
   readonly rounds: number;
   readonly seconds: number;
+  /** Load of each kind on each side before anything counts: a process just started is half as fast. */
+  readonly warmUpSeconds: number;
   readonly regions: number;
   readonly records: number;
   readonly valueBytes: number;
@@ -40,18 +43,18 @@ export interface PeersRow {
   /** Keys a second. */
   readonly ours: Spread;
   readonly etcd: Spread;
-  /** Puts alone. */
-  readonly toy: Spread | undefined;
-  /** Of the medians, ours to etcd's and to the toy's. */
+  /** What could be had at most: of puts by the toy, of scans by the engine alone. */
+  readonly limit: Spread | undefined;
+  /** Of the medians, ours to etcd's and to the limit. */
   readonly ratio: number;
-  readonly toyRatio: number | undefined;
+  readonly limitRatio: number | undefined;
   /** Of the medians over the rounds, milliseconds. */
   readonly oursP99: number;
   readonly etcdP99: number;
   /** CPU time of the servers for each key, microseconds. */
   readonly oursCpu: number;
   readonly etcdCpu: number;
-  readonly toyCpu: number | undefined;
+  readonly limitCpu: number | undefined;
   readonly errors: number;
 }
 
@@ -70,7 +73,9 @@ interface Run {
 }
 
 interface Side {
-  readonly name: "ours" | "etcd" | "toy";
+  readonly name: "ours" | "etcd" | "toy" | "engine";
+  /** The only kind that it takes part in; undefined: all. */
+  readonly only?: LoadKind;
   readonly cluster: { readonly cpuSeconds: number };
   load(): Promise<unknown>;
   run(shape: LoadShape, seconds: number, warmUpSeconds: number): Promise<Run>;
@@ -78,10 +83,17 @@ interface Side {
 
 type Cluster = Side["cluster"];
 
-function nodeSide(name: Side["name"], target: Target, cluster: Cluster, options: PeersOptions): Side {
+function nodeSide(
+  name: Side["name"],
+  target: Target,
+  cluster: Cluster,
+  options: PeersOptions,
+  only?: LoadKind,
+): Side {
   return {
     name,
     cluster,
+    ...(only === undefined ? {} : { only }),
     load: () => load(target, options.records, options.valueBytes),
     run: async (shape, seconds, warmUpSeconds) => {
       const { itemsPerSecond, latency, errors } = await closedLoop(target, shape, seconds, warmUpSeconds);
@@ -124,6 +136,7 @@ interface Samples {
 }
 
 const SCAN_IN_FLIGHT = 16;
+const WARM_UP_IN_FLIGHT = 256;
 
 function cells(options: PeersOptions): LoadShape[] {
   const { records, valueBytes } = options;
@@ -151,7 +164,19 @@ function lastOf({ rates, p99s, cpus }: Samples): string {
 
 /** Who takes part in a kind, in the order of the first round. */
 const sidesOf = (sides: readonly Side[], { kind }: LoadShape): readonly Side[] =>
-  sides.filter(({ name }) => name !== "toy" || kind === "put");
+  sides.filter(({ only }) => only === undefined || only === kind);
+
+async function warmUp(options: PeersOptions, sides: readonly Side[]): Promise<void> {
+  const { kinds, records, valueBytes, warmUpSeconds } = options;
+  for (const kind of warmUpSeconds === 0 ? [] : kinds) {
+    const inFlight = kind === "put" || kind === "get" ? WARM_UP_IN_FLIGHT : SCAN_IN_FLIGHT;
+    const shape = { kind, inFlight, records, valueBytes, rows: 100 };
+    for (const side of sidesOf(sides, shape)) {
+      options.onStep(`warming up: ${kind}, ${side.name}`);
+      await side.run(shape, warmUpSeconds, 0);
+    }
+  }
+}
 
 export async function runPeers(
   options: PeersOptions,
@@ -176,8 +201,15 @@ export async function runPeers(
     if (options.toy !== undefined && options.kinds.includes("put")) {
       const toy = await ToyCluster.start(options.toy, regions);
       stops.push(() => toy.stop());
-      sides.push(nodeSide("toy", toy.target(), toy, options));
+      sides.push(nodeSide("toy", toy.target(), toy, options, "put"));
     }
+    if (options.kinds.includes("scan")) {
+      const engine = await EngineAlone.start();
+      stops.push(() => engine.stop());
+      await load(engine.target(), records, options.valueBytes);
+      sides.push(nodeSide("engine", engine.target(), engine, options, "scan"));
+    }
+    await warmUp(options, sides);
     return { rows: await rounds(options, sides), etcdVersion: etcd.version, regions: reached };
   } finally {
     say("stopping");
@@ -210,24 +242,27 @@ async function rounds(options: PeersOptions, sides: readonly Side[]): Promise<Pe
 }
 
 function row(shape: LoadShape, samples: ReadonlyMap<string, Samples>): PeersRow {
-  const [ours, etcd, toy] = (["ours", "etcd", "toy"] as const).map((name) => samples.get(keyOf(name, shape)));
+  const [ours, etcd, toy, engine] = (["ours", "etcd", "toy", "engine"] as const).map((name) =>
+    samples.get(keyOf(name, shape)),
+  );
+  const limit = toy ?? engine;
   if (ours === undefined || etcd === undefined) throw new Error("a side was not measured");
   const [ourRates, etcdRates] = [spread(ours.rates), spread(etcd.rates)];
-  const toyRates = toy === undefined ? undefined : spread(toy.rates);
+  const limitRates = limit === undefined ? undefined : spread(limit.rates);
   return {
     kind: shape.kind,
     inFlight: shape.inFlight,
     ours: ourRates,
     etcd: etcdRates,
-    toy: toyRates,
+    limit: limitRates,
     ratio: ourRates.median / etcdRates.median,
-    toyRatio: toyRates === undefined ? undefined : ourRates.median / toyRates.median,
+    limitRatio: limitRates === undefined ? undefined : ourRates.median / limitRates.median,
     oursP99: spread(ours.p99s).median,
     etcdP99: spread(etcd.p99s).median,
     oursCpu: spread(ours.cpus).median,
     etcdCpu: spread(etcd.cpus).median,
-    toyCpu: toy === undefined ? undefined : spread(toy.cpus).median,
-    errors: ours.errors + etcd.errors + (toy?.errors ?? 0),
+    limitCpu: limit === undefined ? undefined : spread(limit.cpus).median,
+    errors: ours.errors + etcd.errors + (limit?.errors ?? 0),
   };
 }
 

@@ -166,3 +166,69 @@ test("a region that a store denied is looked up before it is used again", () => 
   expect(again?.isStale).toBe(false);
   expect(pd.asked.filter((question) => question === "region").length).toBe(2);
 });
+
+/** A PD over a thousand regions, each of one key of two bytes; it answers when told. */
+class PdOfMany {
+  clusterId = 1n;
+  questions = 0;
+  scansFail = false;
+  #answers: (() => void)[] = [];
+  #region(at: number) {
+    const border = (n: number): Uint8Array => (n === 0 || n === 1_000 ? new Uint8Array(0) : keyOf(n));
+    const peers = [{ id: at * 10, storeId: 1 }];
+    const regionEpoch = { confVer: 1, version: 1 };
+    return { region: { id: at, startKey: border(at), endKey: border(at + 1), regionEpoch, peers } };
+  }
+  lookupRegion(key: Uint8Array, callback: (error: undefined, found: unknown) => void): void {
+    this.questions++;
+    this.#answers.push(() => callback(undefined, this.#region(numberOf(key))));
+  }
+  scanRegions(
+    start: Uint8Array,
+    end: Uint8Array,
+    limit: number,
+    callback: (error: Error | undefined, found: unknown) => void,
+  ): void {
+    this.questions++;
+    expect(end.length).toBe(0);
+    const first = numberOf(start);
+    const regions = Array.from({ length: Math.min(limit, 1_000 - first) }, (_, i) => this.#region(first + i));
+    this.#answers.push(() =>
+      this.scansFail ? callback(new Error("not known here"), undefined) : callback(undefined, { regions }),
+    );
+  }
+  getStore(): void {}
+  answerAll(): void {
+    for (let next = this.#answers.shift(); next !== undefined; next = this.#answers.shift()) next();
+  }
+}
+
+const keyOf = (n: number): Uint8Array => Uint8Array.of(n >> 8, n & 0xff);
+const numberOf = (key: Uint8Array): number => ((key[0] ?? 0) << 8) | (key[1] ?? 0);
+
+function locatingAll(pd: PdOfMany): Map<number, number> {
+  const router = new RegionRouter(new ManualEnv(), { channel: () => ({}) as never }, pd as never, 1);
+  const found = new Map<number, number>();
+  for (let i = 0; i < 1_000; i++) {
+    const n = (i * 7) % 1_000;
+    router.locate(keyOf(n), false, (_error, region) => void found.set(n, region?.id ?? -1));
+  }
+  pd.answerAll();
+  return found;
+}
+
+test("a client that looks for a thousand regions at once asks PD for many at a time", () => {
+  const pd = new PdOfMany();
+  const found = locatingAll(pd);
+  expect([...found].filter(([n, id]) => n !== id)).toEqual([]);
+  expect(found.size).toBe(1_000);
+  expect(pd.questions).toBeLessThan(40);
+});
+
+test("where PD cannot say many regions at once each is asked for", () => {
+  const pd = new PdOfMany();
+  pd.scansFail = true;
+  const found = locatingAll(pd);
+  expect([...found].filter(([n, id]) => n !== id)).toEqual([]);
+  expect(found.size).toBe(1_000);
+});

@@ -1,12 +1,13 @@
 /**
  * Finds regions and stores for keys, and learns from region errors. One lookup at PD runs at a time: those that wait
- * look again when it is done, since one answer often serves them all.
+ * look again when it is done, since one answer often serves them all. Where several wait, PD is asked for the regions
+ * behind the key as well: a client that knows none of thousands would otherwise ask for them one after the other.
  */
 import { compareBytes, type Env, randomBelow, type TimerHandle } from "../base/index.js";
 import type { PdClient } from "../pd-client/index.js";
 import type { errorpb, kvrpcpb, metapb, RpcNetwork } from "../proto/index.js";
 import { type KeyMode, keyModeOf } from "./key-mode.js";
-import { type CachedRegion, cachedRegion, RegionCache } from "./region-cache.js";
+import { type CachedRegion, cachedRegion, contains, RegionCache } from "./region-cache.js";
 import { StoreConnection } from "./store-connection.js";
 
 export type Found<T> = (error: Error | undefined, found: T | undefined) => void;
@@ -18,6 +19,10 @@ interface Waiter {
   /** Only where an older belief would serve if PD says nothing. */
   patience: TimerHandle | undefined;
 }
+
+/** So many waiters, and PD is asked for so many regions at once. */
+const CROWD_MIN = 4;
+const CROWD_REGIONS = 64;
 
 /** How long PD is waited for where an older belief serves. */
 const PATIENCE_MS = 500;
@@ -314,12 +319,30 @@ export class RegionRouter {
       if (waiter !== undefined) this.#answer(waiter, error, region ?? this.#known(key, before));
       this.#lookUpNext();
     };
-    this.#askPd(key, before, done);
+    if (before || this.#waiters.length < CROWD_MIN) this.#askPd(key, before, done);
+    else this.#askForMany(key, done);
   }
 
   #answer(waiter: Waiter, error: Error | undefined, region: CachedRegion | undefined): void {
     if (waiter.patience !== undefined) this.#env.timers.clear(waiter.patience);
     waiter.callback(error, region);
+  }
+
+  /** The region of the key, and those behind it: what is known of them and not in doubt is left as it is. */
+  #askForMany(key: Uint8Array, done: Found<CachedRegion>): void {
+    const start = this.#mode.toBorder(key);
+    const end = this.#mode.toBorder(this.#mode.enterEnd(new Uint8Array(0)));
+    this.#pd.scanRegions(start, end, CROWD_REGIONS, (_error, response) => {
+      let found: CachedRegion | undefined;
+      for (const { region, leader } of response?.regions ?? []) {
+        if (region == null) continue;
+        const cached = this.#cached(region as metapb.Region, leader);
+        if (found === undefined && contains(cached, key)) found = cached;
+        else if (this.#known(cached.startKey, false)?.isStale !== false) this.#insert(cached);
+      }
+      if (found === undefined) this.#askPd(key, false, done);
+      else done(undefined, found);
+    });
   }
 
   #askPd(key: Uint8Array, before: boolean, done: Found<CachedRegion>): void {
