@@ -39,6 +39,8 @@ class Writers {
   errors = 0;
   #stopped = false;
   readonly #wake: (() => void)[] = [];
+  /** Who writes once more without a pause. */
+  readonly #hurried = new Set<number>();
   readonly #workers: Promise<void>[];
 
   constructor(client: RawClient, keys: readonly Uint8Array[], rate: number) {
@@ -53,6 +55,7 @@ class Writers {
           () => this.writes[index]?.push({ beganMs, endedMs: performance.now() }),
           () => this.errors++,
         );
+        if (this.#hurried.delete(index)) continue;
         await this.#sleep(index, pauseMs * (0.5 + Math.random()));
       }
     });
@@ -68,8 +71,9 @@ class Writers {
     });
   }
 
-  /** Its next write begins now. */
-  wake(index: number): void {
+  /** Its next write begins now, or when the one under way ends: that one may have been answered already. */
+  hurry(index: number): void {
+    this.#hurried.add(index);
     this.#wake[index]?.();
   }
 
@@ -133,7 +137,7 @@ export async function failover(cluster: BenchCluster, options: FailoverOptions):
   process.kill(pid, "SIGKILL");
   say(`killed store ${victim}, which led ${leaders} of ${regions} regions`);
   // A write to each of its regions at once, so that none is found to serve later than it does.
-  for (const index of touched) writers.wake(index);
+  for (const index of touched) writers.hurry(index);
   const served = (index: number): number | undefined =>
     // What was answered within these milliseconds was on its way when the store died.
     writers.writes[index]?.find(({ beganMs, endedMs }) => beganMs >= killedMs || endedMs > killedMs + 100)

@@ -1,10 +1,4 @@
-/**
- * `raftwerk bench overload`: far more in flight than a slow disk takes. The disk is slowed from outside: a module that
- * Node loads first waits before each synced write of the RocksDB binding as long as a file exists.
- */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** `raftwerk bench overload`: far more in flight than a slow disk takes. */
 import { setTimeout as delay } from "node:timers/promises";
 import { GrpcNetwork } from "../adapters/grpc-network.js";
 import { nodeEnv } from "../adapters/node-env.js";
@@ -13,7 +7,7 @@ import type { AnswerTaker } from "../client/pending-answers.js";
 import { StoreConnection } from "../client/store-connection.js";
 import { regionOf } from "./disturb.js";
 import { BenchCluster, type Say, until } from "./local.js";
-import { withNodeOptions } from "./probe.js";
+import { SlowDisk } from "./slow-disk.js";
 import { valueMaker } from "./target.js";
 import { recordKey } from "./ycsb.js";
 
@@ -37,27 +31,6 @@ export interface OverloadFigure {
   /** From the disk's recovery until half a second went at 0.9 of the normal rate; undefined: not within 30 s. */
   readonly recoveryMs: number | undefined;
 }
-
-const preload = (flag: string, slowMs: number): string => `
-const { existsSync } = require("node:fs");
-const Module = require("node:module");
-const load = Module._load;
-const cell = new Int32Array(new SharedArrayBuffer(4));
-Module._load = function (request, ...rest) {
-  const loaded = load.call(this, request, ...rest);
-  if (request !== "@nxtedition/rocksdb/binding.js" || loaded.isSlowed) return loaded;
-  return new Proxy(loaded, {
-    get(target, name) {
-      if (name === "isSlowed") return true;
-      if (name !== "batch_write") return target[name];
-      return (db, batch, options) => {
-        if (options.sync && existsSync(${JSON.stringify(flag)})) Atomics.wait(cell, 0, 0, ${slowMs});
-        return target.batch_write(db, batch, options);
-      };
-    },
-  });
-};
-`;
 
 interface PeerAt {
   readonly id: number;
@@ -138,16 +111,15 @@ class Flood {
   }
 }
 
-export async function overload(options: OverloadOptions): Promise<OverloadFigure> {
-  const directory = mkdtempSync(join(tmpdir(), "raftwerk-bench-slow-"));
-  const flag = join(directory, "slow");
-  const script = join(directory, "slow-disk.cjs");
-  writeFileSync(script, preload(flag, options.slowMs));
+export const overload = (options: OverloadOptions): Promise<OverloadFigure> =>
+  SlowDisk.around(options.slowMs, (disk) => overloaded(options, disk));
+
+async function overloaded(options: OverloadOptions, disk: SlowDisk): Promise<OverloadFigure> {
   let cluster: BenchCluster | undefined;
   const network = new GrpcNetwork();
   const connections = new Map<number, StoreConnection>();
   try {
-    cluster = await withNodeOptions(`--require ${script}`, () => BenchCluster.start());
+    cluster = await BenchCluster.start();
     const region = await regionOf(cluster, recordKey(0));
     const stores = await cluster.get<{ stores: { store: { id: number; address: string } }[] }>("stores");
     const peer = region.peers.find(({ store_id }) => store_id === region.leader.store_id);
@@ -163,12 +135,11 @@ export async function overload(options: OverloadOptions): Promise<OverloadFigure
       regionEpoch: { confVer: epoch.conf_ver, version: epoch.version },
     };
     const leader = { id: peer?.id ?? 0, storeId: peer?.store_id ?? 0 };
-    return await phases(options, cluster, new Flood(connections, context, leader, options.valueBytes), flag);
+    return await phases(options, cluster, new Flood(connections, context, leader, options.valueBytes), disk);
   } finally {
     for (const connection of connections.values()) connection.close();
     network.close();
     await cluster?.stop();
-    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -176,7 +147,7 @@ async function phases(
   { inFlight, seconds, slowMs, say }: OverloadOptions,
   cluster: BenchCluster,
   flood: Flood,
-  flag: string,
+  disk: SlowDisk,
 ): Promise<OverloadFigure> {
   let residentMax = 0;
   const watch = setInterval(() => {
@@ -189,11 +160,11 @@ async function phases(
     const normalPerSecond = await flood.perSecond(seconds * 1000);
     const residentNormal = residentMax;
     say(`each synced write waits ${slowMs} ms`);
-    writeFileSync(flag, "");
+    disk.slow();
     await delay(1_000);
     const slowPerSecond = await flood.perSecond(seconds * 1000);
     say("the disk recovers");
-    rmSync(flag);
+    disk.recover();
     const began = performance.now();
     let recoveryMs: number | undefined;
     while (performance.now() - began < 30_000) {

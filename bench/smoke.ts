@@ -6,11 +6,13 @@ import { moveUnderLoad, NO_SPLITS, splitUnderLoad } from "./events.js";
 import { failover } from "./failover.js";
 import { idle } from "./idle.js";
 import { BenchCluster, splitKeys } from "./local.js";
+import { laggard } from "./laggard.js";
 import { microFigures } from "./micro.js";
 import { Probe } from "./probe.js";
 import { reportHtml } from "./report.js";
 import { ClusterSampler } from "./report-sampler.js";
 import { latency, pauses, type SteadyOptions } from "./steady.js";
+import { SlowDisk } from "./slow-disk.js";
 import { closedLoop, load, type LoadKind, raftwerkTarget, type Target } from "./target.js";
 import { workload } from "./workload.js";
 import { runYcsb, type YcsbOptions } from "./ycsb.js";
@@ -138,6 +140,23 @@ async function checkChanges(cluster: BenchCluster, probe: Probe, check: Check): 
   });
 }
 
+async function checkLaggard(check: Check): Promise<void> {
+  await check("a store that lags", () =>
+    SlowDisk.around(50, async (disk) => {
+      const cluster = await BenchCluster.start({ storeConfig: NO_SPLITS });
+      try {
+        const shape = { regions: 2, records: RECORDS, valueBytes: 100, inFlight: 8 };
+        const options = { ...shape, seconds: 1, troubleSeconds: 1, say: quiet };
+        const { rows, errors, firstError } = await laggard(cluster, disk, options);
+        expect(errors === 0, firstError ?? "");
+        expect(rows.length === 5 && rows.every((row) => row.putsPerSecond > 0), "a phase without puts");
+      } finally {
+        await cluster.stop();
+      }
+    }),
+  );
+}
+
 async function checkCluster(check: Check): Promise<void> {
   await Probe.around(async (probe) => {
     const cluster = await BenchCluster.start({ stores: 4, storeConfig: NO_SPLITS });
@@ -176,6 +195,7 @@ export async function smoke(say: (line: string) => void): Promise<boolean> {
     expect(figures.length > 15 && wrong === undefined, `${figures.length} figures, ${wrong?.name ?? ""}`);
   });
   await check("benches on a cluster", () => checkCluster(check));
+  await checkLaggard(check);
   let etcd: EtcdCluster | undefined;
   try {
     etcd = await EtcdCluster.start();

@@ -3,15 +3,18 @@ import type { Command } from "commander";
 import { fixed, type Numbers, word } from "./command-word.js";
 import { withCluster } from "./events.js";
 import { type Flag, FLAGS } from "./flags.js";
+import { laggard } from "./laggard.js";
 import { count, progress } from "./output.js";
 import { overload } from "./overload.js";
 import { Probe } from "./probe.js";
+import { SlowDisk } from "./slow-disk.js";
 import { latency, pauses, type SteadyOptions } from "./steady.js";
 
 export function registerSteadyLoads(bench: Command): void {
   registerLatency(bench);
   registerPauses(bench);
   registerOverload(bench);
+  registerLaggard(bench);
 }
 
 const STEADY: readonly Flag[] = [
@@ -145,6 +148,48 @@ function registerOverload(bench: Command): void {
         ],
         figures: { residentMibMax: figure.residentMibMax, recoveryMs: recoveryMs ?? -1 },
         all: figure,
+      };
+    },
+  );
+}
+
+function registerLaggard(bench: Command): void {
+  word(
+    bench,
+    "laggard",
+    "one store of three, a follower of everything, stands still, then has a slow disk; rate and memory of the others",
+    [
+      FLAGS.regions("16"),
+      FLAGS.records("20000"),
+      FLAGS.valueSize("1024"),
+      FLAGS.inFlight("64", "writers"),
+      FLAGS.seconds("10", "of each phase without trouble"),
+      ["--trouble-seconds <n>", "of each phase with it", "30"],
+      ["--slow-ms <n>", "what each of its synced writes waits while its disk is slow", "200"],
+    ],
+    async (number) => {
+      const options = { ...steadyOptions(number), troubleSeconds: number("troubleSeconds") };
+      const { rows, errors, firstError } = await SlowDisk.around(number("slowMs"), (disk) =>
+        withCluster({}, (cluster) => laggard(cluster, disk, options)),
+      );
+      return {
+        note: `${errors} errors${firstError === undefined ? "" : `: ${firstError}`}`,
+        head: ["phase", "puts/s", "p99 ms", "max ms", "resident MiB of the others", "of the one in trouble"],
+        rows: rows.map((row) => [
+          row.phase,
+          count(row.putsPerSecond),
+          fixed(row.p99Ms),
+          fixed(row.maxMs),
+          count(row.othersMib),
+          count(row.ownMib),
+        ]),
+        figures: {
+          stillRatio: (rows[1]?.putsPerSecond ?? 0) / (rows[0]?.putsPerSecond ?? 1),
+          slowRatio: (rows[3]?.putsPerSecond ?? 0) / (rows[0]?.putsPerSecond ?? 1),
+          othersMibMax: Math.max(...rows.map(({ othersMib }) => othersMib)),
+        },
+        all: { rows, errors, firstError },
+        failed: errors > 0,
       };
     },
   );
