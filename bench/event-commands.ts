@@ -96,6 +96,7 @@ function registerSteady(bench: Command): void {
       FLAGS.regions("1000"),
       FLAGS.seconds("20", "to measure"),
       ["--split-seconds <n>", "give up splitting after this, and measure what there is", "1200"],
+      ["--election-ticks <n>", "raft-election-timeout-ticks of the stores", "10"],
     ],
     async (number) => {
       const options = {
@@ -105,8 +106,9 @@ function registerSteady(bench: Command): void {
         restMs: 10_000,
         say: progress,
       };
+      const storeConfig = `[raftstore]\nraft-election-timeout-ticks = ${number("electionTicks")}\n`;
       const figure = await Probe.around((probe) =>
-        withCluster({}, (cluster) => idle(cluster, probe, options)),
+        withCluster({ storeConfig }, (cluster) => idle(cluster, probe, options)),
       );
       const { heapBytesPerRegion, nativeBytesPerRegion, restartMs } = figure;
       return {

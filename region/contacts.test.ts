@@ -20,3 +20,12 @@ test("silence counts from the last word, and is unknown again after a rest", () 
   contacts.forgetTimes();
   expect([contacts.wasHeard(21), contacts.silentMs(21, 500)]).toEqual([false, undefined]);
 });
+
+test("answers to heartbeats that come all at once count as one, of each peer", () => {
+  const contacts = new Contacts();
+  expect([0, 1, 99].map((ms) => contacts.takesAnswer(21, 1_000 + ms, 100))).toEqual([true, false, false]);
+  expect(contacts.takesAnswer(22, 1_050, 100)).toBe(true);
+  expect([100, 150].map((ms) => contacts.takesAnswer(21, 1_000 + ms, 100))).toEqual([true, false]);
+  contacts.forgetTimes();
+  expect(contacts.takesAnswer(21, 1_151, 100)).toBe(true);
+});

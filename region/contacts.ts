@@ -8,6 +8,8 @@ import { findPeer, type PeerMeta, type Region } from "./region.js";
 export class Contacts {
   #others: Map<number, PeerMeta> | undefined;
   #heardMs: Map<number, number> | undefined;
+  /** When an answer to a heartbeat was last listened to. */
+  #answeredMs: Map<number, number> | undefined;
 
   find(region: Region, id: number): PeerMeta | undefined {
     return findPeer(region, id as PeerId) ?? this.#others?.get(id);
@@ -30,6 +32,18 @@ export class Contacts {
     this.#heardMs.set(id, atMs);
   }
 
+  /**
+   * Whether an answer to a heartbeat is worth listening to. A store that stood still answers all heartbeats that waited
+   * for it at once, and each answer of a peer that is behind would have the leader read and send what it lacks again.
+   */
+  takesAnswer(id: number, nowMs: number, distanceMs: number): boolean {
+    const lastMs = this.#answeredMs?.get(id);
+    if (lastMs !== undefined && nowMs - lastMs < distanceMs) return false;
+    this.#answeredMs ??= new Map();
+    this.#answeredMs.set(id, nowMs);
+    return true;
+  }
+
   wasHeard(id: number): boolean {
     return this.#heardMs?.has(id) === true;
   }
@@ -43,5 +57,6 @@ export class Contacts {
   /** The peer falls quiet: who was silent for how long is known of stores then. */
   forgetTimes(): void {
     this.#heardMs = undefined;
+    this.#answeredMs = undefined;
   }
 }

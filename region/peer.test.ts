@@ -6,6 +6,7 @@ import { describe, expect, test } from "vitest";
 import { logIndex, peerId, regionId, term, utf8 } from "../base/index.js";
 import { type AdminCommand, type PeerChange, type PeerChangeKind, toConfChange } from "./admin.js";
 import { readRegionState } from "./local-state.js";
+import type { Message } from "../raft/index.js";
 import { peerOf } from "./test/fixtures.js";
 import { type Answer, Group } from "./test/group.js";
 
@@ -389,4 +390,36 @@ describe("a snapshot", () => {
     expect(group.peer(4).appliedIndex).toBe(group.peer(1).appliedIndex);
     expect(group.peer(4).region.peers).toHaveLength(4);
   });
+});
+
+test("a replica that stood still and answers all heartbeats that waited for it is sent what it lacks once", () => {
+  const group = led();
+  const { peerId: behind } = group.peer(3);
+  const waiting: Message[] = [];
+  group.passes = (message) => {
+    if (message.to === behind && message.type === "MsgHeartbeat") waiting.push(message);
+    return message.to !== behind && message.from !== behind;
+  };
+  group.put(1, "k", "v".repeat(1_000));
+  group.settle();
+  group.tick(60);
+  expect(waiting.length).toBeGreaterThan(20);
+  for (const message of waiting) group.peer(3).step(message);
+  group.node(3).turn();
+  const answers = group
+    .node(3)
+    .outbox.splice(0)
+    .filter(({ type }) => type === "MsgHeartbeatResp");
+  expect(answers.length).toBe(waiting.length);
+  for (const answer of answers) group.peer(1).step(answer);
+  group.node(1).turn();
+  const sent = group
+    .node(1)
+    .outbox.splice(0)
+    .filter(({ to, type }) => to === behind && type === "MsgApp");
+  expect(sent.length).toBe(1);
+  // Nothing is missing in the end.
+  group.heal();
+  group.tick(6);
+  expect(group.value(3, "k")).toBe("v".repeat(1_000));
 });

@@ -150,6 +150,9 @@ export class Peer {
   get workUnderWay(): boolean {
     return this.#appendsUnderWay > 0 || this.#appliesUnderWay > 0;
   }
+  get appliedIndex(): number {
+    return this.storage.applyState.appliedIndex;
+  }
   get splitInFlight(): boolean {
     return this.#splitInFlight > 0;
   }
@@ -175,9 +178,13 @@ export class Peer {
 
   step(message: Message): void {
     if (this.#removed) return;
+    const nowMs = this.#host.env.clock.monotonicMs();
+    const { raftBaseTickMs } = this.#host.config;
     if (!this.#isPlainHeartbeat(message)) this.#touch(message.from === this.leaderId);
-    else if (this.isQuiet && !this.isLeader) this.#host.heardLeader(this);
-    if (!this.isQuiet) this.#contacts.heard(message.from, this.#host.env.clock.monotonicMs());
+    else if (!this.isLeader) {
+      if (this.isQuiet) this.#host.heardLeader(this);
+    } else if (!this.isQuiet && !this.#contacts.takesAnswer(message.from, nowMs, raftBaseTickMs)) return;
+    if (!this.isQuiet) this.#contacts.heard(message.from, nowMs);
     this.#node.step(message);
     this.#host.wake(this);
   }
@@ -748,7 +755,6 @@ export class Peer {
   #mayRenewLease(): boolean {
     return this.isLeader && this.#committedSplit === 0;
   }
-
   #leaseIsSuspect(): boolean {
     return this.lease.inspect(this.#host.env.clock.monotonicMs()) === "suspect";
   }
@@ -789,9 +795,5 @@ export class Peer {
     this.#snapshotPhase = "loading";
     this.#loadingAppend = append;
     this.#host.loadSnapshot(this, append.snapshot as Snapshot, previous);
-  }
-
-  get appliedIndex(): number {
-    return this.storage.applyState.appliedIndex;
   }
 }
