@@ -27,7 +27,7 @@ export interface Plan {
   readonly mischiefPerMillion: number;
   /** Clients only read for some seconds now and then: leases live on reads alone, and logs do not grow. */
   readonly hasLulls: boolean;
-  /** So many times longer clients rest between operations than when they are busiest: under little load regions fall asleep. */
+  /** So many times longer clients rest than when they are busiest: under little load regions fall asleep. */
   readonly restFactor: number;
 }
 

@@ -106,7 +106,7 @@ const LULL_US = 2_500 * MS;
 export const isLull = ({ hasLulls, world }: WorkloadStage): boolean =>
   hasLulls && world.nowUs % LULL_EVERY_US < LULL_US;
 
-/** One loop of a client, which rests `meanPauseMs` between steps when clients are busiest; its failure is the world's. */
+/** One loop of a client. When clients are busiest it rests `meanPauseMs` between steps. Its failure is the world's. */
 export function loop(
   stage: WorkloadStage,
   client: SimClient,
