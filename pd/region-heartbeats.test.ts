@@ -3,11 +3,14 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { must, SeededRandom, randomBelow, utf8 } from "../base/index.js";
 import { PdService } from "../proto/index.js";
 import { changedMeta } from "./compact-meta.js";
+import { MetaKeys } from "./keys.js";
 import type { RegionInfo } from "./region-info.js";
+import { EngineRegions } from "./region-storage.js";
 import { Regions } from "./regions.js";
 import { made, ranges } from "./test/made-regions.js";
 import { times } from "./test/mock-cluster.js";
 import { World } from "./test/world.js";
+import { encodeRegionMeta } from "./wire.js";
 
 const MIB = 2 ** 20;
 
@@ -194,6 +197,34 @@ describe("heartbeats of regions", () => {
     ).toMatchObject({
       kind: "stale",
     });
+  });
+
+  test("and before are found where earlier PDs kept them, with the metadata, and move beside it", () => {
+    world.addRegions([
+      [1, 2, 3],
+      [2, 3, 4],
+    ]);
+    world.harness.env.advance(5000);
+    const { harness } = world;
+    const keys = new MetaKeys(harness.pd.clusterId);
+    const beside = (): EngineRegions => new EngineRegions(harness.engine, keys);
+    const metas = [...world.regions.keys()].map((id) => world.record(id).meta);
+    for (const meta of metas) harness.metaStore?.put(keys.region(meta.id), encodeRegionMeta(meta), () => {});
+    beside().write(
+      metas.map(({ id }) => [id, undefined]),
+      () => {},
+    );
+    harness.env.settle();
+    expect(harness.crashAndRestart()).toBe(true);
+    expect(metas.map(({ id }) => world.record(id).meta.epoch)).toEqual(metas.map(({ epoch }) => epoch));
+    harness.env.advance(5000);
+    const moved: number[] = [];
+    beside().load(
+      ({ id }) => moved.push(id),
+      () => {},
+    );
+    harness.env.settle();
+    expect(moved.sort()).toEqual(metas.map(({ id }) => id).sort());
   });
 
   test("open the gate of scheduling once enough have come [TestShouldRun]", () => {
