@@ -82,7 +82,7 @@ export async function laggard(
     rows.push({ phase: words, putsPerSecond: perSecond, p99Ms: p99, maxMs: max, othersMib, ownMib });
   };
   try {
-    await delay(5_000);
+    await delay(Math.min(5_000, seconds * 500));
     await phase("all well", seconds);
     process.kill(pid, "SIGSTOP");
     await phase("a follower's store stands still", troubleSeconds);
