@@ -9,6 +9,7 @@ import { dataKey, snapshotChunkKey } from "../region/keys.js";
 import { readRegionState } from "../region/local-state.js";
 import type { RegionError } from "../region/errors.js";
 import { ReadBatcher } from "./reads.js";
+import { peerOf } from "../region/test/fixtures.js";
 import { Stores } from "./test/harness.js";
 
 const WRITE_DELAY_MS = 8;
@@ -53,6 +54,24 @@ describe("a peer that is destroyed", () => {
     }
     expect([seen[0], seen.at(-1)]).toEqual([false, true]);
     expect(readRegionState(stores.member(3).engine, 2)?.state).toBe("tombstone");
+  });
+
+  test("and whose store was killed before that was written leaves no states to its successor (seeds 533, 1129)", () => {
+    const stores = Stores.led(3);
+    removing(stores);
+    const { engine } = stores.member(3);
+    expect(readRegionState(engine, 2)?.state).toBe("tombstone");
+    expect(engine.get("raft", raftState())).toBeDefined();
+    stores.restart(3);
+    stores.pass(100);
+    const { region } = stores.peer();
+    const changes = [{ kind: "addLearner", peer: peerOf(33, 3, "learner") }] as const;
+    stores.peer().admin(region.epoch, { kind: "changePeer", changes }, () => {});
+    stores.pass(2_000);
+    stores.put("k", "after");
+    stores.pass(500);
+    expect(stores.peer(3).peerId).toBe(33);
+    expect(stores.member(3).engine.get("default", dataKey(utf8("k")))).toBeDefined();
   });
 });
 
