@@ -37,8 +37,15 @@ function askPd(
 /** How long an answer of PD is waited for: it may have died with the question. */
 const PATIENCE_MS = 2_000;
 
-/** Tries again until PD has said yes. */
-function insist(cluster: SimCluster, run: (done: Answered) => boolean, then: () => void): void {
+type Ask = (done: Answered) => boolean;
+
+/** Asks again until there is an answer that settles it: what was not answered may have had its effect. */
+function untilSettled(
+  cluster: SimCluster,
+  ask: Ask,
+  settles: (status: number) => boolean,
+  then: (status: number) => void,
+): void {
   const attempt = (): void => {
     let isOver = false;
     const over = (next: () => void): void => {
@@ -47,11 +54,16 @@ function insist(cluster: SimCluster, run: (done: Answered) => boolean, then: () 
       next();
     };
     const again = (): void => void cluster.world.at(300 * MS, "asks PD again", attempt);
-    if (!run((status) => over(status === 200 ? then : again))) return over(again);
+    const answered: Answered = (status) => over(settles(status) ? () => then(status) : again);
+    if (!ask(answered)) return over(again);
     cluster.world.at(PATIENCE_MS * MS, "no answer of PD", () => over(again));
   };
   attempt();
 }
+
+/** Tries again until PD has said yes. */
+const insist = (cluster: SimCluster, ask: Ask, then: () => void): void =>
+  untilSettled(cluster, ask, (status) => status === 200, then);
 
 /** Repairs are paced in production; a run has seconds. */
 const hurry = (cluster: SimCluster): void =>
@@ -76,21 +88,27 @@ export function drain(cluster: SimCluster, number: number): undefined {
   const staying = cluster.stores.filter((each) => !each.isLeaving);
   if (id === 0 || store.isLeaving || staying.length <= REPLICAS) return undefined;
   hurry(cluster);
-  const asked = askPd(cluster, "DELETE", `/store/${id}`, {}, (status) => {
-    if (status !== 200) return;
+  const pdSays = () => cluster.pd.pd?.cluster.store(id);
+  const look = (): void => {
+    if (pdSays()?.isRemoved !== true) {
+      cluster.world.at(500 * MS, "is it buried", look);
+      return;
+    }
+    cluster.world.probe("a store left and was buried");
+    cluster.retire(store);
+  };
+  const ask: Ask = (done) => askPd(cluster, "DELETE", `/store/${id}`, {}, done);
+  if (cluster.pd.pd === undefined) {
+    cluster.world.probe("a store could not be told to leave");
+    return undefined;
+  }
+  const isFinal = (status: number): boolean => status < 500;
+  untilSettled(cluster, ask, isFinal, (status) => {
+    if (store.isLeaving || (status !== 200 && pdSays()?.isRemoved !== true)) return;
     store.isLeaving = true;
     cluster.world.probe("a store was told to leave");
-    const look = (): void => {
-      if (cluster.pd.pd?.cluster.store(id)?.isRemoved !== true) {
-        cluster.world.at(500 * MS, "is it buried", look);
-        return;
-      }
-      cluster.world.probe("a store left and was buried");
-      cluster.retire(store);
-    };
     look();
   });
-  if (!asked) cluster.world.probe("a store could not be told to leave");
   return undefined;
 }
 

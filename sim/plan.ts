@@ -33,6 +33,9 @@ export interface Plan {
 
 /** Either way; docs/guarantees.md asks that two clocks differ by less than 10 %. */
 const CLOCK_RATES_MAX = 45_000;
+/** Over before it can serve. */
+const NO_LEASE_MS = 1;
+const PAGE_BYTES_MIN = 200;
 
 export interface PlanOptions {
   readonly spanMs?: number;
@@ -65,7 +68,7 @@ type Chance = (percent: number) => boolean;
 function drawShape(random: SeededRandom, chance: Chance, classes: readonly FaultClass[]): ClusterShape {
   const isNoisy = classes.includes("network");
   const isSlowDisk = classes.includes("disk");
-  return {
+  const shape: ClusterShape = {
     stores: 3 + (chance(60) ? 1 + randomBelow(random, 2) : 0),
     clients: 1 + randomBelow(random, 4),
     storeConfig: drawStoreConfig(random, chance),
@@ -95,6 +98,10 @@ function drawShape(random: SeededRandom, chance: Chance, classes: readonly Fault
     },
     clientTimeoutMs: [1_000, 3_000, 10_000][randomBelow(random, 3)] as number,
   };
+  // A scan whose every page asks a quorum may need longer than a second over a slow network. (seed 1011)
+  const { leaseMs, scanBytesMax } = shape.storeConfig;
+  const asksForPages = leaseMs === NO_LEASE_MS && scanBytesMax === PAGE_BYTES_MIN;
+  return asksForPages ? { ...shape, clientTimeoutMs: 10_000 } : shape;
 }
 
 /** Small sizes make rare paths common: splits all the time, logs cut at once, snapshots in many chunks. */
@@ -114,8 +121,8 @@ function drawStoreConfig(random: SeededRandom, chance: Chance): Partial<StoreCon
     entryCacheBytesMax: chance(20) ? 0 : 16 << 20,
     snapshotChunkBytesMax: chance(30) ? 64 + randomBelow(random, 400) : 1 << 20,
     // Without a lease all reads ask a quorum.
-    leaseMs: chance(15) ? 1 : 800,
-    scanBytesMax: chance(30) ? 200 : 16 << 20,
+    leaseMs: chance(15) ? NO_LEASE_MS : 800,
+    scanBytesMax: chance(30) ? PAGE_BYTES_MIN : 16 << 20,
     pdHeartbeatTickMs: 1_000 + randomBelow(random, 4_000),
     pdStoreHeartbeatTickMs: 1_000,
     peerDownMs: 5_000,

@@ -2,7 +2,7 @@
  * A store of another cluster that was given one of our addresses. Ids of clusters look alike, so what it says
  * could be said by a leader here: entries that nobody here proposed, in a term above ours.
  */
-import { utf8 } from "../base/index.js";
+import { type Env, utf8 } from "../base/index.js";
 import { eraftpb, TikvService } from "../proto/index.js";
 import { clusterMetadata } from "../store/raft-streams.js";
 import { leaders } from "./administration.js";
@@ -10,7 +10,8 @@ import type { SimCluster } from "./cluster.js";
 import type { SimNode } from "./node.js";
 
 const OTHER_CLUSTER = 999_999n;
-const nodes = new WeakMap<SimCluster, SimNode>();
+/** Its process runs on: were it another each time, answers to the last one's calls would never arrive. */
+const processes = new WeakMap<SimCluster, { readonly node: SimNode; readonly env: Env }>();
 
 export function strangerSpeaks(cluster: SimCluster, target: number, detail: number): undefined {
   const all = leaders(cluster);
@@ -22,12 +23,13 @@ export function strangerSpeaks(cluster: SimCluster, target: number, detail: numb
   const to = others[detail % Math.max(1, others.length)];
   const store = cluster.stores.find((each) => each.store?.id === to?.storeId);
   if (from === undefined || to === undefined || store === undefined) return undefined;
-  let node = nodes.get(cluster);
-  if (node === undefined) {
-    node = cluster.world.addNode("stranger");
-    nodes.set(cluster, node);
+  let process = processes.get(cluster);
+  if (process === undefined) {
+    const node = cluster.world.addNode("stranger");
+    process = { node, env: node.boot() };
+    processes.set(cluster, process);
   }
-  const door = cluster.network.door(node, node.boot());
+  const door = cluster.network.door(process.node, process.env);
   let isRefused = false;
   const call = door.channel(store.address).open(
     TikvService.BatchRaft,

@@ -28,6 +28,8 @@ export interface RegionLedger {
   applied: number;
   region: Region | undefined;
   isTombstone: boolean;
+  /** The state of a peer that has data is there, vote included. */
+  hasRaftState: boolean;
 }
 
 /** Region `region` of this store has applied everything up to `to`, and had up to `from`. */
@@ -80,6 +82,7 @@ export class StoreLedger {
         applied: 0,
         region: undefined,
         isTombstone: false,
+        hasRaftState: false,
       };
       this.regions.set(id, region);
     }
@@ -163,8 +166,15 @@ export class StoreLedger {
   #raftRecord({ key, value }: DiskOperation): void {
     const id = readU64(key, 2);
     const ledger = this.region(id);
-    if (value === undefined) return;
     const suffix = key[10];
+    if (value === undefined) {
+      if (suffix !== SUFFIX_RAFT_STATE || !ledger.hasRaftState) return;
+      ledger.hasRaftState = false;
+      // Its last peer was removed, and ends now: another one of the region may vote as it likes.
+      if (ledger.isTombstone) [ledger.term, ledger.vote] = [0, 0];
+      return;
+    }
+    ledger.hasRaftState ||= suffix === SUFFIX_RAFT_STATE;
     if (suffix === SUFFIX_RAFT_STATE || suffix === SUFFIX_EARLY_VOTE) this.#vote(id, ledger, value);
     else if (suffix === SUFFIX_APPLY_STATE) {
       const state = decodeApplyState(value);
