@@ -75,13 +75,15 @@ function operator(cluster: SimCluster, name: string, { peer }: Led, detail: numb
   const free = cluster.stores.map(({ store }) => store?.id ?? 0).filter((id) => id > 0 && !here.includes(id));
   const from = at(here, detail);
   const to = at(free, detail >>> 4);
+  const then = [to, ...here.filter((id) => id !== from)].slice(0, 3);
   const orders: Readonly<Record<string, object | undefined>> = {
     "transfer-leader": { to_store_id: from },
     "add-peer": to === undefined ? undefined : { store_id: to },
     "remove-peer": here.length > 2 && cluster.disksLost === 0 ? { store_id: from } : undefined,
     "transfer-peer": to === undefined ? undefined : { from_store_id: from, to_store_id: to },
+    // Where rules place replicas PD asks for their roles.
     "transfer-region":
-      to === undefined ? undefined : { to_store_ids: [to, ...here.filter((id) => id !== from)].slice(0, 3) },
+      to === undefined ? undefined : { to_store_ids: then, peer_roles: then.map(() => "voter") },
     "scatter-region": {},
   };
   const order = orders[name];

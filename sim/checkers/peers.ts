@@ -1,6 +1,6 @@
 /**
  * The walk over peers as their processes show them: after each event those that changed, now and then all. 3 is
- * judged here (terms and commits of a process never fall); the others have files of their own: 1, 5, 6, 9, 10,
+ * judged here (terms and commits of a process never fall); the others have files of their own: 1, 5, 6, 7, 9, 10,
  * 12, 13, 14, 16, 20, 23, 27, 28.
  *
  *   forall peer p of one incarnation: term(p) and commit(p) never fall
@@ -19,6 +19,7 @@ import { EqualData } from "./equal-data.js";
 import type { LeaderCompleteness } from "./leader-completeness.js";
 import { checkLeases, type LeaseHolder } from "./lease-exclusion.js";
 import { checkOperators } from "./operators.js";
+import { checkOwnTerm } from "./own-term.js";
 import { PdPicture } from "./pd-picture.js";
 import { checkProgress } from "./progress.js";
 import { ReadFreshness } from "./read-freshness.js";
@@ -29,6 +30,8 @@ interface Seen {
   term: number;
   commit: number;
   region: Region;
+  /** The term it led; 0 when it did not lead. */
+  leads: number;
 }
 
 /** The costly looks are at every so many sweeps. */
@@ -123,26 +126,33 @@ export class Peers {
   #peer(node: SimNode, peer: Peer): void {
     const { term, region } = peer;
     const commit = peer.node.commitIndex as number;
+    const leads = peer.node.isLeading ? peer.node.term : 0;
     const seen = this.#seen.get(peer);
     if (seen === undefined) this.#begins(node, peer);
     if (commit !== seen?.commit) this.#freshness.knows(peer.regionId, commit, node.name);
     if (seen === undefined || seen.incarnation !== node.incarnation) {
-      this.#seen.set(peer, { incarnation: node.incarnation, term, commit, region });
+      this.#seen.set(peer, { incarnation: node.incarnation, term, commit, region, leads });
       if (peer.isInitialized) this.#epochs.shows(region, node.name);
-    } else if (seen.term !== term || seen.commit !== commit || seen.region !== region) {
+    } else if (
+      seen.term !== term ||
+      seen.commit !== commit ||
+      seen.region !== region ||
+      seen.leads !== leads
+    ) {
       if (term < seen.term || commit < seen.commit) {
         throw new Violation(
           "3 monotonic",
           `${node.name} region ${region.id}: term ${seen.term} to ${term}, commit ${seen.commit} to ${commit}`,
         );
       }
+      if (commit > seen.commit && leads > 0 && leads === seen.leads) checkOwnTerm(peer, node.name);
       if (seen.region !== region) {
         if (peer.isInitialized) this.#epochs.shows(region, node.name);
         this.#epochs.grows(seen.region, region, node.name);
         checkConfChange(seen.region, region, node.name);
         this.#probeChange(seen.region, region);
       }
-      Object.assign(seen, { term, commit, region });
+      Object.assign(seen, { term, commit, region, leads });
     }
     // The peer's own word lags behind its Raft node's by up to a turn.
     if (!peer.isLeader || !peer.node.isLeading) return;
