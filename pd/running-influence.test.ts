@@ -115,7 +115,7 @@ test("after any adds, steps, cancels and time-outs the kept influence is that of
         expect(world.view.influence()).toEqual(countedAnew(world));
       }
     }),
-    { numRuns: 50, seed: 7 },
+    { numRuns: 50, seed: 1 },
   );
   expect(begun).toBeGreaterThan(40);
   expect([...ends].sort()).toEqual(expect.arrayContaining(["canceled", "replaced", "success", "timeout"]));

@@ -11,7 +11,7 @@ import type { SimNode } from "./node.js";
 
 const OTHER_CLUSTER = 999_999n;
 /** Its process runs on: were it another each time, answers to the last one's calls would never arrive. */
-const processes = new WeakMap<SimCluster, { readonly node: SimNode; readonly env: Env }>();
+const speakers = new WeakMap<SimCluster, { readonly node: SimNode; readonly env: Env }>();
 
 export function strangerSpeaks(cluster: SimCluster, target: number, detail: number): undefined {
   const all = leaders(cluster);
@@ -23,13 +23,13 @@ export function strangerSpeaks(cluster: SimCluster, target: number, detail: numb
   const to = others[detail % Math.max(1, others.length)];
   const store = cluster.stores.find((each) => each.store?.id === to?.storeId);
   if (from === undefined || to === undefined || store === undefined) return undefined;
-  let process = processes.get(cluster);
-  if (process === undefined) {
+  let speaker = speakers.get(cluster);
+  if (speaker === undefined) {
     const node = cluster.world.addNode("stranger");
-    process = { node, env: node.boot() };
-    processes.set(cluster, process);
+    speaker = { node, env: node.boot() };
+    speakers.set(cluster, speaker);
   }
-  const door = cluster.network.door(process.node, process.env);
+  const door = cluster.network.door(speaker.node, speaker.env);
   let isRefused = false;
   const call = door.channel(store.address).open(
     TikvService.BatchRaft,
