@@ -35,12 +35,7 @@ export function destroyOnDisk(
   engine.write(batch, { sync: true }, (error) => {
     if (error !== undefined) callback(error);
   });
-  engine.deleteRange(
-    "raft",
-    raftLogKey(region.id, 0),
-    raftLogKey(region.id, Number.MAX_SAFE_INTEGER),
-    callback,
-  );
+  deleteLogRange(engine, region.id, 0, Number.MAX_SAFE_INTEGER, callback);
 }
 
 /** Log entries [from, to). */

@@ -6,7 +6,6 @@
 import { compareBytes, type Engine, RaftwerkError, storeId } from "../base/index.js";
 import {
   applyStateKey,
-  raftLogKey,
   raftStateKey,
   readU64,
   REGION_STATE_END,
@@ -15,6 +14,7 @@ import {
 } from "../region/keys.js";
 import { decodeRegionState } from "../region/local-state.js";
 import { findPeerOnStore, type Region } from "../region/region.js";
+import { deleteLogRange } from "./destroy.js";
 import { toldByEngine } from "./guarded-engine.js";
 
 export interface LoadedRegion {
@@ -93,8 +93,7 @@ function clearGraves(
   for (const region of regions) {
     batch.delete("raft", raftStateKey(region));
     batch.delete("raft", applyStateKey(region));
-    const end = raftLogKey(region, Number.MAX_SAFE_INTEGER);
-    engine.deleteRange("raft", raftLogKey(region, 0), end, toldByEngine);
+    deleteLogRange(engine, region, 0, Number.MAX_SAFE_INTEGER, toldByEngine);
   }
   engine.write(batch, { sync: false }, callback);
 }
