@@ -195,10 +195,11 @@ export class Peers {
     const holders: LeaseHolder[] = [];
     const led = new Map<number, number>();
     for (const { node, store } of this.#cluster.stores) {
-      if (!node.isUp || node.isPaused || store === undefined) continue;
+      if (!node.isUp || store === undefined) continue;
       for (const peer of store.peers.all()) {
+        // Of a store that stands still too: what it did last it may have told others before it stopped.
         if (isLook) this.#peer(node, peer);
-        if (!peer.isLeader) continue;
+        if (node.isPaused || !peer.isLeader) continue;
         const other = led.get(peer.regionId);
         if (other !== undefined) this.#world.probe("two leaders of one region at one time");
         if (other !== undefined && other !== peer.term)
