@@ -214,6 +214,36 @@ test("batches are counted by their size, and each request of a batch by its name
   expect(storePage).toMatch(/^tikv_server_grpc_req_batch_size_sum 3$/m);
 });
 
+test("a long page of PD is made in many turns, with each series once", async () => {
+  const count = 5_000;
+  const scraped = Array.from({ length: count }, (_, i) => ({
+    name: "pd_hotcache_status",
+    kind: "gauge" as const,
+    labels: { store: `store-${i}`, type: 'a "b"' },
+    value: i,
+  }));
+  let turns = 0;
+  let isMade = false;
+  const turn = (): void => {
+    turns += 1;
+    if (!isMade) setImmediate(turn);
+  };
+  setImmediate(turn);
+  const page = await new PdMetricsPage({ version: "", gitHash: "", connections: () => 0 }).text({
+    metrics: cluster.pd.metrics,
+    clusterId: 1n,
+    isServing: true,
+    scrape: () => [...scraped, { ...(scraped[7] as (typeof scraped)[number]), value: 70 }],
+    handleHttp: (_request, reply) => reply(200, "application/json", "{}"),
+  });
+  isMade = true;
+  expect(turns).toBeGreaterThan(count / 500);
+  const lines = page.split("\n").filter((line) => line.startsWith("pd_hotcache_status{"));
+  expect(lines).toHaveLength(count);
+  expect(lines[7]).toBe('pd_hotcache_status{store="store-7",type="a \\"b\\""} 70');
+  expect(page.match(/^# TYPE pd_hotcache_status gauge$/gm)).toHaveLength(1);
+});
+
 test("stores that are buried or silent are counted as what they are, and the buried have no figures", async () => {
   const nowNs = Date.now() * 1e6;
   const entry = (id: number, name: string, state: number, more = {}) => ({

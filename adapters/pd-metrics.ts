@@ -1,6 +1,9 @@
 /**
  * PD's metrics under PD's names: its own counters, its calls, and the state of the cluster, which is read over PD's own
  * HTTP handlers when somebody asks. A PD that does not lead tells of itself alone.
+ *
+ * With a hundred stores a page has thousands of lines. It is made in many turns, so that nobody waits for a timestamp
+ * meanwhile.
  */
 import { collectDefaultMetrics, Registry } from "prom-client";
 import type { MetricHistogram, MetricSample, PdMetrics } from "../pd/index.js";
@@ -23,6 +26,8 @@ export interface PdMetricsOptions {
   readonly gitHash: string;
   readonly connections: () => number;
 }
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -47,20 +52,11 @@ export class PdMetricsPage {
   async text(pd: PdSource): Promise<string> {
     const samples = [...pd.metrics.samples(), ...leadership(pd)];
     if (pd.isServing) samples.push(...(await clusterSamples(pd)));
-    const page = new Registry();
-    const byName = new Map<string, MetricSample[]>();
-    for (const sample of samples) {
-      const known = byName.get(sample.name);
-      if (known === undefined) byName.set(sample.name, [sample]);
-      else known.push(sample);
-    }
-    for (const [name, same] of byName) {
-      onScrape(page, (same[0] as MetricSample).kind, name, name, (set) => {
-        for (const { labels, value } of same) set(labels, value);
-      });
-    }
-    const text = await Registry.merge([this.#registry, page]).metrics();
-    return `${text.trimEnd()}\n${histogramsText(pd.metrics.histograms())}`;
+    await nextTurn();
+    const own = await this.#registry.metrics();
+    await nextTurn();
+    const text = `${own.trimEnd()}\n${await samplesText(samples)}`;
+    return `${text.trimEnd()}\n${await histogramsText(pd.metrics.histograms())}`;
   }
 }
 
@@ -76,8 +72,10 @@ const leadership = (pd: PdSource): MetricSample[] => [
   gauge("pd_cluster_metadata", { type: `cluster${pd.clusterId}` }, 0),
 ];
 
-/** The value of a GET, as parsed JSON; undefined when PD does not answer it now. */
-function ask(pd: PdSource, path: string): Promise<Json | undefined> {
+/** The value of a GET, as parsed JSON, in a turn of its own; undefined when PD does not answer it now. */
+async function ask(pd: PdSource, path: string): Promise<Json | undefined> {
+  await nextTurn();
+  if (!pd.isServing) return undefined;
   const [route = "", search = ""] = path.split("?");
   const query: Record<string, string[]> = {};
   for (const [key, value] of new URLSearchParams(search)) (query[key] ??= []).push(value);
@@ -92,11 +90,11 @@ function ask(pd: PdSource, path: string): Promise<Json | undefined> {
 const list = (value: unknown): readonly Json[] => (Array.isArray(value) ? (value as Json[]) : []);
 
 async function clusterSamples(pd: PdSource): Promise<MetricSample[]> {
-  const [stores, config, limits, schedulers] = await Promise.all(
-    ["/stores?state=0&state=1&state=2", "/config", "/stores/limit", "/schedulers"].map((path) =>
-      ask(pd, path),
-    ),
-  );
+  const stores = await ask(pd, "/stores?state=0&state=1&state=2");
+  const config = await ask(pd, "/config");
+  const limits = await ask(pd, "/stores/limit");
+  const schedulers = await ask(pd, "/schedulers");
+  await nextTurn();
   const known = list(stores?.["stores"]).map((entry) => ({
     store: entry["store"] as Json,
     status: entry["status"] as Json,
@@ -104,7 +102,7 @@ async function clusterSamples(pd: PdSource): Promise<MetricSample[]> {
   const live = known.filter(({ store }) => store["state_name"] !== "Tombstone").map(labelsOf);
   return [
     ...storeSamples(known),
-    ...pd.scrape(),
+    ...(pd.isServing ? pd.scrape() : []),
     ...(await flowSamples(pd, live)),
     ...(await progressSamples(pd, live)),
     ...configSamples(config ?? {}),
@@ -281,29 +279,66 @@ async function hotSamples(pd: PdSource, stores: readonly StoreLabels[]): Promise
   return samples;
 }
 
+/** Lines of a turn. */
+const LINES = 250;
+
+/** Series by name, each series once: of two equal ones the later holds. */
+async function samplesText(samples: readonly MetricSample[]): Promise<string> {
+  const byName = new Map<string, { readonly kind: string; readonly series: Map<string, number> }>();
+  for (const [i, { name, kind, labels, value }] of samples.entries()) {
+    if (i % LINES === LINES - 1) await nextTurn();
+    let known = byName.get(name);
+    if (known === undefined) {
+      known = { kind, series: new Map() };
+      byName.set(name, known);
+    }
+    known.series.set(labelsText(labels), value);
+  }
+  const lines: string[] = [];
+  for (const [name, { kind, series }] of byName) {
+    lines.push(`# HELP ${name} ${name}`, `# TYPE ${name} ${kind}`);
+    for (const [labels, value] of series) {
+      if (lines.length % LINES === 0) await nextTurn();
+      lines.push(`${name}${labels} ${numberText(value)}`);
+    }
+    lines.push("");
+  }
+  return lines.join("\n");
+}
+
+function labelsText(labels: Readonly<Record<string, string>>): string {
+  let text = "";
+  for (const key in labels) text += `${text === "" ? "" : ","}${key}="${escapeLabel(labels[key] ?? "")}"`;
+  return text === "" ? "" : `{${text}}`;
+}
+
+const numberText = (value: number): string =>
+  value === Number.POSITIVE_INFINITY ? "+Inf" : value === Number.NEGATIVE_INFINITY ? "-Inf" : String(value);
+
 /** They are counted already, so prom-client's own histograms, which count observations, do not fit. */
-function histogramsText(histograms: readonly MetricHistogram[]): string {
+async function histogramsText(histograms: readonly MetricHistogram[]): Promise<string> {
   const lines: string[] = [];
   const named = new Set<string>();
+  let turnAt = LINES;
   for (const { name, labels, bounds, counts, count, sum } of histograms) {
+    if (lines.length >= turnAt) {
+      turnAt = lines.length + LINES;
+      await nextTurn();
+    }
     if (!named.has(name)) lines.push(`# HELP ${name} ${name}`, `# TYPE ${name} histogram`);
     named.add(name);
-    const own = Object.entries(labels).map(([key, value]) => `${key}="${escapeLabel(value)}"`);
-    const line = (suffix: string, more: readonly string[], value: number): void => {
-      const all = [...more, ...own].join(",");
-      lines.push(`${name}${suffix}${all === "" ? "" : `{${all}}`} ${value}`);
-    };
+    const own = labelsText(labels);
+    const more = own === "" ? "" : `,${own.slice(1, -1)}`;
     let below = 0;
     for (const [i, bound] of bounds.entries()) {
       below += counts[i] as number;
-      line("_bucket", [`le="${bound}"`], below);
+      lines.push(`${name}_bucket{le="${bound}"${more}} ${below}`);
     }
-    line("_bucket", ['le="+Inf"'], count);
-    line("_sum", [], sum);
-    line("_count", [], count);
+    lines.push(`${name}_bucket{le="+Inf"${more}} ${count}`);
+    lines.push(`${name}_sum${own} ${sum}`, `${name}_count${own} ${count}`);
   }
   return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }
 
 const escapeLabel = (text: string): string =>
-  text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+  !/[\\"\n]/.test(text) ? text : text.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");

@@ -11,6 +11,7 @@ interface ScheduleFlags {
   readonly seed: string;
   readonly share?: string;
   readonly storeLimit: string;
+  readonly snapshotRate: string;
   readonly watch: string;
   readonly json?: boolean;
 }
@@ -29,6 +30,7 @@ export function registerPdSchedule(bench: Command): void {
       "how much of the cluster it happens to: what a million regions need to end in time",
     )
     .option("--store-limit <n>", "peers a minute that a store may take, and give", "600")
+    .option("--snapshot-rate <mib>", "MiB a second that a store takes in of snapshots", "100")
     .option("--watch <seconds>", "how long a cluster at rest is watched", "600")
     .option("--json", "print the results as JSON")
     .action((flags: ScheduleFlags) => schedule(flags));
@@ -55,6 +57,7 @@ function schedule(flags: ScheduleFlags): void {
     regionSizeMib: wholeNumber("--region-size", flags.regionSize),
     seed: wholeNumber("--seed", flags.seed),
     storeLimit: wholeNumber("--store-limit", flags.storeLimit),
+    snapshotMibPerSecond: wholeNumber("--snapshot-rate", flags.snapshotRate),
     watchSeconds: wholeNumber("--watch", flags.watch),
     ...(flags.share === undefined ? {} : { share: shareOf(flags.share) }),
   };

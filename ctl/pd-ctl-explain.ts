@@ -59,18 +59,26 @@ export function explained(json: Json): string {
     } else if (Object.keys(value).length > 0) {
       lines.push(
         `${name}:`,
-        ...Object.entries(value as Json).map(([key, item]) => `  ${key}: ${itemText(item)}`),
+        ...Object.entries(value as Json)
+          .filter(([, item]) => !isNothing(item))
+          .map(([key, item]) => `  ${key}: ${itemText(item)}`),
       );
     }
   }
   return lines.join("\n");
 }
 
+/** Not worth a word. */
+const isNothing = (value: unknown): boolean =>
+  value === null ||
+  value === "" ||
+  (typeof value === "object" && value !== null && Object.keys(value).length === 0);
+
 function itemText(item: unknown): string {
   if (typeof item !== "object" || item === null) return String(item);
   if (Array.isArray(item)) return (item as unknown[]).map(itemText).join("; ");
   return Object.entries(item as Json)
-    .filter(([, value]) => value !== null)
+    .filter(([, value]) => !isNothing(value))
     .map(([key, value]) => `${key}: ${itemText(value)}`)
     .join(", ");
 }
@@ -108,7 +116,8 @@ export function registerDrainWords(store: Command): void {
     const answer = await http.get(`/store/${idArgument(text as string)}/ready-to-stop`);
     const state = asJson(answer.parsed);
     show(http, answer, () => readyText(state));
-    if (state["ready"] !== true) throw new CtlError(`not ready: ${String(state["reason"])}`);
+    if (state["ready"] !== true)
+      throw new CtlError(`store ${String(state["store_id"])} is not ready to stop`);
   });
 }
 

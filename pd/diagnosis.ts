@@ -36,6 +36,25 @@ const CODES: Readonly<Record<string, number>> = {
   RegionAffinity: 1009,
   CreateOperatorFailed: 2000,
 };
+const TEXTS: Readonly<Record<string, string>> = {
+  StoreScoreDisallowed: "balanced: no other store differs by enough",
+  StoreAlreadyHasPeer: "the other stores have a peer of the regions tried already",
+  StoreNotMatchRule: "the regions tried would not meet their placement rules elsewhere",
+  StoreNotMatchIsolation: "the replicas of the regions tried would stand closer together",
+  RegionHot: "the regions tried are hot, and left to the hot-region scheduler",
+  RegionUnhealthy: "the regions tried have peers that are down or wait for a snapshot",
+  RegionEmpty: "the regions tried are empty",
+  RegionNotReplicated: "the regions tried do not have all their replicas",
+  RegionNotMatchRule: "the regions tried do not meet their placement rules",
+  RegionNoLeader: "the regions tried have no leader",
+  NoTargetRegion: "no region on it may move now",
+  RegionLabelReject: "a label denies scheduling of the regions tried",
+  CreateOperatorFailed: "no safe order of steps was found for the regions tried",
+};
+
+/** A code about regions in words; those about stores depend on the store. */
+export const codeText = (code: string): string | undefined => TEXTS[code];
+
 const NORMAL_MAX = 109;
 const RECORDS_MAX = 10;
 

@@ -1,4 +1,4 @@
-/** Ten times somebody asks why nothing happens: the answer names what stands in the way and what ends it. */
+/** A dozen times somebody asks why nothing happens: the answer names what stands in the way and what ends it. */
 import { describe, expect, test } from "vitest";
 import { must } from "../base/index.js";
 import { DecisionNotes } from "./decision-notes.js";
@@ -124,6 +124,41 @@ describe("explain says", () => {
     const text = /timeout after 60 s, waiting for: transfer leader from store 1 to store 2/;
     expect(explain("operator/2")["reason"]).toMatch(text);
     expect(explain("region/2").verdict).toMatch(text);
+  });
+
+  test("what holds back the schedulers that could move a region that is complete", () => {
+    begin(4, {}, 4);
+    world.advance(20_000);
+    const said = (): Record<string, string> =>
+      (explain("region/2") as unknown as { schedulers: Record<string, string> }).schedulers;
+    expect(explain("region/2").verdict).toMatch(/^complete: .*balance moves it only to even out stores$/);
+    expect(said()["balance-region-scheduler"]).toMatch(/store \d: balanced/);
+    ask("POST", "/config", { "region-schedule-limit": 0 });
+    world.advance(6_000);
+    const text = /balance-region-scheduler is held back: region-schedule-limit 0 is reached/;
+    expect(explain("region/2").verdict).toMatch(text);
+    expect(said()["balance-region-scheduler"]).toBe("held back: region-schedule-limit 0 is reached");
+    ask("DELETE", "/schedulers/balance-leader-scheduler");
+    expect(explain("region/2").verdict).toMatch(/balance-leader-scheduler is not there/);
+  });
+
+  test("codes of schedulers in words, and which schedulers there are", () => {
+    begin(3);
+    world.advance(20_000);
+    const { stores } = explain("scheduler/balance-leader-scheduler") as unknown as {
+      stores: readonly { reason: string; code: string | null }[];
+    };
+    expect(stores.length).toBeGreaterThan(0);
+    for (const { reason, code } of stores) expect(reason).not.toBe(code);
+    expect(ask("GET", "/explain/scheduler/nobody").text).toMatch(/there are .*balance-region-scheduler/);
+  });
+
+  test("nothing of earlier decisions about a store that is buried", () => {
+    begin(4);
+    world.advance(10_000);
+    ask("DELETE", "/store/1");
+    world.advance(60_000);
+    expect(explain("store/1")).toMatchObject({ state: "removed", "gives-peers": "StoreRemoved", notes: [] });
   });
 
   test("until when a scheduler is paused", () => {

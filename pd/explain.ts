@@ -3,8 +3,11 @@
  * last decided, and what stands in the way. Everything is looked up when asked or kept in bounded notes, so that an
  * answer takes no longer in a large cluster. Not part of PD's API.
  */
+import { BALANCE_LEADER } from "./balance-leader.js";
+import { BALANCE_REGION } from "./balance-region.js";
 import type { CheckResult } from "./checkers/check-result.js";
 import type { CheckerName } from "./checkers/region-checker.js";
+import { codeText } from "./diagnosis.js";
 import { formatInstant } from "./duration.js";
 import { fitJson } from "./http-rules.js";
 import type { Operator } from "./operator.js";
@@ -19,6 +22,7 @@ type Json = Record<string, unknown>;
 /** Regions looked at one by one for a store: the answer counts all by their notes. */
 const SAMPLE_MAX = 100;
 const SHOWN_MAX = 10;
+const BALANCERS: readonly string[] = [BALANCE_REGION, BALANCE_LEADER];
 
 export class Explainer {
   readonly #scheduling: Scheduling;
@@ -47,8 +51,41 @@ export class Explainer {
       "next-check": resultJson(checked.author, checked.result),
       split: this.#splitReason(region),
       merge: this.#mergeReason(region),
+      schedulers: this.#schedulersOf(region),
       notes: this.#notes("region", id),
     };
+  }
+
+  /** What each scheduler says that could move it: what holds it back, else what it said of the region's stores. */
+  #schedulersOf(region: RegionInfo): Json {
+    const { schedulers, notes } = this.#scheduling;
+    const said: Json = {};
+    for (const name of schedulers.names()) {
+      const held = this.#heldBack(name);
+      if (held !== undefined) {
+        said[name] = `held back: ${held}`;
+        continue;
+      }
+      const texts = region.meta.peers.flatMap(({ storeId }) =>
+        notes
+          .of("store", storeId)
+          .filter((note) => note.author === name)
+          .map((note) => `store ${storeId}: ${note.reason}`),
+      );
+      if (texts.length > 0) said[name] = texts.join("; ");
+    }
+    return said;
+  }
+
+  /** Undefined for one that runs, whatever it finds. */
+  #heldBack(name: string): string | undefined {
+    const { schedulers } = this.#scheduling;
+    const status = schedulers.status(name);
+    const isFree = status === "scheduling" || status === "normal";
+    const limit = schedulers.get(name)?.limitReached();
+    if (limit !== undefined) return limit;
+    // A round that found hindrances is pending as well: then it ran.
+    return isFree || status === "pending" ? undefined : schedulers.heldBy(name);
   }
 
   #regionVerdict(
@@ -69,7 +106,19 @@ export class Explainer {
       return "complete; a label denies all other scheduling";
     if (this.#scheduling.statistics.isRegionHot(region.meta.id))
       return "complete, and hot: only the hot-region scheduler moves it; balance, scatter and merge leave it alone";
-    return "complete: it stands as its rules want it, and no scheduler gains by moving it";
+    return `complete: it stands as its rules want it${this.#balanceText()}`;
+  }
+
+  /** Whether what evens out stores may move it, for a region that needs nothing. */
+  #balanceText(): string {
+    const { schedulers } = this.#scheduling;
+    const texts = BALANCERS.flatMap((name) => {
+      if (!schedulers.names().includes(name)) return [`${name} is not there`];
+      const held = this.#heldBack(name);
+      return held === undefined ? [] : [`${name} is held back: ${held}`];
+    });
+    if (texts.length > 0) return `; ${texts.join("; ")}`;
+    return ", and balance moves it only to even out stores";
   }
 
   /** Peers on stores that are silent, though not for long enough. */
@@ -131,7 +180,7 @@ export class Explainer {
       "takes-leaders": view.leaderTargetProblem(store) ?? "yes",
       "gives-leaders": view.leaderSourceProblem(store) ?? "yes",
       "takes-peers": view.regionTargetProblem(store) ?? view.temporaryTargetProblem(store, 100) ?? "yes",
-      "gives-peers": view.regionSourceProblem(store, 100) ?? "yes",
+      "gives-peers": store.isRemoved ? "StoreRemoved" : (view.regionSourceProblem(store, 100) ?? "yes"),
       "silent-seconds": Math.round(store.silentMs(nowMs) / 1000),
       "hot-peers": {
         write: statistics.write.hotPeers(store.id, 1, nowMs).length,
@@ -240,9 +289,10 @@ export class Explainer {
     const scheduler = schedulers.get(name);
     const stores = view.stores().flatMap((store) => {
       const own = notes.of("store", store.id).filter((note) => note.author === name);
-      const reason = scheduler?.diagnosis?.lastReasons.get(store.id);
-      if (own.length === 0 && reason === undefined) return [];
-      return [{ store: store.id, reason: own[0]?.reason ?? reason, code: reason ?? null }];
+      const code = scheduler?.diagnosis?.lastReasons.get(store.id);
+      if (own.length === 0 && code === undefined) return [];
+      const reason = own[0]?.reason ?? codeText(code ?? "") ?? problemText(view, store, code ?? "");
+      return [{ store: store.id, reason, code: code ?? null }];
     });
     return {
       scheduler: name,

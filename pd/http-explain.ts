@@ -38,7 +38,9 @@ function explainScheduler(call: HttpCall): void {
   const name = call.nameParam(0);
   if (name === undefined) return;
   const found = explainer(call).scheduler(name);
-  if (found === undefined) call.fail(404, "[PD:scheduler:ErrSchedulerNotFound]scheduler not found");
+  const names = (): string => call.parts.scheduling.schedulers.names().join(", ");
+  if (found === undefined)
+    call.fail(404, `[PD:scheduler:ErrSchedulerNotFound]scheduler not found: there are ${names()}`);
   else call.json(found);
 }
 

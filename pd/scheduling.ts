@@ -80,6 +80,7 @@ export class Scheduling {
         cluster.context.config.storeLimits.delete(storeId);
         this.schedulers.forgetStore(storeId);
         this.statistics.onStoreRemoved(storeId);
+        this.notes.forget("store", storeId);
         adjustClusterVersion(cluster);
         settings.save(() => {});
       },

@@ -15,6 +15,8 @@ export interface CaseSize {
   readonly share?: number;
   /** Peers a minute that each store may take and give. */
   readonly storeLimit?: number;
+  /** What a store takes in of snapshots; 100 when left out. */
+  readonly snapshotMibPerSecond?: number;
 }
 
 export interface CaseResult {
@@ -212,6 +214,7 @@ export function runCase(name: string, size: CaseSize): CaseResult {
   const world = new ScheduleWorld({
     seed: size.seed,
     regionSizeMib: size.regionSizeMib,
+    ...(size.snapshotMibPerSecond === undefined ? {} : { snapshotMibPerSecond: size.snapshotMibPerSecond }),
     settings: { "leader-schedule-limit": 64, "replica-schedule-limit": 1024, ...chosen.settings },
   });
   const limit = size.storeLimit ?? STORE_LIMIT;

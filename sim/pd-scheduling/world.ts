@@ -38,6 +38,8 @@ export interface HotLoad {
 export interface ScheduleWorldOptions {
   readonly seed: number;
   readonly regionSizeMib: number;
+  /** What a store takes in of snapshots; 100 when left out. */
+  readonly snapshotMibPerSecond?: number;
   /** Settings of `schedule` and `replication` by name. */
   readonly settings?: Readonly<Record<string, unknown>>;
 }
@@ -270,7 +272,7 @@ export class ScheduleWorld {
 
   #sendSnapshot(region: RegionInfo, peer: Peer): void {
     const begins = Math.max(this.#second, this.#busyUntil.get(peer.storeId) ?? 0);
-    const ends = begins + region.sizeMib / SNAPSHOT_MIB_PER_SECOND;
+    const ends = begins + region.sizeMib / (this.#options.snapshotMibPerSecond ?? SNAPSHOT_MIB_PER_SECOND);
     this.#busyUntil.set(peer.storeId, ends);
     const second = Math.ceil(ends);
     const list = this.#snapshots.get(second) ?? [];
