@@ -30,6 +30,8 @@ export interface PeerHost extends Omit<ApplyHost, "decodeConfChange"> {
   awaken(peer: Peer, byLeader: boolean): void;
   /** A quiet peer heard its leader and sleeps on. */
   heardLeader(peer: Peer): void;
+  /** Somebody wants from this quiet follower what its leader serves. */
+  needed(peer: Peer): void;
   /** The peer has something to do: visit it in this turn, or the next. */
   wake(peer: Peer): void;
   roleChanged(peer: Peer): void;

@@ -390,6 +390,7 @@ export class Peer {
   queueRead(request: ReadRequest, isReplicaRead: boolean): void {
     if (this.#removed) return request.fail(regionNotFound(this.regionId));
     if (!this.isLeader) {
+      if (this.isQuiet) this.#host.needed(this);
       if (this.#queues?.awaitedElection.wait(0, () => this.queueRead(request, isReplicaRead)) === true)
         return;
       if (!isReplicaRead) return request.fail(this.notLeaderError());

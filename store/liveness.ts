@@ -4,7 +4,9 @@
  * that hangs falls silent. Alive means both ways: A is alive for B if B hears A and A says that it hears B; a link that
  * works one way is as good as none. (raftstore rules 12.5)
  *
- * Time is counted in our own ticks: a store that stood still itself must not take the others for dead.
+ * What is said goes by the clock: when ticks are late, each brings a sign. What is heard is any message of that store,
+ * since the same loop sends them all; whether we are heard only a sign tells. Silence is counted in our own ticks: a
+ * store that stood still itself must not take the others for dead.
  */
 import type { Random } from "../base/index.js";
 
@@ -13,10 +15,12 @@ export interface LivenessHost {
   readonly electionTicks: number;
   readonly heartbeatTicks: number;
   readonly tickMs: number;
+  /** Of a clock that never goes back. */
+  nowMs(): number;
   say(storeId: number, sign: LifeSign): void;
   died(storeId: number): void;
   /** Also of a store that was restarted so quickly that nobody noticed: then `died` comes before. */
-  revived(storeId: number): void;
+  revived(storeId: number, how: Revival): void;
   /** That store took this one for dead, and lives with it again: its regions may have gone on without this one. */
   wasDead(storeId: number): void;
 }
@@ -31,9 +35,19 @@ export interface LifeSign {
   readonly deaths: number;
 }
 
+export interface Revival {
+  readonly deadMs: number;
+  /** It is another process than the one that was alive before. */
+  readonly isRestarted: boolean;
+}
+
 interface KnownStore {
   /** Of the process that was heard last; 0 when none was. */
   incarnation: number;
+  /** Of the process that was alive last; 0 when none was. */
+  aliveIncarnation: number;
+  /** When it was spoken to last. */
+  saidMs: number;
   /** Our ticks since it was heard. */
   silentTicks: number;
   isAlive: boolean;
@@ -46,13 +60,15 @@ interface KnownStore {
 
 /** A store that is silent for longer is spoken to more seldom. */
 const SELDOM_AFTER_TICKS = 6_000;
-const SELDOM_TICKS = 100;
+const SELDOM_ROUNDS = 50;
 
 export class StoreLiveness {
   readonly #host: LivenessHost;
   readonly #incarnation: number;
   readonly #known = new Map<number, KnownStore>();
-  #ticks = 0;
+  /** When all were spoken to last. All at once: those that hear of a death together elect sooner. */
+  #saidMs = Number.NEGATIVE_INFINITY;
+  #rounds = 0;
 
   constructor(host: LivenessHost) {
     this.#host = host;
@@ -65,6 +81,8 @@ export class StoreLiveness {
     const silentTicks = this.#host.electionTicks;
     this.#known.set(storeId, {
       incarnation: 0,
+      aliveIncarnation: 0,
+      saidMs: Number.NEGATIVE_INFINITY,
       silentTicks,
       isAlive: false,
       deadTicks: 0,
@@ -87,35 +105,69 @@ export class StoreLiveness {
     return (this.#known.get(storeId)?.deadTicks ?? 0) * this.#host.tickMs;
   }
 
+  /** Whether every store that shares regions with this one is alive. */
+  get isEverybodyAlive(): boolean {
+    for (const { isAlive } of this.#known.values()) if (!isAlive) return false;
+    return true;
+  }
+
   tick(): void {
-    const { electionTicks, heartbeatTicks } = this.#host;
-    this.#ticks++;
+    const { electionTicks, heartbeatTicks, tickMs } = this.#host;
+    const nowMs = this.#host.nowMs();
+    // Half a tick: timers are not exact, and a period may not become a tick longer for it.
+    const isDue = nowMs - this.#saidMs >= (heartbeatTicks - 0.5) * tickMs;
+    if (isDue) {
+      this.#saidMs = nowMs;
+      this.#rounds++;
+    }
     for (const [storeId, known] of this.#known) {
       known.silentTicks++;
       if (!known.isAlive) known.deadTicks++;
       if (known.isAlive && known.silentTicks >= electionTicks) this.#die(storeId, known);
-      const period = known.silentTicks > SELDOM_AFTER_TICKS ? SELDOM_TICKS : heartbeatTicks;
-      if (this.#ticks % period !== 0) continue;
-      const hears = known.silentTicks < electionTicks;
-      this.#host.say(storeId, { incarnation: this.#incarnation, hears, deaths: known.deaths });
+      const isSeldom = known.silentTicks > SELDOM_AFTER_TICKS && this.#rounds % SELDOM_ROUNDS !== 0;
+      if (isDue && !isSeldom) this.#say(storeId, known, nowMs);
     }
+  }
+
+  /** Any message came from that store. It lives; whether it hears us its signs say, and whether it is the same. */
+  heardAny(storeId: number): void {
+    const known = this.#known.get(storeId);
+    if (known !== undefined) known.silentTicks = 0;
   }
 
   heard(storeId: number, { incarnation, hears, deaths }: LifeSign): void {
     this.note(storeId);
     const known = this.#known.get(storeId) as KnownStore;
-    const isRestarted = known.incarnation !== 0 && known.incarnation !== incarnation;
-    const tookUsForDead = !isRestarted && known.ourDeaths >= 0 && known.ourDeaths !== deaths;
+    const isOther = known.incarnation !== 0 && known.incarnation !== incarnation;
+    const tookUsForDead = !isOther && known.ourDeaths >= 0 && known.ourDeaths !== deaths;
     known.incarnation = incarnation;
     known.ourDeaths = deaths;
     known.silentTicks = 0;
-    if (known.isAlive && (isRestarted || !hears)) this.#die(storeId, known);
-    if (!known.isAlive && hears) {
-      known.isAlive = true;
-      known.deadTicks = 0;
-      this.#host.revived(storeId);
-    }
+    const wasAlive = known.isAlive;
+    if (known.isAlive && (isOther || !hears)) this.#die(storeId, known);
+    if (!known.isAlive && hears) this.#revive(storeId, known);
     if (tookUsForDead) this.#host.wasDead(storeId);
+    // Whoever is dead to one is soon dead to the other: the sooner each knows that it is heard, the less has to be woken.
+    if (wasAlive && known.isAlive) return;
+    const nowMs = this.#host.nowMs();
+    if (nowMs - known.saidMs >= this.#host.tickMs / 2) this.#say(storeId, known, nowMs);
+  }
+
+  #say(storeId: number, known: KnownStore, nowMs: number): void {
+    known.saidMs = nowMs;
+    const hears = known.silentTicks < this.#host.electionTicks;
+    this.#host.say(storeId, { incarnation: this.#incarnation, hears, deaths: known.deaths });
+  }
+
+  #revive(storeId: number, known: KnownStore): void {
+    const { aliveIncarnation, incarnation, deadTicks } = known;
+    known.isAlive = true;
+    known.deadTicks = 0;
+    known.aliveIncarnation = incarnation;
+    this.#host.revived(storeId, {
+      deadMs: deadTicks * this.#host.tickMs,
+      isRestarted: aliveIncarnation !== 0 && aliveIncarnation !== incarnation,
+    });
   }
 
   #die(storeId: number, known: KnownStore): void {

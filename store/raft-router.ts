@@ -34,7 +34,7 @@ export interface RouterHost {
   readonly peers: PeerRegistry;
   readonly transport: RaftTransport;
   readonly disk: DiskGuard;
-  readonly quiet: Pick<QuietRegions, "onMessage" | "onStoreMessage">;
+  readonly quiet: Pick<QuietRegions, "heardStore" | "onMessage" | "onStoreMessage">;
   /** Votes are refused before this time: a vote could break a lease we acknowledged before a restart. (rule 1.2.14) */
   readonly votesFromMs: number;
   createUninitialized(regionId: number, peerId: number): Peer;
@@ -107,6 +107,7 @@ export class RaftRouter {
     }
     const { disk } = this.#host;
     if (!raw.isTombstone) disk.note(raw.fromPeer.storeId, raw.diskUsage);
+    this.#host.quiet.heardStore(raw.fromPeer.storeId);
     if (disk.usage !== "normal" && message !== undefined && needsRoom(message, disk.usage)) {
       this.dropped.disk_full++;
       return true;

@@ -46,7 +46,7 @@ import { PdReporter } from "./pd-reporter.js";
 import { PeerRegistry } from "./peers.js";
 import { messageToProto } from "./raft-message.js";
 import { isInitialMessage, RaftRouter, type RouterHost } from "./raft-router.js";
-import { QuietRegions } from "./quiet-regions.js";
+import { QuietRegions, TICK_LEAST } from "./quiet-regions.js";
 import { clusterMetadata, RaftStreams } from "./raft-streams.js";
 import { RawCommands } from "./raw-commands.js";
 import { ReadBatcher } from "./reads.js";
@@ -242,6 +242,7 @@ export class Store {
       config: this.options.config,
       storeId: () => this.#id,
       send: (to, message) => this.#sendAside(to, message),
+      flush: () => void this.transport.flush(),
       report: (peer) => this.#reporter?.report(peer),
     });
   }
@@ -280,6 +281,7 @@ export class Store {
     this.#stopped = true;
     for (const handle of this.#timers) this.env.timers.clear(handle);
     this.turn.stop();
+    this.quiet.stop();
     this.#reporter?.stop();
     this.transport.stop();
     for (const peer of this.peers.all()) peer.destroy();
@@ -410,7 +412,9 @@ export class Store {
     this.#reporter = new PdReporter(reporterHost);
     for (const { region, peerId, applying } of regions) {
       const peer = new Peer(this.#peerHost, region, toPeerId(peerId));
-      this.#addPeer(peer);
+      this.peers.add(peer);
+      if (applying || region.peers.length === 1) this.quiet.add(peer);
+      else this.quiet.addStarted(peer);
       this.#addresses.learn(region, this.#id);
       if (applying) this.#resumeSnapshot(peer);
       else if (region.peers.length === 1) peer.campaign();
@@ -456,7 +460,7 @@ export class Store {
    */
   #tick(): void {
     const nowMs = this.env.clock.monotonicMs();
-    if (nowMs - this.#lastTickMs < this.options.config.raftBaseTickMs * 0.9) return;
+    if (nowMs - this.#lastTickMs < this.options.config.raftBaseTickMs * TICK_LEAST) return;
     this.#lastTickMs = nowMs;
     if (misbehaves(this.env, "a tick is left out", 2)) return;
     this.quiet.tick(nowMs);
@@ -495,6 +499,7 @@ export class Store {
       wake: (peer) => this.turn.wake(peer),
       awaken: (peer, byLeader) => this.quiet.wake(peer, byLeader),
       heardLeader: (peer) => this.quiet.heardLeader(peer),
+      needed: (peer) => this.quiet.needed(peer),
       roleChanged: (peer) => {
         if (peer.isLeader) this.#reporter?.report(peer);
         this.#campaignForSplit(peer);
@@ -764,6 +769,7 @@ export class Store {
     if (this.#stopped) return;
     this.#isServing = false;
     this.turn.stop();
+    this.quiet.stop();
     this.env.log.error("the engine failed: the store stops, because what is on disk is not known any more", {
       reason: error.message,
     });
