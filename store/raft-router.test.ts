@@ -54,7 +54,7 @@ class Fixture {
         send: (_to: number, message: raft_serverpb.IRaftMessage) => this.sent.push(message),
       } as never,
       disk: this.disk,
-      quiet: { onMessage() {}, onStoreMessage() {} },
+      quiet: { heardStore() {}, onMessage() {}, onStoreMessage() {} },
       get votesFromMs() {
         return fixture.votesFromMs;
       },
