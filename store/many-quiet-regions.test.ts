@@ -28,13 +28,19 @@ class StubPeer {
   lacksFor = new Set<number>();
   readonly node = { electAfter() {}, askAgainAfter() {}, standAgainAfter() {} };
 
-  constructor(
-    readonly regionId: number,
-    readonly peerId: number,
-    readonly region: Region,
-    public leaderId: number,
-    readonly onPing: (peer: StubPeer) => void,
-  ) {}
+  readonly regionId: number;
+  readonly peerId: number;
+  readonly region: Region;
+  leaderId: number;
+  readonly #onPing: (peer: StubPeer) => void;
+
+  constructor(region: Region, peerId: number, leaderId: number, onPing: (peer: StubPeer) => void) {
+    this.regionId = region.id;
+    this.peerId = peerId;
+    this.region = region;
+    this.leaderId = leaderId;
+    this.#onPing = onPing;
+  }
 
   get isLeader(): boolean {
     return this.leaderId === this.peerId;
@@ -51,7 +57,7 @@ class StubPeer {
     if (this.isLeader && this.ticks % 2 === 0) this.ping();
   }
   ping(): void {
-    this.onPing(this);
+    this.#onPing(this);
   }
   holdsAll(id: number): boolean {
     return !this.lacksFor.has(id);
@@ -97,7 +103,7 @@ class World {
       for (const meta of metas) {
         const host = this.host(meta.storeId);
         const leaderId = metas[regionId % 3]?.id as number;
-        const peer = new StubPeer(regionId, meta.id, region, leaderId, (each) => this.#heartbeat(each));
+        const peer = new StubPeer(region, meta.id, leaderId, (each) => this.#heartbeat(each));
         host.peers.set(regionId, peer);
         host.quiet.add(peer as unknown as Peer);
       }

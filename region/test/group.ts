@@ -68,6 +68,7 @@ export class Node implements PeerHost {
   }
   awaken(): void {}
   heardLeader(): void {}
+  needed(): void {}
   wake(): void {}
   roleChanged(): void {}
   applied(_peer: Peer, effect: ApplyEffect): void {
