@@ -76,4 +76,12 @@ describe("messages to a store", () => {
     expect(lanes.sent.slice(1)).toEqual([{ lane: 1, types: [MsgHeartbeat] }]);
     expect(unreachable).toEqual([2]);
   });
+
+  test("of more regions than may wait for an address all leave, in their order", () => {
+    const { lanes, send, unreachable } = setUp();
+    send(MsgHeartbeat);
+    send(...Array.from({ length: 10_000 }, () => MsgHeartbeat), MsgAppend);
+    const types = lanes.sent.slice(1).flatMap((each) => each.types);
+    expect([types.length, types.at(-1), unreachable]).toEqual([10_001, MsgAppend, []]);
+  });
 });

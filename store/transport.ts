@@ -79,7 +79,11 @@ export class RaftTransport {
       };
       this.#connections.set(storeId, connection);
     }
-    if (connection.queue.length >= QUEUE_MAX || connection.queuedBytes >= QUEUE_BYTES_MAX) {
+    const isFull = (): boolean =>
+      connection.queue.length >= QUEUE_MAX || connection.queuedBytes >= QUEUE_BYTES_MAX;
+    // A turn of thousands of regions has more to say than may wait for an address: what is there leaves before the rest.
+    if (isFull() && connection.stream !== undefined) this.#flushConnection(connection);
+    if (isFull()) {
       this.droppedMessages++;
       return;
     }
