@@ -190,6 +190,8 @@ describe("a joint configuration", () => {
       await s.put("k", "2");
       s.heal();
       await s.restart(1);
+      // The others come back to a store that they could not reach up to a second later; a transfer waits no longer.
+      await s.until("store 1 knows its leader", () => s.peer(1)?.leader !== undefined);
       await s.transferLeader(1);
       await s.leaveJoint();
       await s.removePeer(2);
