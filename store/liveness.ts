@@ -147,7 +147,7 @@ export class StoreLiveness {
     if (known.isAlive && (isOther || !hears)) this.#die(storeId, known);
     if (!known.isAlive && hears) this.#revive(storeId, known);
     if (tookUsForDead) this.#host.wasDead(storeId);
-    // Whoever is dead to one is soon dead to the other: the sooner each knows that it is heard, the less has to be woken.
+    // Whoever is dead to one is soon dead to the other: the sooner each knows it is heard, the less is woken.
     if (wasAlive && known.isAlive) return;
     const nowMs = this.#host.nowMs();
     if (nowMs - known.saidMs >= this.#host.tickMs / 2) this.#say(storeId, known, nowMs);

@@ -1,10 +1,10 @@
 /**
- * Thousands of quiet regions on three stores, one of which stands still, dies or is restarted: what is awake and what is
- * sent must be bounded by what a loop can do and not by the number of regions. Peers are stand-ins here that only count.
+ * Thousands of quiet regions on three stores, one of which stands still or dies: what is awake and what is sent must be
+ * bounded by what a loop can do and not by the number of regions. Peers are stand-ins here that only count.
  */
 import { beforeEach, describe, expect, test } from "vitest";
 import { ManualEnv } from "../base/test/manual-env.js";
-import { raft_serverpb } from "../proto/index.js";
+import type { raft_serverpb } from "../proto/index.js";
 import type { Peer } from "../region/peer.js";
 import type { PeerMeta, Region } from "../region/region.js";
 import { DEFAULT_STORE_CONFIG } from "./config.js";
@@ -174,7 +174,11 @@ class World {
     host.inbox = [];
     for (const message of inbox) {
       const raw = { extraCtx: new Uint8Array(0), ...message } as raft_serverpb.RaftMessage;
-      const from = { ...raw.fromPeer, role: "voter" } as unknown as PeerMeta;
+      const from = {
+        id: raw.fromPeer?.id,
+        storeId: raw.fromPeer?.storeId,
+        role: "voter",
+      } as unknown as PeerMeta;
       host.quiet.heardStore(from.storeId);
       const peer = host.peers.get(raw.regionId) as unknown as Peer | undefined;
       if (peer === undefined) host.quiet.onStoreMessage(raw);

@@ -81,7 +81,7 @@ export class RaftTransport {
     }
     const isFull = (): boolean =>
       connection.queue.length >= QUEUE_MAX || connection.queuedBytes >= QUEUE_BYTES_MAX;
-    // A turn of thousands of regions has more to say than may wait for an address: what is there leaves before the rest.
+    // A turn of thousands of regions has more to say than may wait for an address: what is there leaves first.
     if (isFull() && connection.stream !== undefined) this.#flushConnection(connection);
     if (isFull()) {
       this.droppedMessages++;

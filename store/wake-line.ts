@@ -6,8 +6,8 @@
  *
  *   peers under way on behalf of the line <= window
  *
- * where the window follows what the loop can do: it grows while ticks come in time, and halves when one is late. Whoever
- * is asked for by a client leaves the line at once.
+ * where the window follows what the loop can do: it grows while ticks come in time, and halves when one is late. Whom a
+ * client asks for leaves the line at once.
  */
 import type { Peer } from "../region/peer.js";
 
