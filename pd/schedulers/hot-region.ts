@@ -43,6 +43,8 @@ const SECOND_UNIFORM = 0.1;
 const STORE_FIGURES_LAG_MS = 10_000;
 const REGION_FIGURES_LAG_MS = 60_000;
 const ALLOWED_USE = "hotRegion";
+/** A round of hundreds of stores with thousands of hot peers ends after so long, with the best move seen. */
+const TURN_MS = 8;
 
 interface Move {
   readonly region: RegionInfo;
@@ -59,6 +61,8 @@ interface Round {
   readonly loads: readonly StoreLoad[];
   readonly expectation: Expectation;
   readonly priorities: Priorities;
+  /** Of each store and dimension, once looked up. */
+  readonly topRates: Map<StoreLoad, number[]>;
 }
 
 export class HotRegion extends BaseScheduler {
@@ -110,7 +114,8 @@ export class HotRegion extends BaseScheduler {
   #round(type: HotType): Round {
     const loads = this.#loads(type);
     const expectation = expectationOf(loads);
-    return { type, loads, expectation, priorities: this.#priorities(type, expectation) };
+    const priorities = this.#priorities(type, expectation);
+    return { type, loads, expectation, priorities, topRates: new Map() };
   }
 
   #loads(type: HotType): StoreLoad[] {
@@ -194,20 +199,53 @@ export class HotRegion extends BaseScheduler {
 
   // What is best.
 
+  /** The stores with the highest load first: a round that runs out of time has looked at those. */
   #solve(round: Round): Move | undefined {
+    const first = dimensionIndex(round.priorities[0]);
+    const targets = round.loads.filter((load) => this.#isTarget(load, round));
+    const sources = round.loads
+      .filter((load) => this.#isSource(load, round))
+      .sort((left, right) => right.min[first] - left.min[first]);
+    const endMs = this.view.nowMs() + TURN_MS;
     let best: Move | undefined;
-    for (const source of round.loads) {
-      if (!this.#isSource(source, round)) continue;
+    for (const source of sources) {
       for (const peer of this.#movable(source, round)) {
+        if (this.view.nowMs() > endMs) return best;
         const region = this.view.cluster.regions.byId(peer.regionId);
         if (region === undefined || !this.#mayMove(region, peer, round.type)) continue;
-        for (const target of round.loads) {
-          const move = this.#judge(round, source, target, peer, region);
-          if (move !== undefined && (best === undefined || this.#isBetter(move, best, round))) best = move;
-        }
+        best = this.#bestTarget(round, source, targets, peer, region, best);
       }
     }
     return best;
+  }
+
+  /** Figures are compared first: whether a store may take a peer costs more to know. */
+  #bestTarget(
+    round: Round,
+    source: StoreLoad,
+    targets: readonly StoreLoad[],
+    peer: HotPeer,
+    region: RegionInfo,
+    before: Move | undefined,
+  ): Move | undefined {
+    let best = before;
+    let safeguard: ((target: StoreInfo) => boolean) | undefined;
+    const isSafe = (target: StoreInfo): boolean => {
+      safeguard ??= this.view.safeguard(region, source.store.id);
+      return safeguard(target);
+    };
+    for (const target of targets) {
+      const move = this.#judge(round, source, target, peer, region);
+      if (move === undefined || (best !== undefined && !this.#isBetter(move, best, round))) continue;
+      const problem = this.#targetProblem(region, peer, target.store, round.type, isSafe);
+      if (problem === undefined) best = move;
+      else this.#noteNot(region, target.store, problem);
+    }
+    return best;
+  }
+
+  #noteNot(region: RegionInfo, target: StoreInfo, problem: string): void {
+    this.host.notes.note("region", region.meta.id, this.name, `not to store ${target.id}: ${problem}`);
   }
 
   #judge(
@@ -217,17 +255,7 @@ export class HotRegion extends BaseScheduler {
     peer: HotPeer,
     region: RegionInfo,
   ): Move | undefined {
-    if (target === source || !this.#isTarget(target, round)) return undefined;
-    const problem = this.#targetProblem(region, peer, source.store, target.store, round.type);
-    if (problem !== undefined) {
-      this.host.notes.note(
-        "region",
-        region.meta.id,
-        this.name,
-        `not to store ${target.store.id}: ${problem}`,
-      );
-      return undefined;
-    }
+    if (target === source) return undefined;
     const [firstFormula, secondFormula] = formulas(this.#settings.number("great-dec-ratio"));
     const score = (which: 0 | 1): DimensionScore => {
       const name = round.priorities[which];
@@ -239,7 +267,7 @@ export class HotRegion extends BaseScheduler {
         dimension,
         rate: peer.rates[dimension],
         minRate: this.#minRate(name),
-        topRate: topRate(higher, dimension),
+        topRate: topRate(round.topRates, higher, dimension),
       };
       return dimensionScore(input, which === 0 ? firstFormula : secondFormula);
     };
@@ -316,9 +344,9 @@ export class HotRegion extends BaseScheduler {
   #targetProblem(
     region: RegionInfo,
     peer: HotPeer,
-    source: StoreInfo,
     target: StoreInfo,
     type: HotType,
+    isSafe: (target: StoreInfo) => boolean,
   ): string | undefined {
     const { view } = this;
     const there = peerOnStore(region, target.id);
@@ -326,7 +354,7 @@ export class HotRegion extends BaseScheduler {
       if (there === undefined) {
         // A read may take its leader to a store that has no peer yet.
         if (!isRead(type)) return "it has no peer there";
-        return view.leaderTargetProblem(target) ?? this.#peerProblem(region, source, target);
+        return view.leaderTargetProblem(target) ?? this.#peerProblem(region, target, isSafe);
       }
       if (there.role !== "voter") return "its peer there is no voter";
       return (
@@ -335,16 +363,20 @@ export class HotRegion extends BaseScheduler {
       );
     }
     if (there !== undefined || peer.storeId === target.id) return "StoreAlreadyHasPeer";
-    return this.#peerProblem(region, source, target);
+    return this.#peerProblem(region, target, isSafe);
   }
 
-  #peerProblem(region: RegionInfo, source: StoreInfo, target: StoreInfo): string | undefined {
+  #peerProblem(
+    region: RegionInfo,
+    target: StoreInfo,
+    isSafe: (target: StoreInfo) => boolean,
+  ): string | undefined {
     const { view } = this;
     if (target.isEvictedAsSlow || target.isEvictedAsStopping) return "StoreRejectLeader";
     return (
       view.regionTargetProblem(target, ALLOWED_USE) ??
       view.temporaryTargetProblem(target, region.sizeMib) ??
-      (view.safeguard(region, source.id)(target) ? undefined : "StoreNotMatchRule")
+      (isSafe(target) ? undefined : "StoreNotMatchRule")
     );
   }
 
@@ -427,7 +459,17 @@ export class HotRegion extends BaseScheduler {
   }
 }
 
-function topRate(load: StoreLoad, dimension: 0 | 1 | 2 | 3): number {
+function topRate(known: Map<StoreLoad, number[]>, load: StoreLoad, dimension: 0 | 1 | 2 | 3): number {
+  let rates = known.get(load);
+  if (rates === undefined) {
+    rates = [];
+    known.set(load, rates);
+  }
+  rates[dimension] ??= tenthOf(load, dimension);
+  return rates[dimension];
+}
+
+function tenthOf(load: StoreLoad, dimension: 0 | 1 | 2 | 3): number {
   const rates = load.peers.map((peer) => peer.rates[dimension]).sort((left, right) => right - left);
   return rates[TOP_PEER - 1] ?? rates.at(-1) ?? 0;
 }

@@ -48,6 +48,8 @@ const STORE_LIMIT = 600;
 interface Case {
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly zoned?: boolean;
+  /** Regions stand evenly from the start, so that large clusters need not be settled first. */
+  readonly even?: boolean;
   /** How many of the stores hold regions at first. */
   readonly filled: (size: CaseSize) => number;
   /** Starts what happens; the least number of peers that must move for it. */
@@ -185,6 +187,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   "hot-write": {
     filled: whole,
+    even: true,
     settings: { "hot-region-schedule-limit": 16 },
     begin(world, { stores }) {
       world.hot = hotRegions(world, stores, "write");
@@ -196,6 +199,7 @@ export const CASES: Readonly<Record<string, Case>> = {
   },
   "hot-read": {
     filled: whole,
+    even: true,
     settings: { "hot-region-schedule-limit": 16 },
     begin(world, { stores }) {
       world.hot = hotRegions(world, stores, "read");
@@ -223,7 +227,7 @@ export function runCase(name: string, size: CaseSize): CaseResult {
   const labels = (id: number): Record<string, string> =>
     chosen.zoned === true ? { zone: `z${id % zonesOf(size)}`, host: `h${id}` } : {};
   for (const id of all(size.stores)) world.addStore(id, labels(id));
-  world.addRegions(size.regions, all(filled), world.config.maxReplicas);
+  world.addRegions(size.regions, all(filled), world.config.maxReplicas, chosen.even === true);
   world.start();
   // What random placement left uneven is settled before the case begins.
   if (filled === size.stores) settle(world, () => true);

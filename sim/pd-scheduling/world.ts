@@ -120,11 +120,12 @@ export class ScheduleWorld {
 
   /**
    * So many regions side by side, each on `replicas` random ones of the stores, in different zones where there
-   * are any.
+   * are any; or as evenly as can be.
    */
-  addRegions(count: number, stores: readonly number[], replicas: number): void {
+  addRegions(count: number, stores: readonly number[], replicas: number, isEven = false): void {
     for (let i = 0; i < count; i++) {
-      const peers: Peer[] = this.#place(stores, replicas).map((storeId) => ({
+      const places = isEven ? evenPlaces(i, stores, replicas) : this.#place(stores, replicas);
+      const peers: Peer[] = places.map((storeId) => ({
         id: this.#nextPeerId++,
         storeId,
         role: "voter",
@@ -361,6 +362,19 @@ export class ScheduleWorld {
 }
 
 const regionKey = (i: number): Uint8Array => utf8(`r${String(i).padStart(8, "0")}`);
+
+/** Each store leads every n-th region; the other replicas go round by steps that change from lap to lap. */
+function evenPlaces(i: number, stores: readonly number[], replicas: number): number[] {
+  const count = stores.length;
+  const lap = Math.floor(i / count);
+  const chosen = [i % count];
+  for (let k = 1; chosen.length < replicas; k++) {
+    let place = (i + 1 + ((lap * k) % (count - 1))) % count;
+    while (chosen.includes(place)) place = (place + 1) % count;
+    chosen.push(place);
+  }
+  return chosen.map((at) => stores[at] as number);
+}
 
 function withPeers(region: RegionInfo, peers: readonly Peer[], changes: number): RegionInfo {
   const leader = peers.find((peer) => peer.id === region.leader?.id);
