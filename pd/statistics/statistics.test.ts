@@ -1,5 +1,5 @@
 /** Hot peers, figures, kinds of regions. (PD: statistics/*_test.go, schedulers/hot_region_test.go) */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { must } from "../../base/index.js";
 import { pdpb } from "../../proto/index.js";
 import { dimensionScore, formulas, progressiveRank } from "../schedulers/hot-rank.js";
@@ -384,6 +384,19 @@ describe("the hot-region scheduler", () => {
     for (const id of [5, 6]) two.mock.store(id).setNodeState("removing");
     expect(two.hot.runType("write-peer")).toBe(0);
     expect(two.mock.notes.of("region", 1)[0]?.reason).toMatch(/StoreRemoving/);
+  });
+
+  test("ends a round in time, with the best move of the hottest store", () => {
+    const one = scene(12);
+    write(one, [...times(100, [1, 2, 3]), ...times(20, [4, 5, 6])], 1);
+    const { clock } = one.mock.env;
+    let nowMs = clock.monotonicMs();
+    const slow = vi.spyOn(clock, "monotonicMs").mockImplementation(() => (nowMs += 0.03));
+    const looked = vi.spyOn(one.mock.cluster.regions, "byId");
+    expect(one.hot.runType("write-peer")).toBe(1);
+    slow.mockRestore();
+    expect(looked.mock.calls.length).toBeLessThan(240);
+    expect(one.mock.controller.operators()[0]?.brief).toMatch(/^mv peer: store \[[123]\]/);
   });
 
   test("counts what is under way, so that no load moves twice [TestHotWriteRegionScheduleWithPendingInfluence]", () => {
