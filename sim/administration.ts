@@ -30,10 +30,17 @@ export function leaders(cluster: SimCluster): Led[] {
 
 const at = <T>(from: readonly T[], number: number): T | undefined => from[number % Math.max(1, from.length)];
 
+/** Of three the one that was written to most: what is in use meets more that can go wrong. */
+function chosen(all: readonly Led[], number: number): Led | undefined {
+  const drawn = [number, number >>> 8, number >>> 16].map((each) => at(all, each));
+  const writes = (led: Led | undefined): number => (led?.peer.node.commitIndex as number | undefined) ?? -1;
+  return drawn.reduce((most, each) => (writes(each) > writes(most) ? each : most));
+}
+
 export const administer =
   (order: Order) =>
   (cluster: SimCluster, { target, detail }: Action): undefined => {
-    const led = at(leaders(cluster), target);
+    const led = chosen(leaders(cluster), target);
     if (led === undefined) return;
     if (order === "split") split(led, detail);
     else if (order === "campaign") campaign(cluster, led, detail);

@@ -14,11 +14,12 @@ import {
   type RpcStatus,
   type ServerCallListener,
 } from "../proto/index.js";
+import type { Lane } from "./event-queue.js";
 import type { FrameVerdict, SimNetwork } from "./network.js";
 import type { SimNode } from "./node.js";
 import { MS } from "./violation.js";
 
-interface Direction {
+interface Direction extends Lane {
   /** No frame arrives before the one that was sent before it. */
   lastUs: number;
   pendingBytes: number;
@@ -27,7 +28,7 @@ interface Direction {
   isStopped: boolean;
 }
 
-const direction = (): Direction => ({ lastUs: 0, pendingBytes: 0, held: [], isStopped: false });
+const direction = (): Direction => ({ lastUs: 0, readAtUs: 0, pendingBytes: 0, held: [], isStopped: false });
 
 export class SimCall implements ClientCall<unknown> {
   readonly #network: SimNetwork;
@@ -279,7 +280,7 @@ export class SimCall implements ClientCall<unknown> {
         return;
       }
       lane.lastUs = Math.max(lane.lastUs, world.nowUs + this.#network.delayUs(from, to));
-      world.schedule(lane.lastUs, "deliver", to.index, incarnation, run);
+      world.schedule(lane.lastUs, "deliver", to.index, incarnation, run, lane);
     };
     go();
   }

@@ -166,6 +166,8 @@ export class SimCluster {
   disksLost = 0;
   /** Called before a store's process starts, for observers of its disk. */
   onStore: (store: SimStore) => void = () => {};
+  /** For readers who come all at once when something happens to the process on a node. */
+  onCrowd: (node: SimNode) => undefined = () => undefined;
 
   constructor(world: World, shape: ClusterShape) {
     this.world = world;

@@ -28,6 +28,8 @@ export interface DiskKnobs {
   stallUs: number;
   /** Readers see a batch before it is durable. */
   isVisibleEarly: boolean;
+  /** A write is done when the call returns, as with RocksDB: the thread waits for it. Otherwise it calls back later. */
+  writesAtOnce: boolean;
   /** Scans call back in a later event. */
   scansLater: boolean;
   /** Room that the machine reports. */
@@ -43,9 +45,13 @@ export const QUIET_DISK: DiskKnobs = {
   stallPerMillion: 0,
   stallUs: 0,
   isVisibleEarly: true,
+  writesAtOnce: false,
   scansLater: false,
   availableBytes: DISK_BYTES,
 };
+
+/** A write that takes so long, and longer, is one for which the process stands still. */
+const STANDS_STILL_US = 1_000;
 
 export type DiskOperation = MemoryOperation;
 
@@ -257,6 +263,7 @@ export class SimEngine implements Engine {
     const { knobs, node, failure } = disk;
     const { isSync } = write;
     this.#underWay++;
+    if (knobs.writesAtOnce) return this.#writeNow(write, callback);
     const fromUs = node.world.nowUs + node.aheadUs;
     // The first write that fails may be on the disk all the same; no later one is.
     if (failure === undefined || (!disk.hasFailed && node.random.u32() % 2 === 0)) disk.writes.push(write);
@@ -266,6 +273,17 @@ export class SimEngine implements Engine {
     node.world.schedule(disk.lastDoneUs, "disk", node.index, node.incarnation, () => {
       disk.done(write, () => this.#done(write, failure, callback));
     });
+  }
+
+  #writeNow(write: DiskWrite, callback: (error: Error | undefined) => void): void {
+    const disk = this.#disk;
+    const { failure, node } = disk;
+    if (failure === undefined || (!disk.hasFailed && node.random.u32() % 2 === 0)) disk.writes.push(write);
+    if (failure !== undefined) disk.hasFailed = true;
+    const us = this.#takesUs(write.isSync);
+    // A turn's usual length has the usual writes in it.
+    if (us >= STANDS_STILL_US) node.stall(us);
+    this.#done(write, failure, callback);
   }
 
   #done(

@@ -13,7 +13,15 @@ export interface SimEvent {
   readonly node: number;
   /** Of the node; an event of a dead incarnation does not happen. */
   readonly incarnation: number;
+  /** Of what arrives on a connection: what arrives on the same one never passes it. */
+  readonly lane: Lane | undefined;
   run: (() => void) | undefined;
+}
+
+/** One direction of a connection, as its receiving process reads it. */
+export interface Lane {
+  /** A process that went on after a pause comes to this lane's newer bytes then, and not before. Virtual microseconds. */
+  readAtUs: number;
 }
 
 const before = (left: SimEvent, right: SimEvent): boolean =>

@@ -75,7 +75,7 @@ function paused(node: SimNode): (() => void) | undefined {
   const { incarnation } = node;
   node.pause();
   return () => {
-    if (node.incarnation === incarnation && node.isPaused) node.resume();
+    if (node.incarnation === incarnation && node.isPaused) node.goOn();
   };
 }
 
@@ -291,6 +291,17 @@ export const FAULTS = {
   "a store stops in the middle of a turn": fault("pause", 2_500, stopInTurn),
   "slow turns": fault("pause", 4_000, (cluster, { target, detail }) =>
     changed(processAt(cluster, target).node, { turnUs: (1 + (detail % 200)) * MS }, { turnUs: TURN_US }),
+  ),
+
+  "readers crowd in at the worst moment": fault(
+    "admin",
+    10,
+    ambush((cluster, { node }) => cluster.onCrowd(node)),
+  ),
+  "readers crowd in at a write": fault(
+    "admin",
+    10,
+    ambushAtWrite((cluster, { node }) => cluster.onCrowd(node)),
   ),
 
   "wall clock jumps ahead": fault("clock", 10, (cluster, { target, detail }) => {

@@ -133,7 +133,7 @@ export function heal(cluster: SimCluster): void {
       availableBytes: DISK_BYTES,
     });
     victim.node.turnUs = TURN_US;
-    if (victim.node.isPaused) victim.node.resume();
+    if (victim.node.isPaused) victim.node.goOn();
     cluster.restart(victim);
   }
 }

@@ -5,13 +5,16 @@
  */
 import type { Env, Logger, TimerHandle } from "../base/index.js";
 import { type SeededRandom, SILENT_LOGGER } from "../base/index.js";
-import type { SimEvent } from "./event-queue.js";
+import type { Lane, SimEvent } from "./event-queue.js";
 import { MS, Violation } from "./violation.js";
 import type { World } from "./world.js";
 
 const LOG_LINES_MAX = 200;
 /** Microseconds that one turn of a process usually takes. */
 export const TURN_US = 30;
+/** Of so many messages that wait on a connection one begins another read. */
+const PARTS_OF_A_READ = 8;
+const READINGS_US = [0, MS, 10 * MS];
 
 /** How a node's clocks stand to the world's time. */
 export interface NodeClock {
@@ -130,7 +133,7 @@ export class SimNode {
         if (this.incarnation !== incarnation || this.isPaused) return;
         this.pause();
         this.world.at(aheadUs, "goes on in its turn", () => {
-          if (this.incarnation === incarnation && this.isPaused) this.resume();
+          if (this.incarnation === incarnation && this.isPaused) this.goOn();
         });
       });
     }
@@ -143,18 +146,35 @@ export class SimNode {
     this.#pausedAtUs = this.world.nowUs;
   }
 
-  resume(): void {
+  /**
+   * What should have happened meanwhile happens now. What came over connections is read one connection after the
+   * other, here and there only a part of what waits, with turns between: all of it within `readingUs`.
+   */
+  resume(readingUs = 0): void {
+    const { nowUs } = this.world;
     this.isPaused = false;
-    this.pausedUs += this.world.nowUs - this.#pausedAtUs;
+    this.pausedUs += nowUs - this.#pausedAtUs;
     const held = this.#held;
     this.#held = [];
     this.world.onResume(this);
+    const lanes = new Set<Lane>();
     for (const event of held) {
       if (event.run === undefined) continue;
-      this.world.schedule(this.world.nowUs, event.kind, event.node, event.incarnation, () => {
-        event.run?.();
-      });
+      const { lane } = event;
+      if (lane !== undefined && readingUs > 0) {
+        const isCut = !lanes.has(lane) || this.world.random.u32() % PARTS_OF_A_READ === 0;
+        lanes.add(lane);
+        const atUs = nowUs + (isCut ? this.world.random.u32() % readingUs : 0);
+        lane.readAtUs = Math.max(lane.readAtUs, atUs);
+      }
+      const atUs = Math.max(nowUs, lane?.readAtUs ?? 0);
+      this.world.schedule(atUs, event.kind, event.node, event.incarnation, () => event.run?.());
     }
+  }
+
+  /** As after a pause that nobody planned: what waits is read at once, or within some milliseconds. */
+  goOn(): void {
+    this.resume(READINGS_US[this.world.random.u32() % READINGS_US.length]);
   }
 
   hold(event: SimEvent): void {

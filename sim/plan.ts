@@ -94,6 +94,7 @@ function drawShape(random: SeededRandom, chance: Chance, classes: readonly Fault
       syncUs: 50 + randomBelow(random, isSlowDisk && chance(50) ? 20_000 : 500),
       jitterUs: randomBelow(random, isSlowDisk && chance(50) ? 20_000 : 500),
       isVisibleEarly: chance(50),
+      writesAtOnce: chance(50),
       scansLater: chance(50),
     },
     clientTimeoutMs: [1_000, 3_000, 10_000][randomBelow(random, 3)] as number,

@@ -6,7 +6,7 @@
  * Time is whole microseconds since the world's beginning.
  */
 import { assert, SeededRandom } from "../base/index.js";
-import { EventQueue, type SimEvent } from "./event-queue.js";
+import { EventQueue, type Lane, type SimEvent } from "./event-queue.js";
 import { type LogLine, SimNode } from "./node.js";
 import { TraceHash } from "./trace.js";
 
@@ -68,9 +68,17 @@ export class World {
     this.#afterEvent.push(run);
   }
 
-  schedule(atUs: number, kind: string, node: number, incarnation: number, run: () => void): SimEvent {
+  schedule(
+    atUs: number,
+    kind: string,
+    node: number,
+    incarnation: number,
+    run: () => void,
+    lane?: Lane,
+  ): SimEvent {
     assert(atUs >= this.nowUs, "nothing happens in the past");
-    const event: SimEvent = { atUs: Math.floor(atUs), order: this.#order++, kind, node, incarnation, run };
+    const order = this.#order++;
+    const event: SimEvent = { atUs: Math.floor(atUs), order, kind, node, incarnation, lane, run };
     this.#queue.push(event);
     return event;
   }
@@ -135,6 +143,11 @@ export class World {
     if (node !== undefined && event.incarnation !== node.incarnation) return false;
     if (node?.isPaused) {
       node.hold(event);
+      return false;
+    }
+    const { lane } = event;
+    if (lane !== undefined && lane.readAtUs > this.nowUs) {
+      this.schedule(lane.readAtUs, event.kind, event.node, event.incarnation, run, lane);
       return false;
     }
     event.run = undefined;

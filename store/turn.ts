@@ -42,6 +42,9 @@ const PAUSE_MS_MAX = 4;
 /** Rounds without sync in one turn before input gets its chance again. */
 const ROUNDS_MAX = 16;
 
+/** How late they are taken where that is tried. */
+const LATE_READS_MS = 64;
+
 export class TurnLoop {
   readonly #env: Env;
   readonly #engine: Engine;
@@ -93,9 +96,15 @@ export class TurnLoop {
     this.#env.timers.nextTurn(() => {
       this.#readsScheduled = false;
       if (this.#stopped) return;
-      this.#host.flushReads();
+      this.#takeReads();
       this.#host.flushOutput();
     });
+  }
+
+  /** However late: what a read was told before is asked once more when its data was taken. */
+  #takeReads(): void {
+    if (!misbehaves(this.#env, "reads are taken late")) return this.#host.flushReads();
+    this.#env.timers.set(this.#env.random.u32() % LATE_READS_MS, () => this.schedule());
   }
 
   #scheduleWork(): void {
@@ -129,7 +138,7 @@ export class TurnLoop {
       if (round > 0 && misbehaves(this.#env, "a turn ends after its first round")) break;
       this.#staged = this.#collect();
       // Acknowledged writes are in the engine by now, so that these reads see them.
-      this.#host.flushReads();
+      this.#takeReads();
       if (this.#staged === undefined) break;
       // With nothing to bring on its way first, a follower's append say, there is nothing to wait for.
       const hasSent = this.#host.flushOutput();

@@ -8,11 +8,15 @@ import { callUnary, type kvrpcpb, TikvService } from "../../proto/index.js";
 import type { Peer } from "../../region/peer.js";
 import { containsKey } from "../../region/region.js";
 import type { SimClient, SimStore } from "../cluster.js";
-import { Violation } from "../world.js";
+import type { SimNode } from "../node.js";
+import { MS, Violation } from "../world.js";
 import { attempt, isLull, loop, pick, surely, type Workload, type WorkloadStage } from "./workload.js";
 
 /** Reads of a client that wait for their answers, as from a store that is cut off: others go on. */
 const UNDER_WAY_MAX = 3;
+/** Readers of a crowd, and the time within which all of them come. */
+const CROWD = 24;
+const CROWD_US = 40 * MS;
 
 interface Rising {
   readonly key: Uint8Array;
@@ -36,6 +40,7 @@ export class Followers implements Workload {
   }
 
   start(): void {
+    this.#stage.cluster.onCrowd = (node) => this.#crowd(node);
     this.#stage.cluster.clients.forEach((client, index) => {
       const own = this.#rising[index] as Rising;
       loop(this.#stage, client, 100, async () => {
@@ -60,8 +65,22 @@ export class Followers implements Workload {
     if (outcome.kind === "ok") rising.seen = Math.max(rising.seen, number);
   }
 
-  #read(client: SimClient, rising: Rising): Promise<void> {
-    const found = this.#choose(rising.key);
+  /** Many reads at once, most of them at the store on `node`, of whatever it has. */
+  #crowd(node: SimNode): undefined {
+    const { cluster, random } = this.#stage;
+    const target = cluster.stores.find((store) => store.node === node);
+    for (let i = 0; i < CROWD; i++) {
+      const client = pick(random, cluster.clients);
+      const rising = pick(random, this.#rising);
+      client.node.after(randomBelow(random, CROWD_US), "crowd", () => {
+        const isThere = target !== undefined && cluster.stores.includes(target) && i % 4 !== 0;
+        void this.#read(client, rising, isThere ? target : undefined);
+      });
+    }
+  }
+
+  #read(client: SimClient, rising: Rising, at?: SimStore): Promise<void> {
+    const found = this.#choose(rising.key, at);
     if (found === undefined) return Promise.resolve();
     const { store, context } = found;
     const isReplicaRead = randomBelow(this.#stage.random, 4) !== 0;
@@ -87,12 +106,15 @@ export class Followers implements Workload {
     });
   }
 
-  /** Any store; or one of those that believe to lead the key's region: a deposed leader is asked as the new one is. */
-  #choose(key: Uint8Array): { readonly store: SimStore; readonly context: kvrpcpb.IContext } | undefined {
+  /** The one that is named; any store; or one of those that believe to lead the key's region: a deposed leader is asked as the new one is. */
+  #choose(
+    key: Uint8Array,
+    at?: SimStore,
+  ): { readonly store: SimStore; readonly context: kvrpcpb.IContext } | undefined {
     const { random, cluster } = this.#stage;
     const leading = cluster.stores.filter((store) => peerAt(store, key)?.isLeader === true);
     const isAimed = leading.length > 0 && randomBelow(random, 2) === 0;
-    const store = pick(random, isAimed ? leading : cluster.stores);
+    const store = at ?? pick(random, isAimed ? leading : cluster.stores);
     const context = contextOf(store, key);
     return context === undefined ? undefined : { store, context };
   }
