@@ -20,7 +20,7 @@ export interface SimEvent {
 
 /** One direction of a connection, as its receiving process reads it. */
 export interface Lane {
-  /** A process that went on after a pause comes to this lane's newer bytes then, and not before. Virtual microseconds. */
+  /** Virtual microseconds: a process that went on after a pause comes to what is newer then, and not before. */
   readAtUs: number;
 }
 

@@ -72,6 +72,8 @@ export class HotRegion extends BaseScheduler {
   readonly #settings = new HotSettings();
   readonly #pending = new PendingInfluence();
   readonly #history = new Map<string, Rates[]>();
+  /** How many peers the last round of a type looked at before its time was over, when it found no move. */
+  readonly #seenInVain = new Map<HotType, number>();
   #sampledMs = Number.NEGATIVE_INFINITY;
 
   constructor(host: SchedulerHost) {
@@ -199,7 +201,10 @@ export class HotRegion extends BaseScheduler {
 
   // What is best.
 
-  /** The stores with the highest load first: a round that runs out of time has looked at those. */
+  /**
+   * The stores with the highest load first: a round that runs out of time has looked at those. One that ran out of it
+   * and found nothing is followed by one that begins where it ended.
+   */
   #solve(round: Round): Move | undefined {
     const first = dimensionIndex(round.priorities[0]);
     const targets = round.loads.filter((load) => this.#isTarget(load, round));
@@ -207,13 +212,19 @@ export class HotRegion extends BaseScheduler {
       .filter((load) => this.#isSource(load, round))
       .sort((left, right) => right.min[first] - left.min[first]);
     const endMs = this.view.nowMs() + TURN_MS;
+    const seenBefore = this.#seenInVain.get(round.type) ?? 0;
+    this.#seenInVain.delete(round.type);
+    let seen = 0;
     let best: Move | undefined;
     for (const source of sources) {
       for (const peer of this.#movable(source, round)) {
-        if (this.view.nowMs() > endMs) return best;
+        if (seen++ < seenBefore) continue;
         const region = this.view.cluster.regions.byId(peer.regionId);
-        if (region === undefined || !this.#mayMove(region, peer, round.type)) continue;
-        best = this.#bestTarget(round, source, targets, peer, region, best);
+        if (region !== undefined && this.#mayMove(region, peer, round.type))
+          best = this.#bestTarget(round, source, targets, peer, region, best);
+        if (this.view.nowMs() <= endMs) continue;
+        if (best === undefined) this.#seenInVain.set(round.type, seen);
+        return best;
       }
     }
     return best;

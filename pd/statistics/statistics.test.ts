@@ -399,6 +399,27 @@ describe("the hot-region scheduler", () => {
     expect(one.mock.controller.operators()[0]?.brief).toMatch(/^mv peer: store \[[123]\]/);
   });
 
+  test("goes on, in its next rounds, behind peers that it looked at in vain", () => {
+    const one = scene(12);
+    write(one, [...times(100, [1, 2, 3]), ...times(20, [4, 5, 6])], 1);
+    const { regions } = one.mock.cluster;
+    const byId = regions.byId.bind(regions);
+    const tried = new Set<number>();
+    // The first thirty that it comes to may not be moved.
+    vi.spyOn(regions, "byId").mockImplementation((id) => {
+      if (tried.size < 30) tried.add(id as number);
+      return tried.has(id as number) ? undefined : byId(id);
+    });
+    const { clock } = one.mock.env;
+    let nowMs = clock.monotonicMs();
+    const slow = vi.spyOn(clock, "monotonicMs").mockImplementation(() => (nowMs += 0.1));
+    let rounds = 0;
+    while (one.hot.runType("write-peer") === 0 && rounds < 50) rounds++;
+    slow.mockRestore();
+    expect(rounds).toBeGreaterThan(0);
+    expect(rounds).toBeLessThan(50);
+  });
+
   test("counts what is under way, so that no load moves twice [TestHotWriteRegionScheduleWithPendingInfluence]", () => {
     const one = scene();
     write(one, times(12, [1, 2, 3]), 1);

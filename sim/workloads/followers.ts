@@ -106,7 +106,10 @@ export class Followers implements Workload {
     });
   }
 
-  /** The one that is named; any store; or one of those that believe to lead the key's region: a deposed leader is asked as the new one is. */
+  /**
+   * The store that is named; else any, or one of those that believe to lead the key's region: a deposed leader is
+   * asked as the new one is.
+   */
   #choose(
     key: Uint8Array,
     at?: SimStore,
