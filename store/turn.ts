@@ -55,6 +55,7 @@ export class TurnLoop {
   #running = false;
   #stopped = false;
   #readsScheduled = false;
+  #readsWait = false;
   /** No peer is visited before, but for a batch whose messages are on their way. */
   #pausedUntilMs = 0;
   /** Since the last pause. */
@@ -103,8 +104,13 @@ export class TurnLoop {
 
   /** However late: what a read was told before is asked once more when its data was taken. */
   #takeReads(): void {
+    if (this.#readsWait) return;
     if (!misbehaves(this.#env, "reads are taken late")) return this.#host.flushReads();
-    this.#env.timers.set(this.#env.random.u32() % LATE_READS_MS, () => this.schedule());
+    this.#readsWait = true;
+    this.#env.timers.set(this.#env.random.u32() % LATE_READS_MS, () => {
+      this.#readsWait = false;
+      this.schedule();
+    });
   }
 
   #scheduleWork(): void {
