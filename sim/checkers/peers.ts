@@ -51,7 +51,7 @@ export class Peers {
   readonly #inflightMax: number;
   readonly #seen = new Map<Peer, Seen>();
   readonly #byNode = new Map<number, SimStore>();
-  /** Of the store whose process runs on a node: peers that asked for a turn since they were looked at. */
+  /** Of the store whose process runs on a node: peers that may have changed since they were looked at. */
   readonly #woken = new Map<number, { readonly store: Store; readonly peers: Set<Peer> }>();
   #nextSweepUs = 0;
   #nextComparisonUs = 0;
@@ -97,8 +97,8 @@ export class Peers {
   }
 
   /**
-   * A peer that changed asks for a turn, or the change reaches nobody. So only these are looked at after each event,
-   * and all of them now and then.
+   * A peer that changed asked for a turn, or was told that its batch is written. So only these are looked at after
+   * each event, and all of them now and then.
    */
   #wokenOf(index: number, store: Store): Set<Peer> {
     const known = this.#woken.get(index);
@@ -161,6 +161,11 @@ export class Peers {
   }
 
   #begins(node: SimNode, peer: Peer): void {
+    const written = peer.written.bind(peer);
+    peer.written = (work) => {
+      written(work);
+      this.#woken.get(node.index)?.peers.add(peer);
+    };
     this.#freshness.watch(peer, node);
     const store = this.#storeOf(node);
     if (store !== undefined) this.#data.see(peer, store);
