@@ -263,27 +263,21 @@ export class SimEngine implements Engine {
     const { knobs, node, failure } = disk;
     const { isSync } = write;
     this.#underWay++;
-    if (knobs.writesAtOnce) return this.#writeNow(write, callback);
     const fromUs = node.world.nowUs + node.aheadUs;
     // The first write that fails may be on the disk all the same; no later one is.
     if (failure === undefined || (!disk.hasFailed && node.random.u32() % 2 === 0)) disk.writes.push(write);
     if (failure !== undefined) disk.hasFailed = true;
+    if (knobs.writesAtOnce) {
+      const takesUs = this.#takesUs(isSync);
+      // A turn's usual length has the usual writes in it.
+      if (takesUs >= STANDS_STILL_US) node.stall(takesUs);
+      return this.#done(write, failure, callback);
+    }
     if (knobs.isVisibleEarly && failure === undefined) disk.apply(write);
     disk.lastDoneUs = Math.max(disk.lastDoneUs, fromUs + this.#takesUs(isSync));
     node.world.schedule(disk.lastDoneUs, "disk", node.index, node.incarnation, () => {
       disk.done(write, () => this.#done(write, failure, callback));
     });
-  }
-
-  #writeNow(write: DiskWrite, callback: (error: Error | undefined) => void): void {
-    const disk = this.#disk;
-    const { failure, node } = disk;
-    if (failure === undefined || (!disk.hasFailed && node.random.u32() % 2 === 0)) disk.writes.push(write);
-    if (failure !== undefined) disk.hasFailed = true;
-    const us = this.#takesUs(write.isSync);
-    // A turn's usual length has the usual writes in it.
-    if (us >= STANDS_STILL_US) node.stall(us);
-    this.#done(write, failure, callback);
   }
 
   #done(
