@@ -93,7 +93,7 @@ export class BalanceLeader extends BaseScheduler {
   }
 
   #targetProblem(store: StoreInfo): string | undefined {
-    const problem = this.view.leaderTargetProblem(store);
+    const problem = this.view.leaderTargetProblem(store) ?? this.view.specialUseProblem(store);
     if (problem === undefined) this.host.notes.clear("store", store.id, this.name);
     else {
       this.note(store.id, `takes no leaders: ${problem}`);
@@ -152,7 +152,10 @@ export class BalanceLeader extends BaseScheduler {
       if (peer.role !== "voter" || peer.storeId === source.id) continue;
       const store = view.store(peer.storeId);
       if (store === undefined) continue;
-      const problem = view.leaderTargetProblem(store) ?? (mayLead(store) ? undefined : "StoreNotMatchRule");
+      const problem =
+        view.leaderTargetProblem(store) ??
+        view.specialUseProblem(store) ??
+        (mayLead(store) ? undefined : "StoreNotMatchRule");
       if (problem !== undefined) {
         this.diagnosis.reject(store.id, 2, problem);
         view.leftOut("target", this.name, store.id, problem);

@@ -39,12 +39,10 @@ export class BalanceRegion extends BaseScheduler {
     const solver = new BalanceSolver(view, "region", this.#scope.source());
     const stores = view.stores();
     this.#quota.keepOnly(new Set(stores.map((store) => store.id)));
-    // A leaving store is emptied by the checkers.
-    const ranked = stores
-      .filter((store) => !store.isRemoving)
-      .sort((left, right) => solver.byScore(left, right));
+    // A leaving store gives as well as the checkers that empty it; it takes nothing. (7.43)
+    const ranked = stores.sort((left, right) => solver.byScore(left, right));
     for (const [i, source] of ranked.slice(0, -1).entries()) {
-      const problem = view.regionSourceProblem(source, EMPTY_MIB);
+      const problem = view.regionSourceProblem(source);
       if (problem !== undefined) {
         this.diagnosis.reject(source.id, 0, problem);
         view.leftOut("source", this.name, source.id, problem);
@@ -133,6 +131,8 @@ export class BalanceRegion extends BaseScheduler {
     if (region.downPeers.length > 0) return reject("RegionUnhealthy");
     if (kind !== "pending" && region.pendingPeers.length > 0) return reject("RegionUnhealthy");
     if (!this.view.isReplicated(region)) return reject("RegionNotReplicated");
+    const sender = this.view.senderProblem(region, "medium");
+    if (sender !== undefined) return reject(sender);
     if (this.host.statistics.isRegionHot(region.meta.id)) return reject("RegionHot");
     // Empty regions are moved where that costs little, and by a range that wants to be spread.
     const few = this.view.cluster.regions.count < FEW_REGIONS || this.countedKind === "range";
@@ -148,7 +148,6 @@ export class BalanceRegion extends BaseScheduler {
   ): StoreInfo | string {
     const { view } = this;
     const keepsPlacement = view.safeguard(region, source.id);
-    const snapshots = view.limiterOf(view.store(region.leader?.storeId ?? 0) ?? source, "send-snapshot");
     let reason = "no emptier store gains by the regions tried";
     for (let i = worthwhile.length - 1; i >= 0; i--) {
       const store = worthwhile[i] as StoreInfo;
@@ -156,9 +155,7 @@ export class BalanceRegion extends BaseScheduler {
       const problem =
         (solver.isWorthwhile(source, store, region.sizeMib) ? undefined : "StoreScoreDisallowed") ??
         view.regionTargetProblem(store) ??
-        view.temporaryTargetProblem(store, region.sizeMib) ??
-        (view.hasRoom(source, "remove-peer", region.sizeMib) ? undefined : "StoreRemovePeerThrottled") ??
-        (snapshots.available(region.sizeMib, view.nowMs()) ? undefined : "StoreSnapshotThrottled") ??
+        view.temporaryTargetProblem(store) ??
         (keepsPlacement(store) ? undefined : "StoreNotMatchRule");
       if (problem === undefined) return store;
       this.diagnosis.reject(source.id, 2, problem);

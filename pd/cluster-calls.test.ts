@@ -50,6 +50,44 @@ describe("calls", () => {
     }
   });
 
+  test("of stores tell how long snapshots took: with store limits of version 2 that widens them", () => {
+    world = new World({ stores: 3 });
+    const { snapshotWindows } = must(world.view.store(1), "no store");
+    const report = (durations: readonly (readonly [number, number, number])[]): number => {
+      snapshotWindows.take(100, 0);
+      const snapshotStats = durations.map(([generateDurationSec, sendDurationSec, totalDurationSec]) => ({
+        generateDurationSec,
+        sendDurationSec,
+        totalDurationSec,
+      }));
+      world.harness.heartbeatStore(1, { snapshotStats });
+      return snapshotWindows.capacity;
+    };
+    expect(report([[20, 20, 50]])).toBe(100);
+    world.view.config.set("schedule", "store-limit-version", "v2");
+    // 2 x 40 - 50 = 30; 20 x 30 + 10 x 30.
+    expect(report([[20, 20, 50]])).toBe(900);
+    // Below five seconds a snapshot says nothing: 2 x 5 - 2 = 8, added to 30.
+    snapshotWindows.take(900, 0);
+    expect(report([[0, 1, 2]])).toBe(540);
+  });
+
+  test("of stores name damaged regions, whose peers there are removed", () => {
+    world = new World({ stores: 4 });
+    world.addRegions([
+      [1, 2, 3, 4],
+      [1, 2, 3],
+    ]);
+    const [first, second] = [...world.regions.keys()] as [number, number];
+    world.harness.heartbeatStore(2, { damagedRegionsId: [first, 999] });
+    const { controller } = world.scheduling;
+    expect(controller.operator(first)).toMatchObject({ desc: "admin-remove-peer", priority: "urgent" });
+    expect(controller.operator(first)?.brief).toBe("rm peer: store [2]");
+    world.harness.heartbeatStore(4, { damagedRegionsId: [second] });
+    expect(controller.operator(second)).toBeUndefined();
+    expect(world.scheduling.notes.of("region", second)[0]?.reason).toMatch(/store 4 is damaged: .*not found/);
+  });
+
   test("give ids for splits by the epoch of the region at the key [TestAskSplit, TestValidRequestRegion]", () => {
     world = new World({ stores: 3, obeys: true });
     world.addRegions([[1, 2, 3]]);

@@ -28,9 +28,9 @@ describe("filters of stores", () => {
     const problems = () => [
       mock.view.leaderSourceProblem(one) ?? "-",
       mock.view.leaderTargetProblem(one) ?? "-",
-      mock.view.regionSourceProblem(one, 100) ?? "-",
+      mock.view.regionSourceProblem(one) ?? "-",
       mock.view.regionTargetProblem(one) ?? "-",
-      mock.view.temporaryTargetProblem(one, 100) ?? "-",
+      mock.view.temporaryTargetProblem(one) ?? "-",
     ];
     expect(problems()).toEqual(["-", "-", "-", "-", "-"]);
     mock.silence(1, 25_000);
@@ -50,11 +50,51 @@ describe("filters of stores", () => {
     expect(problems()).toEqual(["StoreRejectLeader", "StoreRemoving", "-", "StoreRemoving", "-"]);
     one.setNodeState("removed");
     expect(problems().slice(0, 2)).toEqual(["StoreRemoved", "StoreRemoved"]);
-    mock.addStore(9, { specialUse: "hotRegion" });
-    expect([
-      mock.view.regionTargetProblem(mock.store(9)),
-      mock.view.regionTargetProblem(mock.store(9), "hotRegion"),
-    ]).toEqual(["StoreSpecialUse", undefined]);
+  });
+
+  test("keep a store for its special use: it takes only that, and gives only when its space ends", () => {
+    const mock = labelled({}, ["a"]);
+    const kept = mock.addStore(9, { specialUse: "hotRegion" });
+    const { view } = mock;
+    const problems = () => [
+      view.regionTargetProblem(kept),
+      view.specialUseProblem(kept, "reserved"),
+      view.regionTargetProblem(kept, "hotRegion"),
+      view.regionSourceProblem(kept),
+      view.leaderSourceProblem(kept),
+    ];
+    const use = "StoreSpecialUse";
+    expect(problems()).toEqual([use, use, undefined, use, use]);
+    mock.setStats(9, { available: 5 * 2 ** 30 });
+    expect(problems().slice(3)).toEqual([undefined, undefined]);
+  });
+
+  test("let slow stores lead: somebody must when all are slow, and one alone is evicted by its scheduler", () => {
+    const mock = labelled({}, ["a", "b", "c"]);
+    for (const id of [1, 2, 3]) mock.setStats(id, { slowScore: 90 });
+    const region = mock.put(1, [1, 2, 3]);
+    mock.store(1).setNodeState("removing");
+    const built = new OperatorBuilder(mock.view, "test", region).setLeader(2).build(["leader"]);
+    expect(built.kind).toBe("built");
+    mock.store(2).isEvictedAsSlow = true;
+    expect(mock.view.leaderTargetProblem(mock.store(2))).toBe("StoreRejectLeader");
+  });
+
+  test("ask for the room of a full region, however small the one in question", () => {
+    const mock = labelled({}, ["a"]);
+    mock.config.defaultStoreLimit = { "add-peer": 6, "remove-peer": 6 };
+    const one = mock.store(1);
+    const take = (kind: "add-peer" | "remove-peer") =>
+      mock.view.limiterOf(one, kind).take(200, mock.env.clock.monotonicMs());
+    take("add-peer");
+    take("remove-peer");
+    expect(mock.view.temporaryTargetProblem(one)).toBe("StoreAddPeerThrottled");
+    expect(mock.view.regionSourceProblem(one)).toBe("StoreRemovePeerThrottled");
+    mock.env.advance(2100);
+    expect([mock.view.temporaryTargetProblem(one), mock.view.regionSourceProblem(one)]).toEqual([
+      undefined,
+      undefined,
+    ]);
   });
 
   test("ask how far a place is from the others [TestDistinctScoreFilter]", () => {
@@ -476,7 +516,7 @@ describe("the coordinator", () => {
     };
     expect(move(regions[0] as RegionInfo, 3)).toBeUndefined();
     expect(move(regions[1] as RegionInfo, 2)).toBe("exceed store limit");
-    expect(mock.view.temporaryTargetProblem(mock.store(4), 50)).toBe("StoreAddPeerThrottled");
+    expect(mock.view.temporaryTargetProblem(mock.store(4))).toBe("StoreAddPeerThrottled");
     mock.env.advance(1100);
     expect(move(regions[1] as RegionInfo, 2)).toBeUndefined();
     // An empty region costs nothing.

@@ -179,8 +179,8 @@ export class Explainer {
       "under-way": influence ?? null,
       "takes-leaders": view.leaderTargetProblem(store) ?? "yes",
       "gives-leaders": view.leaderSourceProblem(store) ?? "yes",
-      "takes-peers": view.regionTargetProblem(store) ?? view.temporaryTargetProblem(store, 100) ?? "yes",
-      "gives-peers": store.isRemoved ? "StoreRemoved" : (view.regionSourceProblem(store, 100) ?? "yes"),
+      "takes-peers": view.regionTargetProblem(store) ?? view.temporaryTargetProblem(store) ?? "yes",
+      "gives-peers": store.isRemoved ? "StoreRemoved" : (view.regionSourceProblem(store) ?? "yes"),
       "silent-seconds": Math.round(store.silentMs(nowMs) / 1000),
       "hot-peers": {
         write: statistics.write.hotPeers(store.id, 1, nowMs).length,

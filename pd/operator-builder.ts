@@ -2,7 +2,13 @@
  * Turns wishes ("a peer there, none here, that leader") into an operator: the first wish that cannot be refuses all.
  * The order of the steps is the planner's. (pd-rules 6.9 to 6.11, 6.19)
  */
-import { Operator, type OperatorKind, type OperatorPlan, type OperatorPriority } from "./operator.js";
+import {
+  Operator,
+  type OperatorKind,
+  type OperatorPlan,
+  type OperatorPriority,
+  type StoreLimitUse,
+} from "./operator.js";
 import type { Step } from "./operator-step.js";
 import { isInJointState, isUnhealthy, isVoter, type Peer, type RegionInfo } from "./region-info.js";
 import type { RuleRole } from "./placement/rule.js";
@@ -21,7 +27,7 @@ export interface BuilderOptions {
   readonly allowJointState?: boolean;
   /** The target leader is taken as given, whatever the state of its store. */
   readonly forceLeader?: boolean;
-  readonly ignoresStoreLimit?: boolean;
+  readonly storeLimit?: StoreLimitUse;
   /** The figures behind the decision, for people. */
   readonly details?: Readonly<Record<string, string | number>>;
 }
@@ -146,7 +152,7 @@ export class OperatorBuilder {
       kinds: [...all],
       priority,
       steps,
-      ignoresStoreLimit: this.#options.ignoresStoreLimit === true,
+      storeLimit: this.#options.storeLimit ?? "all",
       details: this.#options.details ?? {},
     };
     const { clock } = this.#view.env;

@@ -11,7 +11,7 @@ import type { RegionInfo } from "./region-info.js";
 import { commandFor } from "./rpc-regions.js";
 import type { SchedulingView } from "./scheduling-view.js";
 import { isQuickStep, stepCommand } from "./step-command.js";
-import { type LimitKind, regionCost } from "./store-limit.js";
+import { type LimitKind, regionCost, SMALL_MIB } from "./store-limit.js";
 import { RunningInfluence } from "./running-influence.js";
 import { WaitingOperators } from "./waiting-operators.js";
 
@@ -157,9 +157,10 @@ export class OperatorController {
     this.#running.set(operator.regionId, operator);
     this.#influence.changed(operator);
     this.#counts.set(operator.countedKind, this.count(operator.countedKind) + 1);
-    for (const { storeId, kind, cost } of limitedStores(operator)) {
+    const level = priorityLevel(operator.priority);
+    for (const { storeId, kind, cost } of this.#limitedStores(operator)) {
       const store = this.#view.store(storeId);
-      if (store !== undefined) this.#view.limiterOf(store, kind).take(cost, nowMs);
+      if (store !== undefined) this.#view.limiterOf(store, kind).take(cost, nowMs, level);
     }
     this.#count(operator, "start");
     this.#view.env.log.info("add operator", { region: operator.regionId, operator: operator.toText() });
@@ -170,18 +171,19 @@ export class OperatorController {
 
   /** Whether some store concerned lacks room for all of them together; urgent operators do not ask. (6.29) */
   exceedsStoreLimit(...operators: readonly Operator[]): boolean {
-    const costs = new Map<string, { storeId: number; kind: LimitKind; cost: number }>();
+    const costs = new Map<string, LimitedStore & { readonly level: number }>();
     for (const operator of operators) {
       if (operator.priority === "urgent") continue;
-      for (const { storeId, kind, cost } of limitedStores(operator)) {
+      const level = priorityLevel(operator.priority);
+      for (const { storeId, kind, cost } of this.#limitedStores(operator)) {
         const key = `${storeId} ${kind}`;
-        costs.set(key, { storeId, kind, cost: (costs.get(key)?.cost ?? 0) + cost });
+        costs.set(key, { storeId, kind, level, cost: (costs.get(key)?.cost ?? 0) + cost });
       }
     }
-    for (const { storeId, kind, cost } of costs.values()) {
+    const nowMs = this.#view.nowMs();
+    for (const { storeId, kind, cost, level } of costs.values()) {
       const store = this.#view.store(storeId);
-      if (store === undefined || this.#view.limiterOf(store, kind).available(cost, this.#view.nowMs()))
-        continue;
+      if (store === undefined || this.#view.limiterOf(store, kind).available(cost, nowMs, level)) continue;
       const { metrics } = this.#view.cluster.context;
       const desc = operators[0]?.desc ?? "";
       metrics.increment("pd_schedule_operator_exceeded_store_limit", { desc });
@@ -276,6 +278,27 @@ export class OperatorController {
     if (command !== undefined) this.#streams.send({ ...commandFor(region), ...command });
   }
 
+  /** Which stores gain or lose a peer, or send a snapshot, and what that costs. (6.28, 6.29) */
+  #limitedStores(operator: Operator): LimitedStore[] {
+    const found: LimitedStore[] = [];
+    const { storeLimit, sizeMib, leaderStoreId } = operator;
+    if (storeLimit === "none") return found;
+    for (const step of operator.steps) {
+      if (step.kind === "removePeer") {
+        const { storeId } = step;
+        const store = this.#view.store(storeId);
+        // Nothing is deleted there now.
+        const isGone = store !== undefined && this.#view.isDown(store);
+        const cost = regionCost(isGone ? Math.min(sizeMib, SMALL_MIB) : sizeMib);
+        found.push({ storeId, kind: "remove-peer", cost });
+      } else if (storeLimit === "all" && (step.kind === "addPeer" || step.kind === "addLearner")) {
+        found.push({ storeId: step.storeId, kind: "add-peer", cost: regionCost(sizeMib) });
+        if (leaderStoreId !== 0) found.push({ storeId: leaderStoreId, kind: "send-snapshot", cost: sizeMib });
+      }
+    }
+    return found;
+  }
+
   #end(operator: Operator, state: OperatorState, reason: string): void {
     operator.state = state;
     operator.reason = reason;
@@ -286,7 +309,7 @@ export class OperatorController {
     this.#counts.set(operator.countedKind, Math.max(0, this.count(operator.countedKind) - 1));
     this.#records.delete(operator.regionId);
     this.#records.set(operator.regionId, operator);
-    for (const { storeId, kind, cost } of limitedStores(operator)) {
+    for (const { storeId, kind, cost } of this.#limitedStores(operator)) {
       const store = this.#view.store(storeId);
       if (store !== undefined) this.#view.limiterOf(store, kind).acknowledge(cost);
     }
@@ -357,21 +380,4 @@ interface LimitedStore {
   readonly storeId: number;
   readonly kind: LimitKind;
   readonly cost: number;
-}
-
-/** Which stores gain or lose a peer, or send a snapshot, and what that costs. (6.28, 6.29) */
-function limitedStores(operator: Operator): LimitedStore[] {
-  const found: LimitedStore[] = [];
-  if (operator.ignoresStoreLimit) return found;
-  const cost = regionCost(operator.sizeMib);
-  for (const step of operator.steps) {
-    if (step.kind === "addPeer" || step.kind === "addLearner") {
-      found.push({ storeId: step.storeId, kind: "add-peer", cost });
-      if (operator.leaderStoreId !== 0) {
-        found.push({ storeId: operator.leaderStoreId, kind: "send-snapshot", cost: operator.sizeMib });
-      }
-    }
-    if (step.kind === "removePeer") found.push({ storeId: step.storeId, kind: "remove-peer", cost });
-  }
-  return found;
 }

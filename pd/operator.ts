@@ -36,14 +36,17 @@ export type OperatorState =
 /** A plan that was not started for so long was made for another world. */
 const CREATED_EXPIRES_MS = 3000;
 
+/** Which peers take room of the stores' limits: fewer in plans that place empty regions by the hundred. (5.16) */
+export type StoreLimitUse = "all" | "removals" | "none";
+
 export interface OperatorPlan {
   readonly desc: string;
   readonly brief: string;
   readonly kinds: readonly OperatorKind[];
   readonly priority: OperatorPriority;
   readonly steps: readonly Step[];
-  /** Takes no room of the stores' limits: for plans that place empty regions by the hundred. */
-  readonly ignoresStoreLimit?: boolean;
+  /** Default "all". */
+  readonly storeLimit?: StoreLimitUse;
   readonly details?: Readonly<Record<string, string | number>>;
 }
 
@@ -53,7 +56,7 @@ export class Operator {
   readonly kinds: readonly OperatorKind[];
   readonly priority: OperatorPriority;
   readonly steps: readonly Step[];
-  readonly ignoresStoreLimit: boolean;
+  readonly storeLimit: StoreLimitUse;
   readonly regionId: number;
   readonly epoch: RegionEpoch;
   readonly sizeMib: number;
@@ -85,7 +88,7 @@ export class Operator {
     this.kinds = KINDS.filter((kind) => plan.kinds.includes(kind));
     this.priority = plan.priority;
     this.steps = plan.steps;
-    this.ignoresStoreLimit = plan.ignoresStoreLimit === true;
+    this.storeLimit = plan.storeLimit ?? "all";
     this.details = plan.details ?? {};
     this.regionId = region.meta.id;
     this.epoch = region.meta.epoch;

@@ -509,6 +509,37 @@ describe("limits of stores", () => {
     expect(mock.view.limiterOf(mock.store(1), "add-peer").available(1e9, 0)).toBe(true);
     expect(mock.view.limiterOf(mock.store(1), "send-snapshot")).toBe(mock.store(1).snapshotWindows);
   });
+
+  test("of version 2 leave room to what is more urgent", () => {
+    const mock = cluster({ "store-limit-version": "v2" });
+    const regions = mock.putMany(times(4, [1, 2, 3]), { sizeMib: 100 });
+    const add = (i: number, priority: OperatorPriority): string | undefined => {
+      const builder = new OperatorBuilder(mock.view, "test", must(regions[i], "no region"));
+      const built = builder.addPeer(4, "voter").removePeer(3).build(["region"], priority);
+      return built.kind === "refused" ? built.reason : mock.controller.add(built.operator);
+    };
+    expect(add(0, "low")).toBeUndefined();
+    expect(add(1, "low")).toBe("exceed store limit");
+    expect(mock.view.senderProblem(must(regions[1], ""), "low")).toBe("StoreSnapshotThrottled");
+    expect(mock.view.senderProblem(must(regions[1], ""), "high")).toBeUndefined();
+    expect(add(1, "high")).toBeUndefined();
+    expect([add(2, "medium"), add(2, "high")]).toEqual(["exceed store limit", undefined]);
+  });
+
+  test("count a large peer on a store that is down as a small one: nothing is deleted there", () => {
+    const mock = cluster();
+    mock.config.defaultStoreLimit = { "add-peer": 1e8, "remove-peer": 6 };
+    mock.silence(3, 31 * 60_000);
+    const regions = mock.putMany(times(7, [1, 2, 3]), { sizeMib: 100 });
+    const remove = (i: number, store: number): string | undefined => {
+      const builder = new OperatorBuilder(mock.view, "test", must(regions[i], "no region"));
+      const built = builder.removePeer(store).build(["region"]);
+      return built.kind === "refused" ? built.reason : mock.controller.add(built.operator);
+    };
+    const refused = "exceed store limit";
+    expect([remove(0, 2), remove(1, 2)]).toEqual([undefined, refused]);
+    expect([1, 2, 3, 4, 5, 6].map((i) => remove(i, 3))).toEqual([...times(5, undefined), refused]);
+  });
 });
 
 test("a split is ordered with its policy and keys inside of the region [TestCreateSplitRegionOperator]", () => {

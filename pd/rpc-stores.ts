@@ -22,10 +22,14 @@ import { metaFromWire } from "./wire.js";
 /** A store that a follower does not know is said to be unknown, as by the leader. */
 const never = (): boolean => false;
 const AWAKEN_INTERVAL_MS = 600_000;
+/** Shorter ones say nothing of how busy the sender is. (3.13) */
+const SNAPSHOT_SECONDS_MIN = 5;
 
 /** Said by the parts above the cluster when a store's report matters to them. */
 export interface StoreEvents {
   onStoreHeartbeat(store: StoreInfo, stats: pdpb.StoreStats): void;
+  /** It found data of this region that it cannot read. */
+  onDamagedRegion(store: StoreInfo, regionId: number): void;
 }
 
 export function storeMethods(cluster: Cluster, saveConfig: () => void, events: StoreEvents): BoundMethod[] {
@@ -208,7 +212,13 @@ function storeHeartbeat(
   const state = store.meta.nodeState;
   if (request.storeReport === null) {
     cluster.heardFrom(store, stats);
+    for (const { generateDurationSec, sendDurationSec, totalDurationSec } of stats.snapshotStats) {
+      if (context.config.text("schedule.store-limit-version") !== "v2") break;
+      const workSeconds = Math.max(SNAPSHOT_SECONDS_MIN, generateDurationSec + sendDurationSec);
+      store.snapshotWindows.feedback(2 * workSeconds - totalDurationSec);
+    }
     events.onStoreHeartbeat(store, stats);
+    for (const regionId of stats.damagedRegionsId) events.onDamagedRegion(store, regionId);
   }
   const answer: pdpb.IStoreHeartbeatResponse = {
     header: okHeader(context),

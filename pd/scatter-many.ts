@@ -30,28 +30,30 @@ export function scatterMany(
 ): void {
   const { regionIds, group, skipStoreLimit = false } = request;
   if (regionIds.length === 0) return callback({ kind: "refused", reason: "empty region" });
-  // One unknown region fails the whole call, as in PD.
-  const unknown = regionIds.find((id) => view.cluster.regions.byId(id) === undefined);
-  if (unknown !== undefined) return callback({ kind: "refused", reason: `region ${unknown} not found` });
+  const isKnown = (id: number): boolean => view.cluster.regions.byId(id) !== undefined;
+  const [first] = regionIds as readonly [number, ...number[]];
+  if (regionIds.length === 1 && !isKnown(first)) {
+    return callback({ kind: "refused", reason: `region ${first} not found` });
+  }
   const rounds = Math.min(request.retryLimit, RETRIES_MAX) + 1;
   const failures = new Map<number, string>();
   const total = new Set(regionIds).size;
   const run = (round: number, ids: readonly number[]): void => {
-    failures.clear();
     for (const id of ids) {
       const region = view.cluster.regions.byId(id);
-      const result =
-        region === undefined
-          ? { kind: "refused" as const, reason: `region ${id} not found` }
-          : scatterer.scatter(region, group, skipStoreLimit);
-      if (result.kind === "refused") failures.set(id, result.reason);
+      const result = region === undefined ? undefined : scatterer.scatter(region, group, skipStoreLimit);
+      if (result === undefined) failures.set(id, `region ${id} not found`);
+      else if (result.kind === "refused") failures.set(id, result.reason);
+      else failures.delete(id);
     }
-    if (failures.size === 0 || round + 1 >= rounds) {
+    // A region that is gone, merged away for one, does not come back.
+    const again = [...failures.keys()].filter(isKnown);
+    if (again.length === 0 || round + 1 >= rounds) {
       const percentage = Math.floor(100 - (100 * failures.size) / total);
       return callback({ kind: "done", percentage, failures });
     }
     const delayMs = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** round);
-    view.env.timers.set(delayMs, () => run(round + 1, [...failures.keys()]));
+    view.env.timers.set(delayMs, () => run(round + 1, again));
   };
   run(0, [...new Set(regionIds)]);
 }

@@ -1,11 +1,13 @@
 /**
  * Spreads the regions of a group evenly by counting what it has placed, not by size: the regions of a table that is
- * being loaded are empty, and only counting spreads them. (pd-rules 5.10 to 5.17)
+ * being loaded are empty, and only counting spreads them. Each peer keeps its role, and goes only where its placement
+ * rule lets it stand. (pd-rules 5.10 to 5.17)
  */
 import type { OperatorController } from "./operator-controller.js";
 import { OperatorBuilder } from "./operator-builder.js";
 import { priorityLevel } from "./operator.js";
-import { peerOnStore, type RegionInfo } from "./region-info.js";
+import type { RegionFit } from "./placement/fit.js";
+import { isVoter, type Peer, peerOnStore, type RegionInfo } from "./region-info.js";
 import type { StoreInfo } from "./store-info.js";
 
 export type ScatterResult =
@@ -23,57 +25,86 @@ interface GroupCounts {
   usedMs: number;
 }
 
+/** Where a peer goes; it stays when that is its own store. */
+interface Placement {
+  readonly peer: Peer;
+  readonly storeId: number;
+}
+
 export class RegionScatterer {
   readonly #controller: OperatorController;
   readonly #groups = new Map<string, GroupCounts>();
+  readonly #isHot: (regionId: number) => boolean;
   readonly #onUnreplicated: (regionId: number) => void;
 
-  constructor(controller: OperatorController, onUnreplicated: (regionId: number) => void) {
+  constructor(
+    controller: OperatorController,
+    isHot: (regionId: number) => boolean,
+    onUnreplicated: (regionId: number) => void,
+  ) {
     this.#controller = controller;
+    this.#isHot = isHot;
     this.#onUnreplicated = onUnreplicated;
   }
 
   scatter(region: RegionInfo, groupName = "", skipStoreLimit = false): ScatterResult {
-    const { view } = this.#controller;
     const { id } = region.meta;
-    if (!view.isReplicated(region)) {
-      this.#onUnreplicated(id);
-      return { kind: "refused", reason: `region ${id} is not fully replicated` };
-    }
-    const running = this.#controller.operator(id);
-    if (running?.desc === SCATTER_DESC) return { kind: "nothing" };
-    if (running !== undefined && priorityLevel(running.priority) >= priorityLevel("high")) {
-      return { kind: "refused", reason: `the operator of region ${id} already exist` };
-    }
-    if (region.leader === undefined) return { kind: "refused", reason: `region ${id} has no leader` };
+    const done = this.#hindrance(region, groupName);
+    if (done !== undefined) return done;
     const group = this.#group(groupName);
-    const stores = this.#choosePeers(region, group);
-    const leader = this.#chooseLeader(region, stores, group);
-    const stays = stores.every((storeId) => peerOnStore(region, storeId) !== undefined);
-    if (stays && leader === region.leader.storeId) {
+    const placements = this.#choosePeers(region, group);
+    const leader = this.#chooseLeader(region, placements, group);
+    if (leader === undefined) return refused(`region ${id} has no store that may lead it`);
+    const stores = placements.map(({ storeId }) => storeId);
+    const stays = placements.every(({ peer, storeId }) => peer.storeId === storeId);
+    if (stays && leader === region.leader?.storeId) {
       count(group, stores, leader);
       return { kind: "nothing" };
     }
-    const options = { forceLeader: true, ignoresStoreLimit: skipStoreLimit };
-    const builder = new OperatorBuilder(view, SCATTER_DESC, region, options);
-    for (const peer of region.meta.peers)
-      if (!stores.includes(peer.storeId)) builder.removePeer(peer.storeId);
-    for (const storeId of stores) {
-      if (peerOnStore(region, storeId) === undefined) builder.addPeer(storeId, "voter");
-    }
-    const built = builder.setLeader(leader).build(["admin"], "high");
+    const built = this.#plan(region, placements, leader, groupName, skipStoreLimit);
     if (built.kind === "refused") {
-      count(
-        group,
-        region.meta.peers.map((peer) => peer.storeId),
-        region.leader.storeId,
-      );
+      const present = region.meta.peers.map((peer) => peer.storeId);
+      count(group, present, region.leader?.storeId ?? 0);
       return built;
     }
-    const refused = this.#controller.add(built.operator);
-    if (refused !== undefined) return { kind: "refused", reason: refused };
+    const reason = this.#controller.add(built.operator);
+    if (reason !== undefined) return refused(reason);
     count(group, stores, leader);
     return { kind: "started" };
+  }
+
+  /** Why nothing is to be done, or nothing can be. (5.12) */
+  #hindrance(region: RegionInfo, groupName: string): ScatterResult | undefined {
+    const { id } = region.meta;
+    if (!this.#controller.view.isReplicated(region)) {
+      this.#onUnreplicated(id);
+      return refused(`region ${id} is not fully replicated`);
+    }
+    const running = this.#controller.operator(id);
+    if (running !== undefined && priorityLevel(running.priority) >= priorityLevel("high")) {
+      const isOurs = running.desc === SCATTER_DESC && running.details["group"] === groupName;
+      return isOurs ? { kind: "nothing" } : refused(`the operator of region ${id} already exist`);
+    }
+    if (region.leader === undefined) return refused(`region ${id} has no leader`);
+    return this.#isHot(id) ? refused(`region ${id} is hot`) : undefined;
+  }
+
+  #plan(
+    region: RegionInfo,
+    placements: readonly Placement[],
+    leader: number,
+    group: string,
+    skipStoreLimit: boolean,
+  ): ReturnType<OperatorBuilder["build"]> {
+    const builder = new OperatorBuilder(this.#controller.view, SCATTER_DESC, region, {
+      forceLeader: true,
+      storeLimit: skipStoreLimit ? "none" : "removals",
+      details: { group },
+    });
+    const moved = placements.filter(({ peer, storeId }) => peer.storeId !== storeId);
+    for (const { peer } of moved) builder.removePeer(peer.storeId);
+    for (const { peer, storeId } of moved) builder.addPeer(storeId, isVoter(peer) ? "voter" : "learner");
+    return builder.setLeader(leader).build(["admin"], "high");
   }
 
   #group(name: string): GroupCounts {
@@ -90,54 +121,73 @@ export class RegionScatterer {
     return group;
   }
 
-  /** One store for each peer; a store that has given least to the group so far, the old one if it is as good. */
-  #choosePeers(region: RegionInfo, group: GroupCounts): number[] {
-    const chosen: number[] = [];
-    const waiting = region.meta.peers.map((peer) => peer.storeId);
-    for (let old = waiting.shift(); old !== undefined; old = waiting.shift()) {
-      const own = chosen.includes(old) ? undefined : old;
-      const best = this.#best(region, old, chosen, group);
-      const keep = own !== undefined && (best === undefined || placed(group, own) <= placed(group, best));
-      const target = keep ? own : best;
-      if (target !== undefined) chosen.push(target);
+  /**
+   * One store for each peer: the one that has taken least of the group so far, the old one if it is as good. Where
+   * that is the store of another peer, that one stays and this one chooses again. (5.14)
+   */
+  #choosePeers(region: RegionInfo, group: GroupCounts): Placement[] {
+    const chosen = new Map<number, Placement>();
+    for (const peer of region.meta.peers) {
+      if (chosen.has(peer.storeId)) continue;
+      const isSafe = this.#controller.view.safeguard(region, peer.storeId);
+      for (;;) {
+        const storeId = this.#best(peer.storeId, chosen, isSafe, group);
+        const other = storeId === peer.storeId ? undefined : peerOnStore(region, storeId);
+        chosen.set(storeId, { peer: other ?? peer, storeId });
+        if (other === undefined) break;
+      }
     }
-    return chosen;
+    return [...chosen.values()];
   }
 
-  #best(region: RegionInfo, old: number, chosen: readonly number[], group: GroupCounts): number | undefined {
+  #best(
+    old: number,
+    chosen: ReadonlyMap<number, unknown>,
+    isSafe: (store: StoreInfo) => boolean,
+    group: GroupCounts,
+  ): number {
     const { view } = this.#controller;
-    const beside = view.storesOf(region, old);
-    const oldStore = view.store(old);
-    const present = oldStore === undefined ? -1 : view.locationScore(beside, oldStore);
-    let best: StoreInfo | undefined;
+    let best = old;
     for (const store of view.stores()) {
-      if (chosen.includes(store.id) || view.regionTargetProblem(store) !== undefined) continue;
-      if (store.isDisconnected(view.nowMs()) || store.isBusy) continue;
-      if (
-        view.locationScore(
-          beside.filter((other) => other !== store),
-          store,
-        ) < present
-      )
-        continue;
-      if (best === undefined || placed(group, store.id) < placed(group, best.id)) best = store;
+      if (placed(group, store.id) >= placed(group, best) || chosen.has(store.id)) continue;
+      if (view.regionTargetProblem(store) !== undefined) continue;
+      if (store.isDisconnected(view.nowMs()) || store.isBusy || !isSafe(store)) continue;
+      best = store.id;
     }
-    return best?.id;
+    return best;
   }
 
-  /** The old leader if it is as good: a transfer that gains nothing is not made. */
-  #chooseLeader(region: RegionInfo, stores: readonly number[], group: GroupCounts): number {
+  /** The old leader if it is as good: a transfer that gains nothing is not made. (5.15) */
+  #chooseLeader(
+    region: RegionInfo,
+    placements: readonly Placement[],
+    group: GroupCounts,
+  ): number | undefined {
     const { view } = this.#controller;
+    const fit = view.usesRules ? view.fit(region) : undefined;
     const old = region.leader?.storeId ?? 0;
     const led = (storeId: number): number => group.leaders.get(storeId) ?? 0;
-    let best = stores.includes(old) ? old : 0;
-    for (const storeId of stores) {
+    const candidates = placements.filter(({ peer }) => mayLead(fit, peer)).map(({ storeId }) => storeId);
+    let best = candidates.includes(old) ? old : undefined;
+    for (const storeId of candidates) {
       const store = view.store(storeId);
       if (store === undefined || view.leaderTargetProblem(store) !== undefined) continue;
-      if (best === 0 || led(storeId) < led(best)) best = storeId;
+      if (best === undefined || led(storeId) < led(best)) best = storeId;
     }
-    return best === 0 ? (stores[0] ?? 0) : best;
+    return best;
   }
+}
+
+const refused = (reason: string): ScatterResult & { readonly kind: "refused" } => ({
+  kind: "refused",
+  reason,
+});
+
+/** By its role, and by the rule that it serves. */
+function mayLead(fit: RegionFit | undefined, peer: Peer): boolean {
+  if (!isVoter(peer) || peer.role === "demotingVoter" || peer.isWitness) return false;
+  const role = fit?.fitOf(peer.storeId)?.rule.role;
+  return fit === undefined || role === "voter" || role === "leader";
 }
 
 const placed = (group: GroupCounts, storeId: number): number => group.peers.get(storeId) ?? 0;

@@ -11,12 +11,12 @@ import type { Env } from "../base/index.js";
 import type { Cluster } from "./cluster.js";
 import { matchesConstraints } from "./placement/label-constraint.js";
 import { type RegionFit, rulesAllowLeader } from "./placement/fit.js";
-import { type Influence, NO_INFLUENCE } from "./operator.js";
+import { type Influence, NO_INFLUENCE, type OperatorPriority, priorityLevel } from "./operator.js";
 import type { StoreView } from "./operator-step.js";
 import { type RegionInfo, voters } from "./region-info.js";
 import { regionScoreV1, regionScoreV2, type StoreSpace } from "./region-score.js";
 import { locationScore, type StoreInfo } from "./store-info.js";
-import { type Limiter, type LimitKind, NO_LIMIT, regionCost } from "./store-limit.js";
+import { FULL_COST, type Limiter, type LimitKind, NO_LIMIT } from "./store-limit.js";
 import { isolates } from "./store-selector.js";
 import { parseVersion } from "./version.js";
 
@@ -25,8 +25,8 @@ const LOCATIONS_KEPT_MS = 1000;
 const SPACE_KEPT_MS = 1000;
 /** Of the capacity. */
 const SPACE_NOISE = 0.02;
-/** A store kept for hot regions, or for nothing yet, takes ordinary peers from nobody. (7.33) */
 const PREPARED_SHARE = 0.9;
+/** A store kept for hot regions, or for nothing yet, takes ordinary peers from nobody. (7.33) */
 const SPECIAL_USE = "specialUse";
 
 export class SchedulingView implements StoreView {
@@ -162,25 +162,27 @@ export class SchedulingView implements StoreView {
     if (store.isRemoved) return "StoreRemoved";
     if (this.isDown(store)) return "StoreDown";
     if (store.leaderOutPauses > 0) return "StoreRejectLeader";
-    return store.isDisconnected(this.nowMs()) ? "StoreDisconnected" : undefined;
+    if (store.isDisconnected(this.nowMs())) return "StoreDisconnected";
+    return this.#specialUseOfSource(store);
   }
 
+  /** One slow store is evicted by its scheduler; when all are slow, somebody must lead all the same. (7.43, 9.41) */
   leaderTargetProblem(store: StoreInfo): string | undefined {
     if (store.isRemoved) return "StoreRemoved";
     if (store.isRemoving) return "StoreRemoving";
     if (this.isDown(store)) return "StoreDown";
-    if (store.leaderInPauses > 0 || store.isStopping || store.isSlow) return "StoreRejectLeader";
+    if (store.leaderInPauses > 0 || store.isStopping) return "StoreRejectLeader";
     if (store.isEvictedAsSlow || store.isEvictedAsStopping) return "StoreRejectLeader";
-    if (this.config.rejectsLeader(store.meta.labels)) return "StoreRejectLeader";
     if (store.isDisconnected(this.nowMs())) return "StoreDisconnected";
-    return store.isBusy ? "StoreBusy" : undefined;
+    if (store.isBusy) return "StoreBusy";
+    return this.config.rejectsLeader(store.meta.labels) ? "StoreRejectLeader" : undefined;
   }
 
   /** A down or removing store is a valid source. */
-  regionSourceProblem(store: StoreInfo, sizeMib: number): string | undefined {
+  regionSourceProblem(store: StoreInfo): string | undefined {
     if (store.isBusy) return "StoreBusy";
-    if (!this.hasRoom(store, "remove-peer", sizeMib)) return "StoreRemovePeerThrottled";
-    return this.#snapshotProblem(store);
+    if (!this.#hasRoom(store, "remove-peer")) return "StoreRemovePeerThrottled";
+    return this.#snapshotProblem(store) ?? this.#specialUseOfSource(store);
   }
 
   isLowSpace(store: StoreInfo): boolean {
@@ -194,15 +196,20 @@ export class SchedulingView implements StoreView {
     if (store.isRemoving) return "StoreRemoving";
     if (this.isDown(store)) return "StoreDown";
     if (this.isLowSpace(store)) return "StoreLowSpace";
+    return this.specialUseProblem(store, allowedUse);
+  }
+
+  /** As a target of peers, or of leaders that schedulers move of their own accord. (7.33) */
+  specialUseProblem(store: StoreInfo, allowedUse = ""): string | undefined {
     const use = store.label(SPECIAL_USE);
     return use === "" || use === allowedUse ? undefined : "StoreSpecialUse";
   }
 
   /** What passes: a busy best store delays a placement, it does not displace it. */
-  temporaryTargetProblem(store: StoreInfo, sizeMib: number): string | undefined {
+  temporaryTargetProblem(store: StoreInfo): string | undefined {
     if (store.isDisconnected(this.nowMs())) return "StoreDisconnected";
     if (store.isBusy) return "StoreBusy";
-    if (!this.hasRoom(store, "add-peer", sizeMib)) return "StoreAddPeerThrottled";
+    if (!this.#hasRoom(store, "add-peer")) return "StoreAddPeerThrottled";
     const pendingMax = this.config.number("schedule.max-pending-peer-count");
     if (pendingMax > 0 && this.cluster.regions.onStore(store.id).pending.size > pendingMax) {
       return "StorePendingPeerThrottled";
@@ -210,8 +217,19 @@ export class SchedulingView implements StoreView {
     return this.#snapshotProblem(store);
   }
 
-  hasRoom(store: StoreInfo, kind: LimitKind, sizeMib: number): boolean {
-    return this.limiterOf(store, kind).available(regionCost(sizeMib), this.nowMs());
+  /** For a region of full size, whatever the size of the one in question. (6.31) */
+  #hasRoom(store: StoreInfo, kind: LimitKind): boolean {
+    return this.limiterOf(store, kind).available(FULL_COST, this.nowMs());
+  }
+
+  /** Whether the leader's store may send one more snapshot to a move of this priority. (6.32, 7.47) */
+  senderProblem(region: RegionInfo, priority: OperatorPriority): string | undefined {
+    const sender = this.store(region.leader?.storeId ?? 0);
+    if (sender === undefined) return undefined;
+    if (sender.isBusy) return "StoreBusy";
+    const limiter = this.limiterOf(sender, "send-snapshot");
+    const hasRoom = limiter.available(region.sizeMib, this.nowMs(), priorityLevel(priority));
+    return hasRoom ? undefined : "StoreSnapshotThrottled";
   }
 
   /** Version 1 limits peers a minute, version 2 the snapshots that are sent. (6.30 to 6.32) */
@@ -312,6 +330,11 @@ export class SchedulingView implements StoreView {
       shareMib += sizeMib * rule.count * topoWeight(matching, store, rule.locationLabels);
     }
     return PREPARED_SHARE * shareMib;
+  }
+
+  /** Kept for a special use it gives nothing away, unless its space ends. (7.33) */
+  #specialUseOfSource(store: StoreInfo): string | undefined {
+    return store.label(SPECIAL_USE) === "" || this.isLowSpace(store) ? undefined : "StoreSpecialUse";
   }
 
   #snapshotProblem(store: StoreInfo): string | undefined {

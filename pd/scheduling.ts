@@ -9,6 +9,7 @@ import { DecisionNotes } from "./decision-notes.js";
 import type { HeartbeatStreams } from "./heartbeat-streams.js";
 import { HotHistory } from "./hot-history.js";
 import { OperatorController } from "./operator-controller.js";
+import { OperatorBuilder } from "./operator-builder.js";
 import type { RegionFlow, RegionInfo } from "./region-info.js";
 import type { ChangedRange } from "./placement/rule-manager.js";
 import { Progress } from "./progress.js";
@@ -65,7 +66,7 @@ export class Scheduling {
     };
     cluster.rules.onChanged = suspect;
     cluster.labels.onChanged = suspect;
-    this.scatterer = new RegionScatterer(this.controller, (id) => this.patrol.suspect(id));
+    this.scatterer = new RegionScatterer(this.controller, isHot, (id) => this.patrol.suspect(id));
     this.splitter = new RegionSplitter(this.controller, (id) => this.patrol.suspect(id));
     this.#runner = new SchedulerRunner(this.#host());
     this.schedulers = new SchedulerAdmin(this.#host(), this.#runner, settings);
@@ -126,6 +127,25 @@ export class Scheduling {
     this.statistics.onStoreHeartbeat(store, stats);
     this.hotHistory.look();
     this.#monitor.look();
+  }
+
+  /** Its peer there is given up; the checkers make another from one that is whole. (3.15) */
+  onDamagedRegion(store: StoreInfo, regionId: number): void {
+    const { log } = this.cluster.context.env;
+    const region = this.cluster.regions.byId(regionId);
+    if (region === undefined)
+      return log.warn("a damaged region is unknown", { store: store.id, region: regionId });
+    const builder = new OperatorBuilder(this.view, "admin-remove-peer", region);
+    const built = builder.removePeer(store.id).build(["admin"], "urgent");
+    const refused = built.kind === "refused" ? built.reason : this.controller.add(built.operator);
+    if (refused === undefined)
+      return log.warn("a damaged peer is removed", { store: store.id, region: regionId });
+    this.notes.note(
+      "region",
+      regionId,
+      "admin-remove-peer",
+      `its peer on store ${store.id} is damaged: ${refused}`,
+    );
   }
 
   /** The running operator first; what it leaves free is looked at, so that repairs follow each other at once. */

@@ -10,7 +10,8 @@ export type LimitKind = "add-peer" | "remove-peer" | "send-snapshot";
 /** What schedulers ask for before they know the region: a full-size one. */
 export const FULL_COST = 1000;
 const SMALL_COST = 200;
-const SMALL_MIB = 20;
+/** Regions up to this size cost less. */
+export const SMALL_MIB = 20;
 const EMPTY_MIB = 1;
 
 export function regionCost(sizeMib: number): number {
@@ -19,8 +20,9 @@ export function regionCost(sizeMib: number): number {
 }
 
 export interface Limiter {
-  available(cost: number, nowMs: number): boolean;
-  take(cost: number, nowMs: number): void;
+  /** `level` is that of the operator's priority, 0 to 3. */
+  available(cost: number, nowMs: number, level?: number): boolean;
+  take(cost: number, nowMs: number, level?: number): void;
   /** The operator that took it has ended. */
   acknowledge(cost: number): void;
 }

@@ -53,7 +53,7 @@ export function placementText(
   const byReason = new Map<string, number[]>();
   for (const store of view.stores()) {
     const code = view.regionTargetProblem(store);
-    const passing = view.temporaryTargetProblem(store, region.sizeMib);
+    const passing = view.temporaryTargetProblem(store);
     const reason =
       peerOnStore(region, store.id) !== undefined
         ? "has a peer of it already"

@@ -58,7 +58,7 @@ export function selectStoreToAdd(
   }
   if (best.length === 0) return { kind: "none" };
   const influence = view.influenceNow();
-  const ready = best.filter((store) => view.temporaryTargetProblem(store, region.sizeMib) === undefined);
+  const ready = best.filter((store) => view.temporaryTargetProblem(store) === undefined);
   if (ready.length === 0) return { kind: "later" };
   const score = (store: StoreInfo): number => view.regionScore(store, influence);
   return { kind: "store", store: ready.reduce((left, right) => (score(right) < score(left) ? right : left)) };

@@ -102,7 +102,8 @@ export class PendingInfluence {
         this.#byRegion.delete(regionId);
         continue;
       }
-      if (pending.type !== type) continue;
+      // A leader that moves changes what rounds over peers see as well, and the reverse.
+      if (isRead(pending.type) !== isRead(type)) continue;
       // One that failed changes nothing, but its region is left alone for as long.
       if (operator.isEnded && operator.state !== "success") continue;
       const add = (storeId: number, factor: number): void => {

@@ -8,7 +8,7 @@ import type { Operator } from "../operator.js";
 import { OperatorBuilder } from "../operator-builder.js";
 import { peerOnStore, type RegionInfo } from "../region-info.js";
 import { BaseScheduler, type SchedulerHost, type SettingsReply } from "../scheduler.js";
-import type { HotPeer } from "../statistics/hot-peer-cache.js";
+import { HOT_READ, HOT_WRITE, type HotPeer } from "../statistics/hot-peer-cache.js";
 import {
   addRates,
   type Dimension,
@@ -54,6 +54,7 @@ interface Move {
   readonly rank: number;
   readonly scores: readonly [DimensionScore, DimensionScore];
   readonly type: HotType;
+  readonly firstPriority: Dimension;
 }
 
 interface Round {
@@ -288,7 +289,16 @@ export class HotRegion extends BaseScheduler {
     const scores = [score(0), score(1)] as const;
     const rank = progressiveRank(scores[0], scores[1], round.type === "write-leader");
     if (rank <= 0 || this.#isUniform(rank, round)) return undefined;
-    return { region, peer, source, target, rank, scores, type: round.type };
+    return {
+      region,
+      peer,
+      source,
+      target,
+      rank,
+      scores,
+      type: round.type,
+      firstPriority: round.priorities[0],
+    };
   }
 
   #minRate(name: Dimension): number {
@@ -324,9 +334,11 @@ export class HotRegion extends BaseScheduler {
   }
 
   /** With more than a few, those that lead in one of the two dimensions. */
-  #movable(source: StoreLoad, { priorities }: Round): readonly HotPeer[] {
+  #movable(source: StoreLoad, { priorities, type }: Round): readonly HotPeer[] {
     const most = this.#settings.number("max-peer-number");
-    const free = source.peers.filter((peer) => !this.#pending.has(peer.regionId) && !this.#isCooling(peer));
+    const free = source.peers.filter(
+      (peer) => !this.#pending.has(peer.regionId) && !this.#isCooling(peer, type),
+    );
     if (free.length <= most) return free;
     const top = new Set<HotPeer>();
     for (const name of priorities) {
@@ -338,14 +350,16 @@ export class HotRegion extends BaseScheduler {
   }
 
   /** After its leader moved a region rests until figures of the new leader count. (10.10) */
-  #isCooling(peer: HotPeer): boolean {
-    const rounds = this.view.config.number("schedule.hot-region-cache-hits-threshold");
-    return this.view.nowMs() - peer.leaderMovedMs < rounds * STORE_FIGURES_LAG_MS;
+  #isCooling(peer: HotPeer, type: HotType): boolean {
+    const reports = this.view.config.number("schedule.hot-region-cache-hits-threshold");
+    const { reportSeconds } = isRead(type) ? HOT_READ : HOT_WRITE;
+    return this.view.nowMs() - peer.leaderMovedMs < reports * reportSeconds * 1000;
   }
 
   #mayMove(region: RegionInfo, peer: HotPeer, type: HotType): boolean {
     if (!this.isFree(region) || this.denied(region) || region.downPeers.length > 0) return false;
     if (!this.view.isReplicated(region)) return false;
+    if (type.endsWith("peer") && this.view.senderProblem(region, "high") !== undefined) return false;
     const leads = region.leader?.storeId === peer.storeId;
     if (type === "read-peer" && leads) return false;
     if (isLeaderType(type)) return leads && region.pendingPeers.length === 0;
@@ -365,28 +379,25 @@ export class HotRegion extends BaseScheduler {
       if (there === undefined) {
         // A read may take its leader to a store that has no peer yet.
         if (!isRead(type)) return "it has no peer there";
-        return view.leaderTargetProblem(target) ?? this.#peerProblem(region, target, isSafe);
+        return view.leaderTargetProblem(target) ?? this.#peerProblem(target, isSafe);
       }
       if (there.role !== "voter") return "its peer there is no voter";
       return (
         view.leaderTargetProblem(target) ??
+        view.specialUseProblem(target, ALLOWED_USE) ??
         (view.leaderSafeguard(region)(target) ? undefined : "a placement rule forbids it to lead")
       );
     }
     if (there !== undefined || peer.storeId === target.id) return "StoreAlreadyHasPeer";
-    return this.#peerProblem(region, target, isSafe);
+    return this.#peerProblem(target, isSafe);
   }
 
-  #peerProblem(
-    region: RegionInfo,
-    target: StoreInfo,
-    isSafe: (target: StoreInfo) => boolean,
-  ): string | undefined {
+  #peerProblem(target: StoreInfo, isSafe: (target: StoreInfo) => boolean): string | undefined {
     const { view } = this;
     if (target.isEvictedAsSlow || target.isEvictedAsStopping) return "StoreRejectLeader";
     return (
       view.regionTargetProblem(target, ALLOWED_USE) ??
-      view.temporaryTargetProblem(target, region.sizeMib) ??
+      view.temporaryTargetProblem(target) ??
       (isSafe(target) ? undefined : "StoreNotMatchRule")
     );
   }
@@ -420,7 +431,9 @@ export class HotRegion extends BaseScheduler {
       return 0;
     }
     this.host.notes.clear("region", move.region.meta.id, this.name);
-    const lagMs = move.type === "write-leader" ? REGION_FIGURES_LAG_MS : STORE_FIGURES_LAG_MS;
+    // Sums over regions follow the regions' heartbeats; queries of leaders come with the stores'. (9.31)
+    const isOfRegions = move.type === "write-leader" && move.firstPriority !== "query";
+    const lagMs = isOfRegions ? REGION_FIGURES_LAG_MS : STORE_FIGURES_LAG_MS;
     this.#pending.add({
       operator,
       type: move.type,

@@ -246,6 +246,10 @@ describe("balance-region", () => {
     scene.store(1).setNodeState("removing");
     expect(run(scene)).toMatch(/^mv peer: store \[4\] to \[[23]\]$/);
     scene.store(1).setNodeState("serving");
+    // One that leaves, or is silent, gives like others.
+    scene.store(4).setNodeState("removing");
+    expect(run(scene)).toBe("mv peer: store [4] to [1]");
+    scene.store(4).setNodeState("serving");
     scene.silence(1, 31 * 60_000);
     expect(run(scene)).toMatch(/^mv peer: store \[4\] to \[[23]\]$/);
     scene.silence(1, 0);

@@ -36,7 +36,7 @@ abstract class Shuffler extends BaseScheduler {
         (store) =>
           peerOnStore(region, store.id) === undefined &&
           view.regionTargetProblem(store) === undefined &&
-          view.temporaryTargetProblem(store, region.sizeMib) === undefined &&
+          view.temporaryTargetProblem(store) === undefined &&
           fits(store),
       );
     return this.anyOf(stores);
@@ -101,7 +101,7 @@ export class ShuffleRegion extends Shuffler {
 
   run(): number {
     const { view } = this;
-    const sources = view.stores().filter((store) => view.regionSourceProblem(store, 1) === undefined);
+    const sources = view.stores().filter((store) => view.regionSourceProblem(store) === undefined);
     const source = this.anyOf(sources);
     if (source === undefined) return 0;
     for (const role of this.#roles) {

@@ -2,8 +2,9 @@
 import { describe, expect, test, vi } from "vitest";
 import { must } from "../../base/index.js";
 import { pdpb } from "../../proto/index.js";
+import { OperatorBuilder } from "../operator-builder.js";
 import { dimensionScore, formulas, progressiveRank } from "../schedulers/hot-rank.js";
-import { expectationOf, makeLoad, type StoreLoad } from "../schedulers/hot-load.js";
+import { expectationOf, makeLoad, PendingInfluence, type StoreLoad } from "../schedulers/hot-load.js";
 import { HotRegion } from "../schedulers/hot-region.js";
 import { HotSettings } from "../schedulers/hot-settings.js";
 import { MockCluster, type MockRegion, times } from "../test/mock-cluster.js";
@@ -465,6 +466,70 @@ describe("the hot-region scheduler", () => {
     expect(operator?.steps.some((step) => step.kind === "transferLeader")).toBe(true);
     hot.change({ "forbid-rw-type": "read" });
     expect([hot.runType("read-leader"), hot.runType("read-peer")]).toEqual([0, 0]);
+  });
+
+  test("counts a leader on its way in rounds over peers of the same direction", () => {
+    const { mock } = scene();
+    mock.putMany([[1, 2, 3]]);
+    const region = must([...mock.cluster.regions.all()][0], "no region");
+    const built = new OperatorBuilder(mock.view, "test", region).setLeader(2).build(["hot-region"]);
+    if (built.kind === "refused") throw new Error(built.reason);
+    const pending = new PendingInfluence();
+    const { operator } = built;
+    pending.add({
+      operator,
+      type: "read-leader",
+      fromStore: 1,
+      toStore: 2,
+      rates: [8, 4, 2, 1],
+      zombieMs: 0,
+    });
+    expect(pending.sum("read-peer", 1, 0).get(2)).toEqual([8, 4, 2, 1]);
+    expect(pending.sum("write-peer", 1, 0).get(2)).toBeUndefined();
+  });
+
+  test("leaves a region alone for three reports after its leader moved, a minute each for writes", () => {
+    const one = scene();
+    write(one, times(4, [1, 2, 3]), 1);
+    for (let id = 1; id <= 4; id++) one.statistics.write.leaderMoved(id, 1, one.mock.env.clock.monotonicMs());
+    one.mock.env.advance(100_000);
+    for (const store of one.mock.view.stores()) one.mock.silence(store.id, 0);
+    expect(one.hot.runType("write-peer")).toBe(0);
+    one.mock.env.advance(79_000);
+    for (const store of one.mock.view.stores()) one.mock.silence(store.id, 0);
+    for (let id = 1; id <= 4; id++) {
+      one.statistics.write.leaderMoved(id, 1, one.mock.env.clock.monotonicMs() - 181_000);
+    }
+    expect(one.hot.runType("write-peer")).toBe(1);
+  });
+
+  test("waits for the figures of stores after a leader of writes moved, when it goes by queries", () => {
+    const one = scene(3);
+    const { mock, statistics, hot } = one;
+    const flow = { intervalSeconds: 60, writtenBytes: 60 * MIB, writtenKeys: 60_000, writeQueries: 60_000 };
+    for (let round = 0; round < 3; round++) {
+      for (const region of mock.putMany(times(6, [1, 2, 3]), { flow })) {
+        statistics.onRegionHeartbeat(region, undefined);
+      }
+    }
+    for (const store of mock.view.stores()) {
+      const Put = store.id === 1 ? 60_000 : 10;
+      for (let i = 0; i < 3; i++) statistics.onStoreHeartbeat(store, storeStats({ queryStats: { Put } }));
+    }
+    const all = (): number => {
+      let started = 0;
+      while (hot.runType("write-leader") > 0 && started < 20) {
+        started += 1;
+        for (const { regionId } of mock.controller.operators()) mock.controller.cancel(regionId, "test");
+      }
+      return started;
+    };
+    const first = all();
+    expect(first).toBeGreaterThan(0);
+    expect(all()).toBe(0);
+    mock.env.advance(31_000);
+    for (const store of mock.view.stores()) mock.silence(store.id, 0);
+    expect(all()).toBe(first);
   });
 
   test("rests where all stores carry the same", () => {
