@@ -28,6 +28,8 @@ export interface BalanceScope {
   readonly name: string;
   readonly kinds: readonly OperatorKind[];
   readonly source: () => RegionSource;
+  /** In place of `tolerant-size-ratio`. */
+  readonly tolerantSizeRatio: number;
 }
 
 export class BalanceLeader extends BaseScheduler {
@@ -40,7 +42,12 @@ export class BalanceLeader extends BaseScheduler {
   constructor(host: SchedulerHost, scope?: BalanceScope) {
     super(host, "leader", scope === undefined ? "leader" : "range");
     const { regions } = host.controller.view.cluster;
-    this.#scope = scope ?? { name: BALANCE_LEADER, kinds: ["leader"], source: () => regions };
+    this.#scope = scope ?? {
+      name: BALANCE_LEADER,
+      kinds: ["leader"],
+      source: () => regions,
+      tolerantSizeRatio: 0,
+    };
     this.name = this.#scope.name;
   }
 
@@ -65,7 +72,7 @@ export class BalanceLeader extends BaseScheduler {
 
   run(): number {
     const { view } = this;
-    const solver = new BalanceSolver(view, "leader", this.#scope.source());
+    const solver = new BalanceSolver(view, "leader", this.#scope.source(), this.#scope.tolerantSizeRatio);
     const stores = view.stores();
     this.#quota.keepOnly(new Set(stores.map((store) => store.id)));
     const sources = stores.filter((store) => this.#sourceProblem(store) === undefined);

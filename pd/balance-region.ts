@@ -30,13 +30,18 @@ export class BalanceRegion extends BaseScheduler {
   constructor(host: SchedulerHost, scope?: BalanceScope) {
     super(host, "region", scope === undefined ? "region" : "range");
     const { regions } = host.controller.view.cluster;
-    this.#scope = scope ?? { name: BALANCE_REGION, kinds: ["region"], source: () => regions };
+    this.#scope = scope ?? {
+      name: BALANCE_REGION,
+      kinds: ["region"],
+      source: () => regions,
+      tolerantSizeRatio: 0,
+    };
     this.name = this.#scope.name;
   }
 
   run(): number {
     const { view } = this;
-    const solver = new BalanceSolver(view, "region", this.#scope.source());
+    const solver = new BalanceSolver(view, "region", this.#scope.source(), this.#scope.tolerantSizeRatio);
     const stores = view.stores();
     this.#quota.keepOnly(new Set(stores.map((store) => store.id)));
     // A leaving store gives as well as the checkers that empty it; it takes nothing. (7.43)

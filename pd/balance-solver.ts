@@ -39,12 +39,18 @@ export class BalanceSolver {
   readonly #giving = new Map<number, number>();
   readonly #taking = new Map<number, number>();
 
-  constructor(view: SchedulingView, kind: BalanceKind, source: RegionSource = view.cluster.regions) {
+  /** A ratio of 0 is that of the settings. */
+  constructor(
+    view: SchedulingView,
+    kind: BalanceKind,
+    source: RegionSource = view.cluster.regions,
+    tolerantSizeRatio = 0,
+  ) {
     this.#view = view;
     this.#kind = kind;
     this.#source = source;
     this.influence = view.influence();
-    this.tolerance = this.#tolerance();
+    this.tolerance = this.#tolerance(tolerantSizeRatio);
   }
 
   /** One more begins in this round. */
@@ -107,10 +113,10 @@ export class BalanceSolver {
     return (amount + delta) / Math.max(store.leaderWeight, WEIGHT_MIN);
   }
 
-  #tolerance(): number {
+  #tolerance(own: number): number {
     const regions = this.#source;
     const stores = this.#view.stores();
-    const set = this.#view.config.number("schedule.tolerant-size-ratio");
+    const set = own > 0 ? own : this.#view.config.number("schedule.tolerant-size-ratio");
     if (this.#countsLeaders) {
       if (set > 0) return Math.floor(set);
       const average = regions.count / Math.max(1, stores.length);

@@ -72,6 +72,24 @@ describe("calls", () => {
     expect(report([[0, 1, 2]])).toBe(540);
   });
 
+  test("of a store that reaches all others slowly are counted", () => {
+    world = new World({ stores: 4 });
+    const one = must(world.view.store(1), "no store");
+    const report = (networkSlowScores: Record<number, number>): number => {
+      world.harness.heartbeatStore(1, { networkSlowScores });
+      return one.networkSlowReports;
+    };
+    const counts = [
+      report({ 2: 100, 3: 100, 4: 99 }),
+      report({ 2: 100, 3: 100, 4: 100 }),
+      // One that it says nothing of is reached well: not all are slow, and not all quick.
+      report({ 2: 100, 3: 100 }),
+      report({ 2: 1, 3: 1, 4: 1 }),
+    ];
+    expect(counts).toEqual([1, 2, 2, 0]);
+    expect([report({ 2: 100, 3: 100, 4: 100 }), report({})]).toEqual([1, 0]);
+  });
+
   test("of stores name damaged regions, whose peers there are removed", () => {
     world = new World({ stores: 4 });
     world.addRegions([

@@ -221,6 +221,11 @@ export class PdConfig {
     return this.#values.get("replication.location-labels") as readonly string[];
   }
 
+  /** Of what form keys are: "table", "raw" or "txn". */
+  get keyType(): string {
+    return this.#values.get("pd-server.key-type") as string;
+  }
+
   get flowDigits(): number {
     return this.#values.get("pd-server.flow-round-by-digit") as number;
   }

@@ -1,8 +1,8 @@
 /** Patrol, checkers, schedulers and limits working together. (PD: cluster/cluster_test.go, filter, merge_checker) */
 import { describe, expect, test } from "vitest";
-import { must, utf8 } from "../base/index.js";
+import { encodeMemcomparable, must, utf8 } from "../base/index.js";
 import { metapb } from "../proto/index.js";
-import { MergeChecker } from "./checkers/merge-checker.js";
+import { MergeChecker, mergeProblem } from "./checkers/merge-checker.js";
 import { OperatorBuilder } from "./operator-builder.js";
 import type { RegionInfo } from "./region-info.js";
 import { RegionPatrol } from "./region-patrol.js";
@@ -14,6 +14,26 @@ import { World, type WorldOptions } from "./test/world.js";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
+
+/** Nothing but repairs. */
+const REPAIRS = { "leader-schedule-limit": 0, "region-schedule-limit": 0 };
+
+/** Four stores that obey, and regions on the stores given; the first leads. */
+function worldOf(placements: readonly number[][], options: Partial<WorldOptions> = {}): World {
+  const world = new World({ stores: 4, obeys: true, ...options });
+  world.addRegions(placements);
+  return world;
+}
+
+/** Six hundred regions that wait for the patrol, of a cluster that is ready for it. */
+function patrolScene(): { readonly mock: MockCluster; readonly patrol: RegionPatrol } {
+  const mock = labelled({}, ["a", "b", "c"]);
+  mock.putMany(times(600, [1, 2, 3]));
+  mock.cluster.putMeta(metapb.Cluster.create({ maxPeerCount: 3 }), () => {});
+  mock.env.settle();
+  for (const store of mock.view.stores()) store.stats = Object.assign({}, store.stats, { regionCount: 600 });
+  return { mock, patrol: new RegionPatrol(mock.controller, mock.notes) };
+}
 
 function labelled(config: Readonly<Record<string, unknown>>, zones: readonly string[]): MockCluster {
   const mock = new MockCluster({ "location-labels": "zone,host", ...config });
@@ -257,6 +277,30 @@ describe("the merge checker", () => {
     expect(outcome({ 1: { sizeMib: 70 }, 3: { sizeMib: 80 } })).toBe("a label denies the merge");
   });
 
+  test("keeps tables apart if it shall, where keys are those of tables", () => {
+    const { mock, checker } = scene();
+    const border = (table: number, row: number): Uint8Array => {
+      const key = new Uint8Array(19);
+      [key[0], key[8], key[18]] = ["t".charCodeAt(0), table, row];
+      return encodeMemcomparable(key);
+    };
+    const merges = (first: number, second: number): string => {
+      const [start, middle] = [border(first, 0), border(second, 1)];
+      const made = (id: number, startKey: Uint8Array, endKey: Uint8Array): RegionInfo => {
+        const region = mock.region(id, [1, 2, 3]);
+        return { ...region, meta: { ...region.meta, startKey, endKey } };
+      };
+      const pair = [made(1, start, middle), made(2, middle, utf8(""))] as const;
+      return mergeProblem(mock.view, ...pair) ?? "may merge";
+    };
+    expect(checker.isPossible).toBe(true);
+    expect(merges(1, 2)).toBe("may merge");
+    mock.set("enable-cross-table-merge", "false");
+    expect([merges(1, 2), merges(2, 2)]).toEqual(["they are of two tables", "may merge"]);
+    mock.set("key-type", "raw");
+    expect(merges(1, 2)).toBe("may merge");
+  });
+
   test("leaves what was split lately alone, and everything in PD's first hour [TestCache]", () => {
     const mock = new MockCluster({ "split-merge-interval": "1h", "location-labels": "" });
     for (let id = 1; id <= 4; id++) mock.addStore(id, { merge: "true" });
@@ -283,8 +327,6 @@ describe("the merge checker", () => {
   });
 });
 
-const makeWorld = (more: Partial<WorldOptions> = {}): World => new World({ stores: 4, obeys: true, ...more });
-
 describe("the coordinator", () => {
   test("adds, replaces by priority and removes operators [TestBasic]", () => {
     const mock = labelled({}, ["a", "b", "c"]);
@@ -310,8 +352,7 @@ describe("the coordinator", () => {
   });
 
   test("brings a region that lacks a peer to three voters, step by step [TestCheckRegion, TestDispatch]", () => {
-    const world = makeWorld({ schedule: { "leader-schedule-limit": 0, "region-schedule-limit": 0 } });
-    world.addRegions([[1, 2]]);
+    const world = worldOf([[1, 2]], { schedule: REPAIRS });
     world.advance(5000);
     expect(world.storesOf(2)).toHaveLength(3);
     expect(world.record(2).meta.peers.every((peer) => peer.role === "voter")).toBe(true);
@@ -320,7 +361,7 @@ describe("the coordinator", () => {
   });
 
   test("repairs a region whatever a label denies to schedulers [TestCheckRegionWithScheduleDeny]", () => {
-    const world = makeWorld({ schedule: { "leader-schedule-limit": 0, "region-schedule-limit": 0 } });
+    const world = worldOf([], { schedule: REPAIRS });
     const label = {
       id: "deny",
       labels: [{ key: "schedule", value: "deny" }],
@@ -334,11 +375,8 @@ describe("the coordinator", () => {
   });
 
   test("starts no more repairs than their limit lets it [TestCheckerIsBusy, TestCheckCache]", () => {
-    const world = new World({
-      stores: 4,
-      schedule: { "replica-schedule-limit": 2, "halt-scheduling": "false" },
-    });
-    world.addRegions(times(6, [1, 2]));
+    const schedule = { "replica-schedule-limit": 2, "halt-scheduling": "false" };
+    const world = worldOf(times(6, [1, 2]), { obeys: false, schedule });
     world.harness.env.advance(3000);
     expect(world.scheduling.controller.count("replica")).toBe(2);
     const waiting = world.scheduling.patrol.suspectCount;
@@ -353,11 +391,8 @@ describe("the coordinator", () => {
   });
 
   test("replaces down, leaving and surplus peers [TestReplica]", () => {
-    const world = makeWorld({
-      schedule: { "leader-schedule-limit": 0, "region-schedule-limit": 0, "max-store-down-time": "1m" },
-    });
-    const [fake] = world.addRegions([[1, 2, 3]]);
-    const region = must(fake, "");
+    const world = worldOf([[1, 2, 3]], { schedule: { ...REPAIRS, "max-store-down-time": "1m" } });
+    const region = must(world.regions.get(2), "");
     world.deadStores.add(3);
     region.down = [must(region.peers[2], "").id];
     world.advance(90_000);
@@ -371,19 +406,13 @@ describe("the coordinator", () => {
   });
 
   test("visits every region in a pass, in batches that grow with the cluster [TestPatrolRegionConcurrency, TestScanLimit]", () => {
-    const mock = labelled({}, ["a", "b", "c"]);
-    mock.putMany(times(600, [1, 2, 3]));
-    const patrol = new RegionPatrol(mock.controller, mock.notes);
+    const { mock, patrol } = patrolScene();
     const seen = new Map<number, number>();
     const check = patrol.check.bind(patrol);
     patrol.check = (region) => {
       seen.set(region.meta.id, (seen.get(region.meta.id) ?? 0) + 1);
       check(region);
     };
-    mock.cluster.putMeta(metapb.Cluster.create({ maxPeerCount: 3 }), () => {});
-    mock.env.settle();
-    for (const store of mock.view.stores())
-      store.stats = Object.assign({}, store.stats, { regionCount: 600 });
     patrol.start();
     patrol.wake();
     mock.env.advance(60);
@@ -394,9 +423,7 @@ describe("the coordinator", () => {
   });
 
   test("ends its turn after some milliseconds, however long looks take, and goes on soon where it was", () => {
-    const mock = labelled({}, ["a", "b", "c"]);
-    mock.putMany(times(600, [1, 2, 3]));
-    const patrol = new RegionPatrol(mock.controller, mock.notes);
+    const { mock, patrol } = patrolScene();
     const inTurn = new Map<number, number>();
     let turn = 0;
     const seen = new Set<number>();
@@ -405,10 +432,6 @@ describe("the coordinator", () => {
       inTurn.set(turn, (inTurn.get(turn) ?? 0) + 1);
       mock.env.spend(0.1);
     };
-    mock.cluster.putMeta(metapb.Cluster.create({ maxPeerCount: 3 }), () => {});
-    mock.env.settle();
-    for (const store of mock.view.stores())
-      store.stats = Object.assign({}, store.stats, { regionCount: 600 });
     patrol.start();
     patrol.wake();
     for (; seen.size < 600 && turn < 100; turn++) mock.env.advance(1);
@@ -439,7 +462,7 @@ describe("the coordinator", () => {
   });
 
   test("makes schedulers once, and keeps what was added over a restart [TestAddScheduler, TestPersistScheduler]", () => {
-    const world = makeWorld();
+    const world = worldOf([]);
     const { schedulers } = world.scheduling;
     expect(world.addScheduler("balance-leader")).toMatchObject({ kind: "refused", status: 400 });
     expect(world.addScheduler("shuffle-leader-scheduler").kind).toBe("ok");
@@ -452,7 +475,7 @@ describe("the coordinator", () => {
   });
 
   test("keeps a default scheduler away that was removed [TestRemoveScheduler]", () => {
-    const world = makeWorld();
+    const world = worldOf([]);
     const { schedulers } = world.scheduling;
     for (const name of schedulers.names()) expect(world.removeScheduler(name).kind).toBe("ok");
     expect([schedulers.names(), schedulers.disabledNames().length]).toEqual([[], 5]);
@@ -465,8 +488,7 @@ describe("the coordinator", () => {
   });
 
   test("pauses a scheduler for a while and resumes it [TestPauseScheduler]", () => {
-    const world = makeWorld({ schedule: { "region-schedule-limit": 0 } });
-    world.addRegions(times(9, [1, 2, 3]));
+    const world = worldOf(times(9, [1, 2, 3]), { schedule: { "region-schedule-limit": 0 } });
     const { schedulers } = world.scheduling;
     expect(schedulers.pause("nobody", 60)).toMatchObject({ kind: "refused", status: 500 });
     schedulers.pause("balance-leader-scheduler", 30);
@@ -477,19 +499,16 @@ describe("the coordinator", () => {
   });
 
   test("asks a scheduler only below its limit, and ever less often while it finds nothing [TestController, TestInterval]", () => {
-    const world = new World({
-      stores: 3,
-      schedule: { "halt-scheduling": "false", "leader-schedule-limit": 2 },
-    });
-    world.addRegions(times(12, [1, 2, 3]));
+    const unheard = (placements: readonly number[][], schedule: WorldOptions["schedule"] = {}): World =>
+      worldOf(placements, { stores: 3, obeys: false, schedule: { "halt-scheduling": "false", ...schedule } });
+    const world = unheard(times(12, [1, 2, 3]), { "leader-schedule-limit": 2 });
     world.harness.env.advance(5000);
     // Nobody obeys: two run, and no third is made.
     expect(world.scheduling.controller.count("leader")).toBe(2);
     expect(world.scheduling.schedulers.heldBy("balance-leader-scheduler")).toBe(
       "leader-schedule-limit 2 is reached",
     );
-    const rest = new World({ stores: 3, schedule: { "halt-scheduling": "false" } });
-    rest.addRegions([[1, 2, 3]]);
+    const rest = unheard([[1, 2, 3]]);
     rest.harness.env.advance(1000);
     const runs = (): number =>
       rest.harness.pd.metrics.value("pd_scheduler_event_count", {
@@ -529,8 +548,7 @@ describe("operators by hand", () => {
   const add = (world: World, body: object) => world.harness.http("POST", "/pd/api/v1/operators", body);
 
   test("add and remove peers [TestAddRemovePeer]", () => {
-    const world = new World({ stores: 4 });
-    world.addRegions([[1, 2, 3]]);
+    const world = worldOf([[1, 2, 3]], { obeys: false });
     expect(add(world, { name: "add-peer", region_id: 2, store_id: 4 }).json).toBe("The operator is created.");
     expect(world.harness.http("GET", "/pd/api/v1/operators/2").json).toMatch(
       /add learner peer \d+ on store 4/,
@@ -545,16 +563,15 @@ describe("operators by hand", () => {
   });
 
   test("merge neighbours only, and only where stores can [TestMergeRegionOperator]", () => {
-    const world = new World({ stores: 3, labels: () => ({ merge: "true" }) });
-    world.addRegions(times(3, [1, 2, 3]));
+    const three = { stores: 3, obeys: false };
+    const world = worldOf(times(3, [1, 2, 3]), { ...three, labels: () => ({ merge: "true" }) });
     const merge = (source: number, target: number) =>
       add(world, { name: "merge-region", source_region_id: source, target_region_id: target });
     expect(merge(2, 102)).toMatchObject({ status: 500, json: expect.stringMatching(/not adjacent/) });
     expect(merge(2, 999).status).toBe(500);
     expect(merge(2, 101).json).toBe("The operator is created.");
     expect(world.scheduling.controller.operators()).toHaveLength(2);
-    const plain = new World({ stores: 3 });
-    plain.addRegions(times(2, [1, 2, 3]));
+    const plain = worldOf(times(2, [1, 2, 3]), three);
     expect(add(plain, { name: "merge-region", source_region_id: 2, target_region_id: 101 })).toMatchObject({
       status: 500,
       json: expect.stringMatching(/not every store/),
@@ -562,8 +579,7 @@ describe("operators by hand", () => {
   });
 
   test("move a region with the roles that rules demand [TestTransferRegionWithPlacementRule]", () => {
-    const world = new World({ stores: 4 });
-    world.addRegions([[1, 2, 3]]);
+    const world = worldOf([[1, 2, 3]], { obeys: false });
     const move = (more: object) => add(world, { name: "transfer-region", region_id: 2, ...more });
     expect(move({ to_store_ids: [2, 3, 4] })).toMatchObject({
       status: 500,
@@ -581,8 +597,7 @@ describe("operators by hand", () => {
 });
 
 test("keys to split at go to their regions, and what is left is tried again [TestGroupKeysByRegion, TestRegionSplitter]", () => {
-  const world = new World({ stores: 3, obeys: true });
-  world.addRegions(times(3, [1, 2, 3]));
+  const world = worldOf(times(3, [1, 2, 3]), { stores: 3 });
   let outcome: unknown;
   const keys = ["k00000", "k000005", "k000015", "k00001"].map(utf8);
   world.scheduling.splitter.split(keys, 0, (result) => {

@@ -31,35 +31,37 @@ export abstract class LeaderEvictor extends BaseScheduler {
     super(host, "leader");
   }
 
-  /** Starts transfers from these stores, up to the batch. */
+  /** Starts transfers: one of each store in turn, so that all of them empty together, as often as the batch says. */
   protected evictFrom(storeIds: readonly number[]): number {
+    const leaving = storeIds.map((id) => this.#evictEach(id));
     let started = 0;
-    for (const storeId of storeIds) {
-      for (const healthy of [true, false]) {
-        if (started < this.batch) started += this.#evict(storeId, healthy, this.batch - started);
-      }
+    for (let round = 0; round < this.batch && started <= this.batch; round++) {
+      const before = started;
+      for (const transfers of leaving) if (transfers.next().done !== true) started += 1;
+      if (started === before) break;
     }
     return started;
   }
 
-  #evict(storeId: number, healthy: boolean, most: number): number {
+  /** Starts one transfer with each step; regions that are well first. */
+  *#evictEach(storeId: number): Generator<undefined> {
     const { controller, notes } = this.host;
     const { regions } = this.view.cluster;
-    let started = 0;
-    for (const id of [...regions.onStore(storeId).leaders.values()]) {
-      if (started >= most) break;
-      const region = regions.byId(id);
-      if (region === undefined || controller.operator(id)?.priority === "urgent") continue;
-      const isHealthy = region.pendingPeers.length === 0 && region.downPeers.length === 0;
-      if (isHealthy !== healthy) continue;
-      const operator = this.#plan(region, storeId);
-      const refused = typeof operator === "string" ? operator : this.submit(operator);
-      if (refused === undefined) {
-        notes.clear("region", id, this.name);
-        started += 1;
-      } else notes.note("region", id, this.name, refused);
+    for (const healthy of [true, false]) {
+      for (const id of regions.onStore(storeId).leaders.values()) {
+        const region = regions.byId(id);
+        if (region === undefined || controller.operator(id)?.priority === "urgent") continue;
+        const isHealthy = region.pendingPeers.length === 0 && region.downPeers.length === 0;
+        if (isHealthy !== healthy) continue;
+        const operator = this.#plan(region, storeId);
+        const refused = typeof operator === "string" ? operator : this.submit(operator);
+        if (refused !== undefined) notes.note("region", id, this.name, refused);
+        else {
+          notes.clear("region", id, this.name);
+          yield undefined;
+        }
+      }
     }
-    return started;
   }
 
   /** Names every store that may lead, so that the leader's store may choose who has caught up most. */

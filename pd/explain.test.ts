@@ -190,8 +190,19 @@ describe("progress", () => {
     const mock = new MockCluster({ "location-labels": "zone,host" });
     for (const [i, zone] of ["a", "a", "b", "c"].entries()) mock.addStore(i + 1, { zone, host: `h${i}` });
     const labels = ["zone", "host"];
-    const weights = [1, 2, 3, 4].map((id) => topoWeight(mock.view.stores(), mock.store(id), labels));
+    const weights = [1, 2, 3, 4].map((id) => topoWeight(mock.view.stores(), mock.store(id), labels, 3));
     expect(weights).toEqual([1 / 6, 1 / 6, 1 / 3, 1 / 3]);
+    // Four zones for three replicas: they do not say where data belongs, and all stores share alike.
+    const wide = new MockCluster({ "location-labels": "zone,host" });
+    for (const [i, zone] of ["a", "a", "b", "c", "d"].entries())
+      wide.addStore(i + 1, { zone, host: `h${i}` });
+    const share = (replicas: number) =>
+      [1, 3].map((id) => topoWeight(wide.view.stores(), wide.store(id), labels, replicas));
+    expect(share(3)).toEqual([1 / 5, 1 / 5]);
+    expect(share(4)).toEqual([1 / 8, 1 / 4]);
+    // With more replicas than zones a zone's stores share what the zone has.
+    expect(share(5)).toEqual([1 / 5, 1 / 5]);
+    expect(share(6)).toEqual([1 / 8, 1 / 4]);
     mock.putMany(times(100, [1, 3, 4]), { sizeMib: 10 });
     expect(mock.view.preparingThresholdMib(mock.store(3))).toBeCloseTo(0.9 * 1000 * 3 * (1 / 3), 6);
     const joining = mock.addStore(

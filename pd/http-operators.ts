@@ -2,7 +2,7 @@
 import type { HttpCall } from "./http-call.js";
 import { type Route, route } from "./http-route.js";
 import type { Operator } from "./operator.js";
-import { addOperator } from "./operator-commands.js";
+import { addOperator, SCATTER_REGIONS, scatterRegions } from "./operator-commands.js";
 
 const NOT_FOUND = "operator not found";
 const KINDS = ["admin", "leader", "region"] as const;
@@ -17,13 +17,15 @@ export const OPERATOR_ROUTES: readonly Route[] = [
   route("DELETE", "/operators/{region}", cancelOne, "leader"),
 ];
 
-/** `?kind=` may be given several times; nothing waits in queues here, so `waiting` gives none. */
+/** `?kind=` may be given several times; `waiting` are those that have not begun. */
 function listOperators(call: HttpCall): void {
   const kinds = call.queries("kind");
   const wanted = KINDS.filter((kind) => kinds.includes(kind));
-  const operators = call.parts.scheduling.controller
+  const { controller } = call.parts.scheduling;
+  const operators = controller
     .operators()
     .filter((operator) => kinds.length === 0 || wanted.some((kind) => operator.kinds.includes(kind)));
+  if (kinds.includes("waiting")) operators.push(...controller.waiting.all());
   call.json(operators.map((operator) => operatorJson(call, operator)));
 }
 
@@ -44,6 +46,12 @@ function operatorJson(call: HttpCall, operator: Operator): unknown {
 function createOperator(call: HttpCall): void {
   const body = call.bodyObject();
   if (body === undefined) return;
+  if (body["name"] === SCATTER_REGIONS) {
+    return scatterRegions(call.parts.scheduling, body, (result) => {
+      if (result.kind === "refused") return call.fail(result.status, result.reason);
+      call.json({ "processed-percentage": result.percentage, error: result.error });
+    });
+  }
   const result = addOperator(call.parts.scheduling, body);
   if (result.kind === "refused") return call.fail(result.status, result.reason);
   call.json("The operator is created.");

@@ -1,7 +1,8 @@
 /** Operators, schedulers and jobs over the HTTP API, and what malformed requests must not do. */
 import { beforeEach, describe, expect, test } from "vitest";
-import { SeededRandom } from "../base/index.js";
+import { must, SeededRandom } from "../base/index.js";
 import { PdService } from "../proto/index.js";
+import { OperatorBuilder } from "./operator-builder.js";
 import { Harness, storeMessage } from "./test/harness.js";
 
 const API = "/pd/api/v1";
@@ -45,6 +46,13 @@ describe("operators", () => {
       /^admin-transfer-leader \{transfer leader: store 1 to 3\} \(kind:admin,leader, region:2\(2, 3\)/,
     );
     expect(get("/operators?kind=region").json).toEqual([]);
+    expect(get("/operators?kind=waiting").json).toEqual([]);
+    const { controller, view } = harness.pd.scheduling;
+    const region = must(view.cluster.regions.byId(2), "no region");
+    const built = new OperatorBuilder(view, "later", region).setLeader(2).build(["leader"]);
+    if (built.kind === "built") controller.waiting.put([built.operator]);
+    expect(get("/operators?kind=waiting").json).toEqual([expect.stringMatching(/^later /)]);
+    controller.waiting.take();
     expect(get("/operators/2").json).toMatch(/^status: RUNNING, operator: admin-transfer-leader/);
     expect(get("/operators/2?object=1").json).toMatchObject({ region_id: 2, status: "RUNNING" });
     expect(remove("/operators/2").json).toBe("The pending operator is canceled.");
@@ -141,6 +149,14 @@ test("jobs on many regions are checked and answered in PD's form", () => {
   expect(post("/regions/scatter", { start_key: "", end_key: "" }).json).toEqual({
     "processed-percentage": 100,
   });
+  const scatter = (body: object) => post("/operators", { name: "scatter-regions", retry_limit: 0, ...body });
+  expect(scatter({ region_ids: ["2"] })).toMatchObject({ status: 400, json: "region_ids is invalid" });
+  const outcomes = [{ region_ids: [99] }, { start_key: "zz", end_key: "" }, { region_ids: [2] }];
+  expect(outcomes.map((body) => scatter(body).json)).toEqual([
+    { "processed-percentage": 0, error: "region 99 not found" },
+    { "processed-percentage": 0, error: "start_key and end_key must be hex" },
+    { "processed-percentage": 100, error: "" },
+  ]);
   expect(post("/regions/accelerate-schedule", { start_key: "", end_key: "zz" }).status).toBe(400);
   expect(post("/regions/accelerate-schedule", { start_key: "", end_key: "" }).status).toBe(200);
   const ranges = [

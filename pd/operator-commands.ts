@@ -10,6 +10,7 @@ import { mergeOperators } from "./merge-operator.js";
 import type { SplitPolicy } from "./operator-step.js";
 import type { RuleRole } from "./placement/rule.js";
 import { peerOnStore, type RegionInfo } from "./region-info.js";
+import { scatterMany } from "./scatter-many.js";
 import type { Scheduling } from "./scheduling.js";
 import { splitOperator } from "./split-operator.js";
 
@@ -273,9 +274,44 @@ function splitRegion(scheduling: Scheduling, body: Body): CommandResult {
   });
 }
 
+export const SCATTER_REGIONS = "scatter-regions";
+const SCATTER_RETRIES = 5;
+
+/** Regions by id, or all of a range in hex; waits for those that are busy. (11.9) */
+export function scatterRegions(
+  scheduling: Scheduling,
+  body: Body,
+  callback: (
+    result: Refused | { readonly kind: "ok"; readonly percentage: number; readonly error: string },
+  ) => void,
+): void {
+  const { region_ids: given = [], start_key: start = "", end_key: end = "", retry_limit: retries } = body;
+  if (!Array.isArray(given) || !given.every((id) => Number.isSafeInteger(id) && id > 0)) {
+    return callback(refuse(400, "region_ids is invalid"));
+  }
+  const failed = (error: string): void => callback({ kind: "ok", percentage: 0, error });
+  let regionIds = given as number[];
+  if (start !== "" || end !== "") {
+    const [startKey, endKey] = [start, end].map((key) =>
+      typeof key === "string" ? fromHex(key) : undefined,
+    );
+    if (startKey === undefined || endKey === undefined) return failed("start_key and end_key must be hex");
+    regionIds = scheduling.cluster.regions.scan(startKey, endKey, 0).map((region) => region.meta.id);
+  }
+  const group = typeof body["group"] === "string" ? body["group"] : "";
+  const isLimit = typeof retries === "number" && Number.isSafeInteger(retries) && retries >= 0;
+  const retryLimit = isLimit ? retries : SCATTER_RETRIES;
+  scatterMany(scheduling.view, scheduling.scatterer, { regionIds, group, retryLimit }, (outcome) => {
+    if (outcome.kind === "refused") return failed(outcome.reason);
+    callback({ kind: "ok", percentage: outcome.percentage, error: "" });
+  });
+}
+
 function scatterRegion(scheduling: Scheduling, body: Body): CommandResult {
   const group = typeof body["group"] === "string" ? body["group"] : "";
   return withRegion(scheduling, body, (region) => {
+    const { id } = region.meta;
+    if (scheduling.statistics.isRegionHot(id)) return refuse(500, `region ${id} is a hot region`);
     const result = scheduling.scatterer.scatter(region, group);
     return result.kind === "refused" ? refuse(500, result.reason) : OK;
   });

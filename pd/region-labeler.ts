@@ -232,7 +232,16 @@ export class RegionLabeler {
     deletes: readonly string[],
     callback: (change: LabelChange) => void,
   ): void {
+    this.#change(() => ({ sets, deletes }), callback);
+  }
+
+  /** What is to change is asked for when those before it are done. */
+  #change(
+    prepare: () => { readonly sets: readonly RegionLabelRule[]; readonly deletes: readonly string[] },
+    callback: (change: LabelChange) => void,
+  ): void {
     this.#changes.run((done) => {
+      const { sets, deletes } = prepare();
       const { keys } = this.#context;
       const rules = new Map(this.#rules);
       const changed: LabelRange[] = [];
@@ -253,7 +262,7 @@ export class RegionLabeler {
       }
       const finish = (): void => {
         this.#install(rules);
-        this.onChanged(changed);
+        if (changed.length > 0) this.onChanged(changed);
         done();
         callback({ kind: "ok" });
       };
@@ -266,15 +275,21 @@ export class RegionLabeler {
     });
   }
 
-  /** Rules of which every label has expired, now and then. (12.24) */
+  /** Takes expired labels out of what is stored, and rules of which none is left; now and then. (12.24) */
   forgetExpired(): void {
-    const expired = [...this.#rules.values()].filter((rule) => this.#alive(rule) === undefined);
-    if (expired.length > 0)
-      this.change(
-        [],
-        expired.map((rule) => rule.id),
-        () => {},
-      );
+    this.#change(
+      () => {
+        const sets: RegionLabelRule[] = [];
+        const deletes: string[] = [];
+        for (const rule of this.#rules.values()) {
+          const alive = this.#alive(rule);
+          if (alive === undefined) deletes.push(rule.id);
+          else if (alive !== rule) sets.push(alive);
+        }
+        return { sets, deletes };
+      },
+      () => {},
+    );
   }
 }
 

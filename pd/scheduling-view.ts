@@ -317,8 +317,9 @@ export class SchedulingView implements StoreView {
   preparingThresholdMib(store: StoreInfo): number {
     const { rules, regions } = this.cluster;
     if (!this.usesRules) {
-      const weight = topoWeight(this.stores(), store, this.config.locationLabels);
-      return PREPARED_SHARE * regions.sizeMib * this.config.maxReplicas * weight;
+      const { maxReplicas, locationLabels } = this.config;
+      const weight = topoWeight(this.stores(), store, locationLabels, maxReplicas);
+      return PREPARED_SHARE * regions.sizeMib * maxReplicas * weight;
     }
     let shareMib = 0;
     for (const rule of rules.rules()) {
@@ -327,7 +328,7 @@ export class SchedulingView implements StoreView {
       const isWhole = rule.startKey.length === 0 && rule.endKey.length === 0;
       const ofRange = isWhole ? undefined : regions.scan(rule.startKey, rule.endKey, 0);
       const sizeMib = ofRange?.reduce((sum, region) => sum + region.sizeMib, 0) ?? regions.sizeMib;
-      shareMib += sizeMib * rule.count * topoWeight(matching, store, rule.locationLabels);
+      shareMib += sizeMib * rule.count * topoWeight(matching, store, rule.locationLabels, rule.count);
     }
     return PREPARED_SHARE * shareMib;
   }
@@ -344,19 +345,35 @@ export class SchedulingView implements StoreView {
   }
 }
 
-/** The part of the data that belongs on the store: shared evenly among locations, top down. */
+/**
+ * The part of the data that belongs on the store. Locations share evenly, top down; a level with as many places as
+ * replicas decides alone, one with more says nothing, because replicas do not stand in all of them. (3.22)
+ */
 export function topoWeight(
   stores: readonly StoreInfo[],
   store: StoreInfo,
   labels: readonly string[],
+  replicas: number,
 ): number {
-  let group = stores.filter((other) => other.isUp);
+  const up = stores.filter((other) => other.isUp);
+  const placeOf = (other: StoreInfo, depth: number): string =>
+    JSON.stringify(labels.slice(0, depth).map((label) => other.label(label)));
+  let depth = 0;
+  let isExact = false;
+  while (depth < labels.length && !isExact) {
+    const places = new Set(up.map((other) => placeOf(other, depth + 1))).size;
+    if (places > replicas) break;
+    isExact = places === replicas;
+    depth += 1;
+  }
+  const valid = labels.slice(0, depth);
+  const beside = up.filter((other) => other === store || locationScore(valid, [other], store) === 0).length;
+  if (isExact) return 1 / replicas / Math.max(1, beside);
   let weight = 1;
-  for (const label of labels) {
-    const values = new Set(group.map((other) => other.label(label)));
-    if (values.has("")) break;
-    weight /= Math.max(1, values.size);
+  let group = up;
+  for (const label of valid) {
+    weight /= Math.max(1, new Set(group.map((other) => other.label(label))).size);
     group = group.filter((other) => other.label(label) === store.label(label));
   }
-  return weight / Math.max(1, group.length);
+  return weight / Math.max(1, beside);
 }

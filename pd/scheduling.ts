@@ -27,6 +27,10 @@ import type { StoreInfo } from "./store-info.js";
 import { StoreMonitor } from "./store-monitor.js";
 import { type Step, together } from "./together.js";
 
+const LABELS_EVERY_MS = 3_600_000;
+const NETWORK_SLOW_SCORE = 99;
+const NETWORK_QUICK_SCORE = 1;
+
 export class Scheduling {
   readonly cluster: Cluster;
   readonly view: SchedulingView;
@@ -45,10 +49,12 @@ export class Scheduling {
   readonly drain: Drain;
   readonly #runner: SchedulerRunner;
   readonly #monitor: StoreMonitor;
+  #labelsSeenMs: number;
 
   constructor(cluster: Cluster, streams: HeartbeatStreams, settings: Settings) {
     const { env } = cluster.context;
     this.cluster = cluster;
+    this.#labelsSeenMs = env.clock.monotonicMs();
     this.controller = new OperatorController((running) => new SchedulingView(cluster, running), streams);
     this.view = this.controller.view;
     this.notes = new DecisionNotes(() => env.clock.wallMs());
@@ -123,10 +129,24 @@ export class Scheduling {
 
   onStoreHeartbeat(store: StoreInfo, stats: pdpb.StoreStats): void {
     store.availableAverage.push(stats.available);
+    this.#countNetworkSlow(store, stats);
     this.cluster.regions.flowDigits = this.view.config.flowDigits;
     this.statistics.onStoreHeartbeat(store, stats);
     this.hotHistory.look();
     this.#monitor.look();
+  }
+
+  /** A store that gives no score to another reaches it well. (3.14) */
+  #countNetworkSlow(store: StoreInfo, { networkSlowScores: scores }: pdpb.StoreStats): void {
+    if (Object.keys(scores).length === 0) {
+      store.networkSlowReports = 0;
+      return;
+    }
+    const others = this.cluster.liveStores().filter((other) => other !== store);
+    const sum = others.reduce((total, { id }) => total + (scores[id] ?? NETWORK_QUICK_SCORE), 0);
+    const average = sum / Math.max(1, others.length);
+    if (average >= NETWORK_SLOW_SCORE) store.networkSlowReports += 1;
+    else if (average <= NETWORK_QUICK_SCORE) store.networkSlowReports = 0;
   }
 
   /** Its peer there is given up; the checkers make another from one that is whole. (3.15) */
@@ -159,6 +179,11 @@ export class Scheduling {
   /** Every ten seconds. (3.28) */
   #sampleProgress(): void {
     const { progress, cluster } = this;
+    const nowMs = this.view.nowMs();
+    if (nowMs - this.#labelsSeenMs >= LABELS_EVERY_MS) {
+      this.#labelsSeenMs = nowMs;
+      cluster.labels.forgetExpired();
+    }
     for (const store of cluster.stores.values()) {
       const { id } = store;
       const sizeMib = cluster.regions.onStore(id).regionSizeMib;

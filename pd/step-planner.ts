@@ -238,6 +238,8 @@ export class StepPlanner {
   #chooseLeader(ready: readonly number[]): number {
     let best = 0;
     let bestRank: readonly number[] = [];
+    // Else the leaders of a store that is emptied would all go to one.
+    const underWay = this.#view.influenceNow();
     for (const storeId of [...this.#goal.target.keys()].sort((left, right) => left - right)) {
       const known = this.#isVoterNow(storeId);
       if ((!known && !ready.includes(storeId)) || !this.#mayLead(storeId, false)) continue;
@@ -249,7 +251,7 @@ export class StepPlanner {
         store?.isUp === true ? 0 : 1,
         storeId === this.#leader ? 0 : 1,
         known ? 0 : 1,
-        this.#view.leaderCount(storeId),
+        this.#view.leaderCount(storeId) + (underWay.get(storeId)?.leaderCount ?? 0),
       ];
       if (best === 0 || isLess(rank, bestRank)) {
         best = storeId;

@@ -34,6 +34,8 @@ export class StoreInfo {
   leaderOutPauses = 0;
   /** A scheduler found the store slow and takes its leaders away. (9.41) */
   isEvictedAsSlow = false;
+  /** Heartbeats in a row in which it reached all others slowly. (3.14) */
+  networkSlowReports = 0;
   /** The store said that it stops, and a scheduler takes its leaders away. (9.42) */
   isEvictedAsStopping = false;
   /** Over the last 60 heartbeats. (10.1) */

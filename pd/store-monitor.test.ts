@@ -15,6 +15,24 @@ describe("a store that leaves", () => {
     expect(must(world.view.store(1), "").nodeState).toBe("removed");
   });
 
+  test("is forgotten a month after it was buried and fell silent", () => {
+    const world = new World({ stores: 4, obeys: true });
+    world.addRegions([[2, 3, 4]]);
+    const month = 30 * 24 * 3_600_000;
+    const store = must(world.view.store(1), "");
+    const { clock } = world.harness.env;
+    store.setNodeState("removed");
+    const silentFor = (ms: number): boolean => {
+      store.meta.lastHeartbeat = BigInt(Math.floor(clock.wallMs() - ms)) * 1_000_000n;
+      world.harness.env.advance(3000);
+      return world.harness.pd.cluster.stores.has(1);
+    };
+    expect(silentFor(month - 60_000)).toBe(true);
+    expect(silentFor(month + 60_000)).toBe(false);
+    expect(world.harness.crashAndRestart()).toBe(true);
+    expect(world.harness.pd.cluster.stores.has(1)).toBe(false);
+  });
+
   test("is not buried while it counts peers itself, though PD has no record of them", () => {
     const world = new World({ stores: 4, obeys: true });
     world.addRegions([[2, 3, 4]]);

@@ -22,6 +22,8 @@ const LOOK_MS = 1000;
 const ALL_REPORTED_MS = 300_000;
 const SAMPLE_MS = SAMPLE_SECONDS * 1000;
 const AUTHOR = "store-monitor";
+const BURIED_KEPT_MS = 30 * 24 * 3_600_000;
+const NS_PER_MS = 1_000_000n;
 
 export class StoreMonitor {
   readonly #view: SchedulingView;
@@ -69,6 +71,8 @@ export class StoreMonitor {
           this.#change(store, "serving");
       } else if (store.isRemoving) {
         this.#drained(store);
+      } else if (store.isRemoved) {
+        this.#forget(store);
       }
     }
     for (const id of this.#seen.keys()) {
@@ -107,6 +111,22 @@ export class StoreMonitor {
     const nowMs = this.#view.nowMs();
     if (store.isDisconnected(nowMs) && nowMs - this.#startedMs >= ALL_REPORTED_MS) return 0;
     return store.stats?.regionCount;
+  }
+
+  /** Buried, and silent for a month: nobody asks for it any more. (3.16) */
+  #forget(store: StoreInfo): void {
+    const { cluster, env } = this.#view;
+    const silentMs = env.clock.wallMs() - Number(store.meta.lastHeartbeat / NS_PER_MS);
+    if (silentMs <= BURIED_KEPT_MS || this.#changing.has(store.id)) return;
+    if (cluster.regions.onStore(store.id).regionCount > 0) return;
+    this.#changing.add(store.id);
+    cluster.storeChanges.run((done) =>
+      cluster.forgetStore(store.id, (error) => {
+        this.#changing.delete(store.id);
+        done();
+        if (error === undefined) env.log.info("a buried store is forgotten", { store: store.id });
+      }),
+    );
   }
 
   #change(store: StoreInfo, state: NodeState): void {

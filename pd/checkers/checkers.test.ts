@@ -1,6 +1,7 @@
 /** What the checkers decide for one region. (PD: checker/*_test.go, placement rules on) */
 import { describe, expect, test } from "vitest";
 import { utf8 } from "../../base/index.js";
+import { readPrefix } from "../context.js";
 import type { RegionInfo } from "../region-info.js";
 import { labelRuleFromJson, type RegionLabelRule } from "../region-labeler.js";
 import { MockCluster, type MockRegion, stepsOf } from "../test/mock-cluster.js";
@@ -128,6 +129,38 @@ describe("the rule checker", () => {
     expect(check(mock, put(mock, [1, 2, 3, 4, 5, 6], troubled))).toBe(
       "remove-orphan-peer: rm peer: store [6]",
     );
+  });
+
+  test("of two spares the one that cannot be reached goes, whichever is first", () => {
+    const mock = world();
+    zoned(mock, ["a", "b", "c", "d", "e"]);
+    mock.setRules({
+      id: "default",
+      count: 3,
+      label_constraints: [{ key: "zone", op: "in", values: ["a", "b", "c"] }],
+    });
+    mock.silence(4, 60_000);
+    const region = put(mock, [1, 2, 3, 4, 5], { pending: [1] });
+    expect(check(mock, region)).toBe("remove-orphan-peer: rm peer: store [4]");
+  });
+
+  test("peers that leave one store together go to be led by several", () => {
+    const mock = world();
+    zoned(mock, ["a", "b", "c", "d"]);
+    for (let id = 1; id <= 4; id++) {
+      mock.put(id, [1, 2, 3], { start: id === 1 ? "" : `k${id}`, end: `k${id + 1}`, sizeMib: 1 });
+    }
+    mock.store(1).setNodeState("removing");
+    const checker = new RegionChecker(mock.view, () => false);
+    const leaders: number[] = [];
+    for (const region of [...mock.cluster.regions.all()]) {
+      const { result } = checker.check(region);
+      if (result.kind !== "operator") throw new Error(JSON.stringify(result));
+      mock.controller.add(result.operator);
+      for (const step of result.operator.steps)
+        if (step.kind === "transferLeader") leaders.push(step.toStore);
+    }
+    expect(leaders.sort()).toEqual([2, 2, 3, 3]);
   });
 
   test("a healthy orphan takes the place of a peer whose store is gone (TestPriorityFixOrphanPeer)", () => {
@@ -294,6 +327,26 @@ describe("other checkers", () => {
     expect(check(mock, put(mock, [1, 2, 3], { roles: { 3: "incomingVoter" } }))).toMatch(/leave-joint-state/);
   });
 
+  test("a pause is kept by all: joint state stays as it is, and merging goes on without repairs", () => {
+    const mock = world({ "split-merge-interval": "0s" });
+    for (const id of [1, 2, 3]) mock.addStore(id, { zone: `z${id}`, host: `h${id}`, merge: "true" });
+    const checker = new RegionChecker(mock.view, () => false);
+    const result = (region: RegionInfo): string => {
+      const found = checker.check(region).result;
+      if (found.kind === "operator") return found.operator.desc;
+      return found.kind === "waiting" ? found.reason : found.kind;
+    };
+    checker.pause("joint-state", 60);
+    const joint = mock.put(1, [1, 2, 3], { end: "b", roles: { 3: "incomingVoter" } });
+    expect(result(joint)).toBe("the joint-state checker is paused");
+    mock.put(2, [1, 2, 3], { start: "b", sizeMib: 60 });
+    checker.pause("rule", 60);
+    expect(result(mock.put(1, [1, 2, 3], { end: "b", sizeMib: 5, confVer: 2 }))).toBe("merge-region");
+    expect(result(mock.put(1, [1, 2], { end: "b", sizeMib: 5, confVer: 3 }))).toBe(
+      "the rule checker is paused",
+    );
+  });
+
   test("each may be paused for a while, and only by its name", () => {
     const mock = world();
     zoned(mock, ["a", "b", "c"]);
@@ -424,8 +477,27 @@ describe("labels of regions", () => {
     expect(labels.deniesSchedule(meta)).toBe(true);
     mock.env.advance(61_000);
     expect([labels.deniesSchedule(meta), labels.rules()]).toEqual([false, []]);
+    const lasting = { key: "k", value: "v" };
+    const partly = labelRuleFromJson(
+      { ...json, id: "partly", labels: [{ ...json.labels[0], ttl: "2m", start_at: "" }, lasting] },
+      mock.env.clock.wallMs(),
+    ) as RegionLabelRule;
+    labels.change([partly], [], () => {});
+    mock.env.settle();
+    mock.env.advance(121_000);
     labels.forgetExpired();
     mock.env.settle();
+    // Of what is stored, too.
+    const stored: unknown[] = [];
+    const { metaStore, keys } = mock.context;
+    readPrefix(
+      metaStore,
+      keys.regionLabels,
+      (_key, value) => stored.push(JSON.parse(TEXT.decode(value))),
+      () => {},
+    );
+    mock.env.settle();
+    expect(stored).toMatchObject([{ id: "partly", labels: [lasting] }]);
     expect(
       labelRuleFromJson(
         { ...json, labels: [{ ...json.labels[0], start_at: "2020-01-01T00:00:00Z" }] },

@@ -3,7 +3,7 @@
  * by the label `merge=true`: a store that cannot would ignore the order and the operator would time out.
  * (pd-rules 8.14 to 8.19)
  */
-import { compareBytes } from "../../base/index.js";
+import { compareBytes, decodeMemcomparable, toHex } from "../../base/index.js";
 import { mergeOperators } from "../merge-operator.js";
 import { EMPTY_REGION_SIZE_MIB, peerOnStore, type RegionInfo } from "../region-info.js";
 import type { SchedulingView } from "../scheduling-view.js";
@@ -41,8 +41,7 @@ export class MergeChecker {
     const nowMs = this.#view.nowMs();
     if (nowMs - this.#possibleAskedMs >= POSSIBLE_KEPT_MS) {
       this.#possibleAskedMs = nowMs;
-      const stores = this.#view.stores();
-      this.#possible = stores.length > 0 && stores.every((store) => store.label(MERGE_LABEL) === "true");
+      this.#possible = storesCanMerge(this.#view);
     }
     return this.#possible;
   }
@@ -145,6 +144,12 @@ export class MergeChecker {
   }
 }
 
+/** Every store has said so. */
+export function storesCanMerge(view: SchedulingView): boolean {
+  const stores = view.stores();
+  return stores.length > 0 && stores.every((store) => store.label(MERGE_LABEL) === "true");
+}
+
 /** Borders and labels that keep two neighbours apart. (8.16) */
 export function mergeProblem(view: SchedulingView, left: RegionInfo, right: RegionInfo): string | undefined {
   const leftFirst = compareBytes(left.meta.startKey, right.meta.startKey) < 0;
@@ -159,7 +164,20 @@ export function mergeProblem(view: SchedulingView, left: RegionInfo, right: Regi
   if (labels.splitKeys(first.startKey, second.endKey).length > 0)
     return "a border of labels lies between them";
   if (labels.deniesMerge(first) || labels.deniesMerge(second)) return "a label denies the merge";
+  const keepsTables =
+    view.config.keyType === "table" && !view.config.flag("schedule.enable-cross-table-merge");
+  if (keepsTables && tableOf(first.startKey) !== tableOf(second.startKey)) return "they are of two tables";
   return undefined;
+}
+
+const TABLE_KEY = "t".charCodeAt(0);
+const TABLE_PREFIX_BYTES = 9;
+
+/** TiDB's table id in a border of its form, as text; empty for other keys. */
+function tableOf(border: Uint8Array): string {
+  const key = decodeMemcomparable(border);
+  const isTable = key.length >= TABLE_PREFIX_BYTES && key[0] === TABLE_KEY;
+  return isTable ? toHex(key.subarray(1, TABLE_PREFIX_BYTES)) : "";
 }
 
 export const isEmptyRegion = (region: RegionInfo): boolean => region.sizeMib <= EMPTY_REGION_SIZE_MIB;

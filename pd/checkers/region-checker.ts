@@ -24,6 +24,8 @@ export interface Checked {
 
 const CLEAN: Checked = { author: "rule", result: HEALTHY };
 
+const pausedBy = (name: CheckerName): CheckResult => waiting(`the ${name} checker is paused`);
+
 export class RegionChecker {
   readonly #view: SchedulingView;
   readonly #rules: RuleChecker;
@@ -48,19 +50,25 @@ export class RegionChecker {
   }
 
   check(region: RegionInfo): Checked {
-    if (isInJointState(region.meta) && !this.isPaused("joint-state")) {
-      return { author: "joint-state", result: leaveJointState(this.#view, region) };
+    if (isInJointState(region.meta)) {
+      const isPaused = this.isPaused("joint-state");
+      const result = isPaused ? pausedBy("joint-state") : leaveJointState(this.#view, region);
+      return { author: "joint-state", result };
     }
     if (!this.isPaused("split")) {
       const split = checkSplit(this.#view, region);
       if (split.kind !== "healthy") return { author: "split", result: split };
     }
     const author = this.#view.usesRules ? "rule" : "replica";
-    if (this.isPaused(author)) return { author, result: waiting(`the ${author} checker is paused`) };
-    const result = author === "rule" ? this.#rules.check(region) : this.#replicas.check(region);
-    if (result.kind !== "healthy") return { author, result };
-    if (!this.merge.isPossible || this.isPaused("merge")) return CLEAN;
-    if (this.#view.cluster.labels.deniesSchedule(region.meta)) return CLEAN;
-    return { author: "merge", result: this.merge.check(region) };
+    const isPaused = this.isPaused(author);
+    const check = author === "rule" ? this.#rules : this.#replicas;
+    const result = isPaused ? pausedBy(author) : check.check(region);
+    if (result.kind !== "healthy" && !isPaused) return { author, result };
+    // Nothing to repair, or nobody who does: small regions may still be merged.
+    const clean: Checked = isPaused ? { author, result } : CLEAN;
+    if (!this.merge.isPossible || this.isPaused("merge")) return clean;
+    if (this.#view.cluster.labels.deniesSchedule(region.meta)) return clean;
+    const merged = this.merge.check(region);
+    return isPaused && merged.kind !== "operator" ? clean : { author: "merge", result: merged };
   }
 }

@@ -133,9 +133,8 @@ export class RuleChecker {
     if (unwell !== undefined) return this.#remove("remove-unhealthy-orphan-peer", region, unwell);
     const wanted = fit.ruleFits.reduce((sum, ruleFit) => sum + ruleFit.rule.count, 0);
     if (region.meta.peers.length <= wanted) return HEALTHY;
-    // One spare is kept; of the others first one that cannot be reached.
-    const spares = fit.orphans.slice(1);
-    const gone = spares.find((peer) => this.#isDisconnected(peer)) ?? (spares[0] as Peer);
+    // One spare is kept: not one that cannot be reached while another can.
+    const gone = fit.orphans.find((peer) => this.#isDisconnected(peer)) ?? (fit.orphans[1] as Peer);
     return this.#remove("remove-orphan-peer", region, gone);
   }
 

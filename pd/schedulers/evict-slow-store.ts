@@ -14,6 +14,8 @@ const RECOVERY_SECONDS = 1800;
 const NETWORK_PROBLEM_SCORE = 95;
 const NETWORK_TROUBLED_SCORE = 10;
 const NETWORK_SCORES_MIN = 3;
+/** Of slowness to all others in a row: then it loses its leaders, too. */
+const NETWORK_REPORTS_EVICT = 6;
 
 export class EvictSlowStore extends LeaderEvictor {
   readonly name = EVICT_SLOW_STORE;
@@ -72,13 +74,16 @@ export class EvictSlowStore extends LeaderEvictor {
   run(): number {
     if (this.#networkEnabled) this.#watchNetwork();
     else this.#recoverNetwork();
+    const leaving = new Set<number>();
     const store = this.#evicted === undefined ? this.#findSlow() : this.view.store(this.#evicted);
-    if (store === undefined || store.isRemoved || this.#isRecovered(store)) {
-      this.#recover();
-      return 0;
+    if (store === undefined || store.isRemoved || this.#isRecovered(store)) this.#recover();
+    else {
+      this.#mark(store);
+      leaving.add(store.id);
     }
-    this.#mark(store);
-    return this.evictFrom([store.id]);
+    const cutOff = this.#networkSlow === undefined ? undefined : this.view.store(this.#networkSlow);
+    if (cutOff !== undefined && cutOff.networkSlowReports >= NETWORK_REPORTS_EVICT) leaving.add(cutOff.id);
+    return this.evictFrom([...leaving]);
   }
 
   #findSlow(): StoreInfo | undefined {

@@ -34,6 +34,8 @@ export interface Expectation {
 const elementwise = (left: Rates, right: Rates, pick: (a: number, b: number) => number): Rates =>
   left.map((value, i) => pick(value, right[i] as number)) as unknown as Rates;
 
+export const highestRates = (left: Rates, right: Rates): Rates => elementwise(left, right, Math.max);
+
 export function makeLoad(
   store: StoreInfo,
   current: Rates,

@@ -22,6 +22,7 @@ import { compareVersions, parseVersion } from "../version.js";
 import {
   type Expectation,
   expectationOf,
+  highestRates,
   HOT_TYPES,
   type HotType,
   isLeaderType,
@@ -62,6 +63,9 @@ interface Round {
   readonly loads: readonly StoreLoad[];
   readonly expectation: Expectation;
   readonly priorities: Priorities;
+  /** Of all stores, in each dimension. */
+  readonly highestMin: Rates;
+  readonly highestMax: Rates;
   /** Of each store and dimension, once looked up. */
   readonly topRates: Map<StoreLoad, number[]>;
 }
@@ -118,7 +122,17 @@ export class HotRegion extends BaseScheduler {
     const loads = this.#loads(type);
     const expectation = expectationOf(loads);
     const priorities = this.#priorities(type, expectation);
-    return { type, loads, expectation, priorities, topRates: new Map() };
+    const highest = (side: "min" | "max"): Rates =>
+      loads.reduce((most: Rates, load) => highestRates(most, load[side]), NO_RATES);
+    return {
+      type,
+      loads,
+      expectation,
+      priorities,
+      topRates: new Map(),
+      highestMin: highest("min"),
+      highestMax: highest("max"),
+    };
   }
 
   #loads(type: HotType): StoreLoad[] {
@@ -410,11 +424,24 @@ export class HotRegion extends BaseScheduler {
     return (first && (rank === 2 || rank === 3)) || (second && rank === 1);
   }
 
-  #isBetter(move: Move, best: Move, { priorities }: Round): boolean {
+  #isBetter(move: Move, best: Move, { priorities, highestMin, highestMax }: Round): boolean {
     if (move.rank !== best.rank) return move.rank > best.rank;
     const i = dimensionIndex(priorities[move.rank === 1 ? 1 : 0]);
-    if (move.source !== best.source) return move.source.min[i] > best.source.min[i];
-    if (move.target !== best.target) return move.target.max[i] < best.target.max[i];
+    // In steps, so that hardly fuller stores do not win over those with less under way.
+    const step = (rate: number, most: number): number =>
+      most > 0 ? Math.floor(rate / (most * this.#settings.rankStep(priorities[move.rank === 1 ? 1 : 0]))) : 0;
+    if (move.source !== best.source) {
+      const most = highestMin[i];
+      const higher = step(move.source.min[i], most) - step(best.source.min[i], most);
+      const quieter = best.source.pending[i] - move.source.pending[i];
+      if (higher !== 0 || quieter !== 0) return higher > 0 || (higher === 0 && quieter > 0);
+    }
+    if (move.target !== best.target) {
+      const most = highestMax[i];
+      const lower = step(best.target.max[i], most) - step(move.target.max[i], most);
+      const quieter = best.target.pending[i] - move.target.pending[i];
+      if (lower !== 0 || quieter !== 0) return lower > 0 || (lower === 0 && quieter > 0);
+    }
     const which = move.rank === 1 ? 1 : 0;
     if (move.scores[which] !== best.scores[which]) return move.scores[which] > best.scores[which];
     const isBigger = move.peer.rates[i] > best.peer.rates[i];

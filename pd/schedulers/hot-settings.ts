@@ -26,6 +26,7 @@ const NUMBERS = {
   "split-thresholds": 0.2,
 } as const;
 type NumberName = keyof typeof NUMBERS;
+const RANK_STEP_MIN = 1e-6;
 
 const PRIORITIES = {
   "write-leader-priorities": ["query", "byte"],
@@ -51,6 +52,11 @@ export class HotSettings {
 
   number(name: NumberName): number {
     return this.#numbers.get(name) as number;
+  }
+
+  /** Share of the highest load by which loads are told apart. */
+  rankStep(dimension: Dimension): number {
+    return Math.max(RANK_STEP_MIN, this.number(`${dimension}-rate-rank-step-ratio`));
   }
 
   priorities(name: PrioritiesName): Priorities {

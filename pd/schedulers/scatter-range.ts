@@ -17,6 +17,7 @@ import { indexRegion, StoreRegions } from "../store-regions.js";
 
 const PREFIX = "scatter-range-scheduler";
 const KEPT_MS = 1000;
+const TOLERANT_SIZE_RATIO = 2;
 export const scatterRangeName = (range: string): string => `${PREFIX}-${range}`;
 
 const EMPTY = new StoreRegions();
@@ -39,6 +40,7 @@ export class ScatterRange extends BaseScheduler {
       name: `scatter-range-${what}-${rangeName}`,
       kinds: ["range"],
       source: () => this.#regionsOfRange(),
+      tolerantSizeRatio: TOLERANT_SIZE_RATIO,
     });
     this.#leaders = new BalanceLeader(host, scope("leader"));
     this.#regions = new BalanceRegion(host, scope("region"));

@@ -18,7 +18,7 @@ import { EvictStoppingStore } from "./evict-stopping-store.js";
 import { GrantLeader } from "./grant-leader.js";
 import { LabelScheduler } from "./label.js";
 import { ScatterRange } from "./scatter-range.js";
-import { RandomMerge, ShuffleLeader, ShuffleRegion } from "./shuffle.js";
+import { RandomMerge, ShuffleHotRegion, ShuffleLeader, ShuffleRegion } from "./shuffle.js";
 
 const GIB = 2 ** 30;
 const UNLIMITED = { "add-peer": 1e8, "remove-peer": 1e8 };
@@ -494,6 +494,19 @@ describe("evictions", () => {
     expect(scene.store(1).leaderInPauses).toBe(0);
   });
 
+  test("empty several stores together, one leader of each in turn", () => {
+    const scene = new Scene({ "leader-schedule-limit": 100 });
+    scene.addStores(1, 2, 3, 4);
+    scene.leaders({ 1: 20, 2: 20, 3: 0 }, [1, 2, 3]);
+    const evict = new EvictLeader(scene.host);
+    for (const id of [1, 2]) evict.addStore(scene.store(id));
+    expect(evict.run()).toBe(4);
+    const from = scene
+      .running()
+      .map(({ steps: [step] }) => (step?.kind === "transferLeader" ? step.fromStore : 0));
+    expect(from).toEqual([1, 2, 1, 2]);
+  });
+
   test("take the leaders of the one slow store, and give it back when it is quick again [TestEvictSlowStore]", () => {
     const scene = new Scene();
     scene.addStores(1, 2, 3);
@@ -538,6 +551,12 @@ describe("evictions", () => {
     expect(evict.change({ "enable-network-slow-store": true }).body).toBe("Config updated.");
     evict.run();
     expect(scene.store(1).leaderInPauses).toBe(1);
+    // It reaches nobody, for long: its leaders go, too.
+    scene.leaders({ 1: 6 }, [1, 2, 3]);
+    scene.store(1).networkSlowReports = 5;
+    expect(evict.run()).toBe(0);
+    scene.store(1).networkSlowReports = 6;
+    expect(evict.run()).toBe(3);
     evict.change({ "enable-network-slow-store": false });
     evict.run();
     expect(scene.store(1).leaderInPauses).toBe(0);
@@ -603,12 +622,37 @@ describe("schedulers for tests and for ranges", () => {
     scene.putMany(times(4, [1, 2, 3]), { sizeMib: 10 });
     const merge = new RandomMerge(scene.host);
     let started = 0;
+    // Not every store has said that it can.
+    for (let i = 0; i < 10; i++) expect(merge.run()).toBe(0);
+    for (const id of [1, 2, 3]) scene.addStore(id, { merge: "true" });
     for (let i = 0; i < 10 && started === 0; i++) started = merge.run();
     expect(started).toBe(1);
     const [source, target] = scene.running();
     expect(source?.relatedRegionId).toBe(target?.regionId);
     expect(target?.relatedRegionId).toBe(source?.regionId);
     expect(merge.limitReached()).toBeUndefined();
+  });
+
+  test("move the leader of a hot region, with its peer, to a store that has none", () => {
+    const scene = new Scene();
+    scene.addStores(1, 2, 3, 4);
+    const flow = { intervalSeconds: 60, writtenBytes: 2 ** 30, writtenKeys: 2 ** 20 };
+    for (let i = 0; i < 3; i++) {
+      for (const region of scene.putMany(times(2, [1, 2, 3]), { flow })) {
+        scene.host.statistics.onRegionHeartbeat(region, undefined);
+      }
+    }
+    const shuffle = new ShuffleHotRegion(scene.host);
+    let started = 0;
+    for (let i = 0; i < 20 && started === 0; i++) started = shuffle.run();
+    expect(scene.running()).toMatchObject([
+      { desc: "random-move-hot-leader", brief: "mv peer: store [1] to [4]", priority: "low" },
+    ]);
+    expect(scene.running()[0]?.steps).toContainEqual(
+      expect.objectContaining({ kind: "transferLeader", fromStore: 1, toStore: 4 }),
+    );
+    expect(shuffle.limitReached()).toBe("its limit 1 is reached");
+    expect(shuffle.change({ limit: 0 }).status).toBe(400);
   });
 
   test("spread one range whatever else the stores hold", () => {
@@ -626,6 +670,9 @@ describe("schedulers for tests and for ranges", () => {
       true,
     );
     expect(scene.briefs().some((brief) => brief.includes("to [4]"))).toBe(true);
+    // Within twice a region's size it is even enough, and two leaders more are.
+    const solver = new BalanceSolver(scene.view, "leader", scene.cluster.regions, 2);
+    expect([solver.tolerance, new BalanceSolver(scene.view, "leader").tolerance]).toEqual([2, 1]);
     expect(scatter.settings()).toEqual({ "range-name": "t1", "start-key": "", "end-key": "000008" });
   });
 

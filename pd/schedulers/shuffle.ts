@@ -1,5 +1,5 @@
 /** Moves leaders and peers at random, for tests of everything that must bear it. (pd-rules 9.45, 9.46) */
-import { mergeProblem } from "../checkers/merge-checker.js";
+import { mergeProblem, storesCanMerge } from "../checkers/merge-checker.js";
 import { mergeOperators } from "../merge-operator.js";
 import { OperatorBuilder } from "../operator-builder.js";
 import { peerOnStore, type RegionInfo } from "../region-info.js";
@@ -182,7 +182,7 @@ export class RandomMerge extends Shuffler {
     const { view } = this;
     const { regions } = view.cluster;
     const store = this.anyOf(view.stores());
-    if (store === undefined) return 0;
+    if (store === undefined || !storesCanMerge(view)) return 0;
     const fit = (region: RegionInfo): boolean =>
       this.isWell(region) && view.isReplicated(region) && !this.host.statistics.isRegionHot(region.meta.id);
     const source = this.pickOn(store.id, "leader", fit);
