@@ -54,7 +54,7 @@ export class Drain {
     if (nobody !== undefined) return refuse(nobody);
     this.#schedulers.add(EVICT_LEADER, storeId, {}, (change) => {
       if (change.kind === "refused") return refuse(change.reason, change.status === 500 ? 500 : 400);
-      this.#progress.update("draining", storeId, 0, leaders);
+      this.#begin(storeId);
       callback({ kind: "ok" });
     });
   }
@@ -79,13 +79,25 @@ export class Drain {
     });
   }
 
+  #begin(storeId: number): void {
+    this.#progress.end("draining", storeId);
+    this.#progress.update("draining", storeId, 0, this.#view.leaderCount(storeId));
+  }
+
+  /** What is stored decides: another PD may have begun it, and a scheduler that is removed ends it. */
   isDraining(storeId: number): boolean {
-    return this.#progress.of("draining", storeId) !== undefined;
+    return this.#schedulers.evictedStores().includes(storeId);
   }
 
   /** Samples of all drains; every ten seconds. */
   sample(): void {
+    const draining = this.#schedulers.evictedStores();
+    for (const id of draining) if (this.#progress.of("draining", id) === undefined) this.#begin(id);
     for (const id of this.#progress.stores("draining")) {
+      if (!draining.includes(id)) {
+        this.#progress.end("draining", id);
+        continue;
+      }
       const total = this.#progress.targetOf("draining", id) ?? 0;
       this.#progress.update("draining", id, Math.max(0, total - this.#view.leaderCount(id)), total);
     }

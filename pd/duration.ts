@@ -10,6 +10,9 @@ const UNITS_MS: Readonly<Record<string, number>> = {
   h: 3_600_000,
 };
 
+/** As many nanoseconds as 63 bits hold. */
+const DURATION_MAX_MS = 2 ** 63 / 1e6;
+
 /** Milliseconds; undefined when the text is not a duration. */
 export function parseDurationMs(text: string): number | undefined {
   if (text === "0") return 0;
@@ -18,7 +21,7 @@ export function parseDurationMs(text: string): number | undefined {
   for (const [, amount, , unit] of text.matchAll(/([0-9]+(\.[0-9]+)?)(ns|us|µs|ms|s|m|h)/g)) {
     total += Number(amount) * (UNITS_MS[unit as string] as number);
   }
-  return total;
+  return total > DURATION_MAX_MS ? undefined : total;
 }
 
 export function formatDurationMs(totalMs: number): string {

@@ -105,6 +105,7 @@ describe("a drain", () => {
     expect(json("/store/1/ready-to-stop")).toMatchObject({ ready: true, regions_at_risk: 0 });
     expect(remove("/store/1/drain").status).toBe(200);
     expect(remove("/store/1/drain").status).toBe(404);
+    expect(json("/store/1/drain")).toMatchObject({ draining: false });
     expect(get("/schedulers").json).not.toContain("evict-leader-scheduler");
   });
 
@@ -126,6 +127,21 @@ describe("a drain", () => {
     expect(get("/schedulers").json).not.toContain("evict-leader-scheduler");
     expect([post("/store/9/drain").status, post("/store/x/drain").status]).toEqual([404, 400]);
   });
+});
+
+test("a drain goes on, with its progress, after a restart of PD, and ends with its scheduler", () => {
+  world = new World({ stores: 4, obeys: true });
+  world.addRegions(times(6, [1, 2, 3]));
+  world.harness.env.advance(5000);
+  expect(post("/store/1/drain").status).toBe(200);
+  expect(world.harness.crashAndRestart()).toBe(true);
+  expect(json("/store/1/drain")).toMatchObject({ draining: true });
+  world.advance(20_000);
+  expect(json("/store/1/drain")).toMatchObject({ draining: true, progress: expect.any(Number) });
+  expect(remove("/schedulers/evict-leader-scheduler").status).toBe(200);
+  world.advance(20_000);
+  expect(json("/store/1/drain")).toMatchObject({ draining: false });
+  expect(json("/store/1/drain")).not.toHaveProperty("progress");
 });
 
 describe("a drain of the last store that leads", () => {

@@ -118,6 +118,14 @@ describe("a store's figures", () => {
       "invalid rate which should be larger than 0",
     );
     expect(post("/store/1/limit", { type: "sideways", rate: 1 }).json).toBe("unknown type");
+    post("/config", { "store-limit-version": "v2" });
+    for (const path of ["/store/1/limit", "/stores/limit"]) {
+      expect(post(path, { rate: 1 })).toMatchObject({
+        status: 400,
+        json: "current store limit version:v2 not support set limit",
+      });
+    }
+    post("/config", { "store-limit-version": "v1" });
     expect(post("/stores/limit", { type: "add-peer", rate: 30 }).json).toBe("Set store limit successfully.");
     expect(harness.crashAndRestart()).toBe(true);
     expect(statusOf(1)).toMatchObject({ leader_weight: 1.5, region_weight: 1.2 });

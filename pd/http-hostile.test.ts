@@ -116,6 +116,25 @@ describe("bad input over HTTP", () => {
     },
   );
 
+  test("numbers and durations beyond all bounds are refused, not stored as nothing", () => {
+    const bodies: readonly (readonly [string, string])[] = [
+      ["/store/1/limit", '{"rate": 1e999}'],
+      ["/stores/limit", '{"rate": 1E+400, "type": "add-peer"}'],
+      ["/store/1/weight", `{"leader": 1, "region": 1${"0".repeat(320)}}`],
+      ["/schedulers/balance-leader-scheduler", '{"delay": 1e999}'],
+      ["/scheduler-config/evict-slow-store-scheduler/config", '{"recovery-duration": 1e999}'],
+      ["/config", '{"max-store-down-time": "9999999999h"}'],
+      ["/config", '{"tolerant-size-ratio": 1e999}'],
+    ];
+    for (const [path, body] of bodies) {
+      expect(ask("POST", `/pd/api/v1${path}`, {}, body)?.status, `${path} ${body}`).toBe(400);
+    }
+    expect(state()).toBe(before);
+    // A text that looks like one is none, nor is a number that still is one.
+    const fits = '{"name": "1e999", "max-store-down-time": "31m0s", "low-space-ratio": 8.0e-001}';
+    expect(ask("POST", "/pd/api/v1/config", {}, fits)?.text).toMatch(/config item name not found/);
+  });
+
   test("by unknown methods to any path is refused with 405, and changes nothing", () => {
     const paths = [...new Set(ROUTES.map(({ path }) => path))];
     const problems: string[] = [];

@@ -191,6 +191,9 @@ interface LimitBody {
 
 /** Undefined when malformed: then the answer has been sent. */
 function limitBody(call: HttpCall): LimitBody | undefined {
+  const version = call.parts.config.text("schedule.store-limit-version");
+  if (version !== "v1")
+    return void call.fail(400, `current store limit version:${version} not support set limit`);
   if (call.query("ttlSecond") !== undefined) return void call.fail(400, "ttlSecond is deprecated");
   const body = call.bodyObject();
   if (body === undefined) return undefined;

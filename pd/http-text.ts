@@ -41,10 +41,26 @@ export type JsonBody =
 
 export function parseJsonBody(text: string): JsonBody {
   try {
-    return { kind: "ok", value: JSON.parse(text) };
+    const tooLarge = MAY_OVERFLOW.test(text) ? overflow(text) : undefined;
+    if (tooLarge === undefined) return { kind: "ok", value: JSON.parse(text) };
+    const message = "json: cannot unmarshal number into Go value of type float64: value out of range";
+    return { kind: "bad", message, offset: tooLarge };
   } catch {
     return locate(text);
   }
+}
+
+/** Would be read as infinity, which passes for a number and cannot be stored. */
+const MAY_OVERFLOW = /[0-9][eE][+]?[0-9]{3}|[0-9]{300}/;
+
+/** Where the first number starts that is too large, if there is one. */
+function overflow(text: string): number | undefined {
+  let isTooLarge = false;
+  JSON.parse(text, (_name, value: unknown) => {
+    if (value === Number.POSITIVE_INFINITY || value === Number.NEGATIVE_INFINITY) isTooLarge = true;
+    return value;
+  });
+  return isTooLarge ? MAY_OVERFLOW.exec(text)?.index : undefined;
 }
 
 const END = "unexpected end of JSON input";

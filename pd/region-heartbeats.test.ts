@@ -10,7 +10,7 @@ import { Regions } from "./regions.js";
 import { made, ranges } from "./test/made-regions.js";
 import { times } from "./test/mock-cluster.js";
 import { World } from "./test/world.js";
-import { encodeRegionMeta } from "./wire.js";
+import { encodeRegionMeta, metaToWire } from "./wire.js";
 
 const MIB = 2 ** 20;
 
@@ -61,6 +61,38 @@ describe("heartbeats of regions", () => {
     const changed = { ...region(), flow: { ...region().flow, writtenBytes: 5 * MIB, readBytes: MIB } };
     expect(cluster.putRegion(changed)).toMatchObject({ kind: "accepted", save: false, sync: true });
     expect(region().flow.writtenBytes).toBe(5 * MIB);
+  });
+
+  test("count all queries that read or write, and take figures that overflowed for none", () => {
+    world.addRegions([[1, 2, 3]]);
+    const { meta } = region();
+    const queryStats = {
+      GC: 1000,
+      Get: 1,
+      Scan: 2,
+      Coprocessor: 4,
+      Delete: 10,
+      DeleteRange: 20,
+      Put: 40,
+      Prewrite: 80,
+      AcquirePessimisticLock: 160,
+      Commit: 320,
+      Rollback: 640,
+    };
+    const call = world.harness.open(PdService.RegionHeartbeat);
+    call.send({
+      header: world.harness.header,
+      region: metaToWire(meta),
+      leader: { id: must(meta.peers[0], "").id, storeId: 1 },
+      term: 6,
+      interval: { startTimestamp: 100, endTimestamp: 160 },
+      bytesRead: 2 ** 50,
+      bytesWritten: 7000,
+      queryStats,
+    });
+    world.harness.env.settle();
+    const { readQueries, writeQueries, readBytes, writtenBytes } = region().flow;
+    expect([readQueries, writeQueries, readBytes, writtenBytes]).toEqual([7, 1270, 0, 7000]);
   });
 
   test("with another size change the figures of stores [TestRegionSizeChanged]", () => {

@@ -414,6 +414,12 @@ export class SchedulerAdmin {
     return this.#runner.get(EVICT_LEADER)?.settings();
   }
 
+  /** Whose leaders an administrator has moved away. */
+  evictedStores(): readonly number[] {
+    const scheduler = this.#runner.get(EVICT_LEADER);
+    return isHolder(scheduler) ? scheduler.storeIds : [];
+  }
+
   /** A buried store needs no eviction any more. */
   forgetStore(storeId: number): void {
     for (const name of [EVICT_LEADER, GRANT_LEADER]) {

@@ -5,6 +5,7 @@
 import { copyBytes } from "../base/index.js";
 import { CompactMeta, isKeyText, keyText } from "./compact-meta.js";
 import { codec, metapb, type pdpb } from "../proto/index.js";
+import { readQueries, writeQueries } from "./statistics/store-figures.js";
 import {
   type DownPeer,
   EMPTY_REGION_SIZE_MIB,
@@ -131,16 +132,15 @@ function flowFromWire(request: pdpb.RegionHeartbeatRequest): RegionFlow {
   if (seconds < INTERVAL_SECONDS_MIN || seconds > INTERVAL_SECONDS_MAX) {
     return request.cpuUsage === 0 ? NO_FLOW : { ...NO_FLOW, cpuUsage: request.cpuUsage };
   }
-  const queries = request.queryStats;
+  const { queryStats: queries } = request;
   const flow: RegionFlow = {
     intervalSeconds: seconds,
     writtenBytes: flowFigure(request.bytesWritten),
     writtenKeys: flowFigure(request.keysWritten),
     readBytes: flowFigure(request.bytesRead),
     readKeys: flowFigure(request.keysRead),
-    writeQueries:
-      queries === null ? 0 : queries.Put + queries.Delete + queries.DeleteRange + queries.Prewrite,
-    readQueries: queries === null ? 0 : queries.Get + queries.Scan + queries.Coprocessor,
+    writeQueries: flowFigure(writeQueries(queries)),
+    readQueries: flowFigure(readQueries(queries)),
     cpuUsage: request.cpuUsage,
   };
   if (isIdle(flow)) return idleFlow(seconds);

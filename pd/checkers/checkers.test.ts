@@ -160,7 +160,7 @@ describe("the rule checker", () => {
       for (const step of result.operator.steps)
         if (step.kind === "transferLeader") leaders.push(step.toStore);
     }
-    expect(leaders.sort()).toEqual([2, 2, 3, 3]);
+    expect(leaders.sort((left, right) => left - right)).toEqual([2, 2, 3, 3]);
   });
 
   test("a healthy orphan takes the place of a peer whose store is gone (TestPriorityFixOrphanPeer)", () => {
