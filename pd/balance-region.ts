@@ -163,7 +163,7 @@ export class BalanceRegion extends BaseScheduler {
         view.temporaryTargetProblem(store) ??
         (keepsPlacement(store) ? undefined : "StoreNotMatchRule");
       if (problem === undefined) return store;
-      this.diagnosis.reject(source.id, 2, problem);
+      this.diagnosis.reject(store.id, 2, problem);
       view.leftOut("target", this.name, store.id, problem);
       reason =
         problem === "StoreNotMatchRule"

@@ -12,6 +12,7 @@ const CODES: Readonly<Record<string, number>> = {
   StoreScoreDisallowed: 100,
   StoreAlreadyHasPeer: 101,
   StoreNotMatchRule: 102,
+  StoreSpecialUse: 102,
   StoreSnapshotThrottled: 200,
   StorePendingPeerThrottled: 201,
   StoreAddPeerThrottled: 202,
@@ -54,6 +55,9 @@ const TEXTS: Readonly<Record<string, string>> = {
 
 /** A code about regions in words; those about stores depend on the store. */
 export const codeText = (code: string): string | undefined => TEXTS[code];
+
+/** Reasons that PD has no word of its own for. */
+const SHOWN_AS: Readonly<Record<string, string>> = { StoreSpecialUse: "StoreNotMatchRule" };
 
 const NORMAL_MAX = 109;
 const RECORDS_MAX = 10;
@@ -117,7 +121,10 @@ export class Diagnosis {
       run.push(record);
     }
     const counts = new Map<string, number>();
-    for (const reason of heaviest(run).values()) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    for (const found of heaviest(run).values()) {
+      const reason = SHOWN_AS[found] ?? found;
+      counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    }
     const summary = [...counts].map(([reason, count]) => `${count} store(s) ${reason}; `).join("");
     return { status, summary: summary === "" && status === "pending" ? `${type} reach limit` : summary };
   }

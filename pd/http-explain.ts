@@ -70,13 +70,14 @@ function drainState(call: HttpCall): void {
   withStore(call, (store) => {
     const { drain, progress, view } = call.parts.scheduling;
     const state = progress.of("draining", store.id);
+    const { isReady, reason } = drain.readiness(store.id);
     call.json({
       store_id: store.id,
       draining: drain.isDraining(store.id),
       leaders_left: view.leaderCount(store.id),
       ...(state === undefined ? {} : progressJson(state)),
-      ready: drain.readiness(store.id).isReady,
-      reason: drain.readiness(store.id).reason,
+      ready: isReady,
+      reason,
     });
   });
 }

@@ -21,13 +21,14 @@ export class ReplicaChecker {
     this.#view = view;
   }
 
-  check(region: RegionInfo): CheckResult {
+  /** `mayPromote`: learners that are ready become voters, the learner checker's part. */
+  check(region: RegionInfo, mayPromote = true): CheckResult {
     if (region.leader === undefined) return waiting("the region has no leader");
     if (isInJointState(region.meta)) return leaveJointState(this.#view, region);
     const checks: readonly (() => CheckResult)[] = [
       () => this.#down(region),
       () => this.#offline(region),
-      () => this.#learners(region),
+      () => this.#learners(region, mayPromote),
       () => this.#missing(region),
       () => this.#extra(region),
       () => this.#location(region),
@@ -85,13 +86,14 @@ export class ReplicaChecker {
   }
 
   /** A plan that ended half-way leaves a learner: finish it while voters are missing, else take it away. */
-  #learners(region: RegionInfo): CheckResult {
+  #learners(region: RegionInfo, mayPromote: boolean): CheckResult {
     const learner = region.meta.peers.find((peer) => peer.role === "learner");
     if (learner === undefined) return HEALTHY;
     if (voters(region).length >= this.#maxReplicas) {
       const builder = new OperatorBuilder(this.#view, "remove-orphan-peer", region);
       return planned(builder.removePeer(learner.storeId).build(["replica"]));
     }
+    if (!mayPromote) return waiting("the learner checker is paused");
     if (isUnhealthy(region, learner.id)) return waiting(`learner ${learner.id} is not ready`);
     const builder = new OperatorBuilder(this.#view, "promote-learner", region);
     return planned(builder.promoteLearner(learner.storeId).build(["replica"], "high"));

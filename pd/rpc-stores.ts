@@ -21,6 +21,8 @@ import { metaFromWire } from "./wire.js";
 
 /** A store that a follower does not know is said to be unknown, as by the leader. */
 const never = (): boolean => false;
+/** What a store's label `engine` may say. (3.1) */
+const ENGINES: readonly string[] = ["", "tikv", "tiflash", "tiflash_compute"];
 const AWAKEN_INTERVAL_MS = 600_000;
 /** Shorter ones say nothing of how busy the sender is. (3.13) */
 const SNAPSHOT_SECONDS_MIN = 5;
@@ -113,6 +115,13 @@ function putStore(cluster: Cluster, given: metapb.Store | null, reply: PutStoreR
   if (given === null || given.id === 0) return refuse("invalid put store");
   const known = cluster.store(given.id);
   if (known?.isRemoved === true) return refuse("store is tombstone", ERROR_TYPE.STORE_TOMBSTONE);
+  const engine = given.labels.find(({ key }) => key.toLowerCase() === "engine")?.value ?? "";
+  if (!ENGINES.includes(engine)) {
+    const known = ENGINES.slice(1).join(", ");
+    return refuse(`the label engine is ${engine}: it may be ${known}, or none`, ERROR_TYPE.INVALID_VALUE);
+  }
+  // Without rules nothing would keep ordinary peers from a columnar store.
+  if (engine === "tiflash" && !cluster.rules.isEnabled) return refuse("placement rules is disabled");
   const reason = storeRefusal(cluster, given);
   if (reason !== undefined) return refuse(reason);
   const meta = metapb.Store.create(known?.meta ?? given);

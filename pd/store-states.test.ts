@@ -40,6 +40,18 @@ describe("stores", () => {
     expect(saves).toBe(1);
   });
 
+  test("of engines that nobody knows may not join, nor columnar ones where nothing keeps peers from them", () => {
+    const join = (engine: string) =>
+      world.harness.putStore({ ...storeMessage(60), labels: [{ key: "engine", value: engine }] }).header
+        ?.error;
+    expect(join("innodb")).toMatchObject({ type: 10, message: expect.stringMatching(/tikv, tiflash/) });
+    http("POST", "/config", { "enable-placement-rules": "false" });
+    expect(join("tiflash")?.message).toBe("placement rules is disabled");
+    expect(world.view.store(60)).toBeUndefined();
+    http("POST", "/config", { "enable-placement-rules": "true" });
+    expect([join("tiflash"), join("tikv")]).toEqual([null, null]);
+  });
+
   test("that are silent for long are left out of what is balanced [TestFilterUnhealthyStore]", () => {
     expect(world.view.leaderTargetProblem(store(1))).toBeUndefined();
     store(1).lastHeartbeatMs -= 25_000;

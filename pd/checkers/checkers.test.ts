@@ -309,6 +309,10 @@ describe("other checkers", () => {
       "promote-learner: promote peer: store [3]",
     );
     expect(check(mock, put(mock, [1, 2, 3], { roles: { 3: "learner" }, pending: [3] }))).toMatch(/not ready/);
+    const checker = new RegionChecker(mock.view, () => false);
+    checker.pause("learner", 60);
+    const { result } = checker.check(put(mock, [1, 2, 3], { roles: { 3: "learner" } }));
+    expect(result).toMatchObject({ reason: "the learner checker is paused" });
   });
 
   test("a region across a border of labels, then of rules, is cut there (TestSplit)", () => {

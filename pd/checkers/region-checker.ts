@@ -61,8 +61,9 @@ export class RegionChecker {
     }
     const author = this.#view.usesRules ? "rule" : "replica";
     const isPaused = this.isPaused(author);
-    const check = author === "rule" ? this.#rules : this.#replicas;
-    const result = isPaused ? pausedBy(author) : check.check(region);
+    const check = (): CheckResult =>
+      author === "rule" ? this.#rules.check(region) : this.#replicas.check(region, !this.isPaused("learner"));
+    const result = isPaused ? pausedBy(author) : check();
     if (result.kind !== "healthy" && !isPaused) return { author, result };
     // Nothing to repair, or nobody who does: small regions may still be merged.
     const clean: Checked = isPaused ? { author, result } : CLEAN;

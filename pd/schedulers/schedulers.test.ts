@@ -258,6 +258,28 @@ describe("balance-region", () => {
     expect(new BalanceRegion(scene.host).limitReached()).toBe("region-schedule-limit 0 is reached");
   });
 
+  test("says of the store that could not take a peer why, in PD's words", () => {
+    const scene = new Scene(one);
+    scene.addStore(1, { zone: "a" });
+    scene.addStore(2, { zone: "a", specialUse: "reserved" });
+    scene.addStore(3, { zone: "b" });
+    scene.setRules({
+      id: "default",
+      count: 1,
+      label_constraints: [{ key: "zone", op: "in", values: ["a"] }],
+    });
+    single(scene, { 1: 16, 2: 2, 3: 2 });
+    const balance = new BalanceRegion(scene.host);
+    balance.diagnosis.begin();
+    expect(balance.diagnosis.end(balance.run())).toBe("normal");
+    const reasons = balance.diagnosis.lastReasons;
+    expect([reasons.get(2), reasons.get(3)]).toEqual(["StoreSpecialUse", "StoreNotMatchRule"]);
+    expect(reasons.get(1)).toBeUndefined();
+    expect(balance.diagnosis.result("balance-region-scheduler")?.summary).toContain(
+      "2 store(s) StoreNotMatchRule; ",
+    );
+  });
+
   function zoned(scene: Scene): void {
     const places: readonly (readonly [string, string, string])[] = [
       ["z1", "r1", "h1"],
