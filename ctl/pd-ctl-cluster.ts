@@ -1,12 +1,14 @@
-/** `ctl cluster`, `member`, `health`, `config`, `hot`, `tso`, `ping`: the cluster as a whole. */
+/** `ctl cluster`, `health`, `config`, `tso`, `ping`, `min-resolved-ts` and the like: the cluster as a whole. */
 import type { Command } from "commander";
 import {
   asJson,
   asList,
   CtlError,
   fields,
+  idArgument,
   type Json,
   onWord,
+  type PdHttp,
   print,
   show,
   showSentence,
@@ -20,6 +22,8 @@ const CONFIG_SECTIONS: Readonly<Record<string, string>> = {
   schedule: "/config/schedule",
   replication: "/config/replicate",
   "pd-server": "/config/pd-server",
+  "label-property": "/config/label-property",
+  "cluster-version": "/config/cluster-version",
 };
 
 export function registerClusterWords(ctl: Command): void {
@@ -30,21 +34,6 @@ export function registerClusterWords(ctl: Command): void {
     const status = asJson((await http.get("/cluster/status")).parsed);
     const version = (await http.get("/config/cluster-version")).parsed;
     print(fields([...Object.entries(asJson(own.parsed)), ...Object.entries(status), ["version", version]]));
-  });
-  const member = ctl.command("member").description("the PDs and which of them leads");
-  onWord(member, async (http) => {
-    show(http, await http.get("/members"), (parsed) => {
-      const all = asJson(parsed);
-      const leader = asJson(all["leader"])["member_id"];
-      const rows = asList(all["members"]).map((one) => [
-        one["name"],
-        one["member_id"],
-        one["member_id"] === leader ? "leader" : "",
-        (one["client_urls"] as readonly string[]).join(","),
-        one["binary_version"],
-      ]);
-      return table(["NAME", "ID", "ROLE", "CLIENT URLS", "VERSION"], rows);
-    });
   });
   const health = ctl.command("health").description("whether the PDs serve");
   onWord(health, async (http) => {
@@ -70,7 +59,7 @@ export function registerClusterWords(ctl: Command): void {
   });
   registerTimestamp(ctl);
   registerConfig(ctl);
-  registerHot(ctl);
+  registerSafePoints(ctl);
 }
 
 function registerTimestamp(ctl: Command): void {
@@ -93,13 +82,14 @@ function registerConfig(ctl: Command): void {
   const list = config
     .command("show")
     .description("settings that can be changed at run time")
-    .argument("[section]", "schedule, replication, pd-server or all");
+    .argument("[section]", `one of ${Object.keys(CONFIG_SECTIONS).join(", ")}`);
   onWord(list, async (http, [section]) => {
     if (section !== undefined && !Object.hasOwn(CONFIG_SECTIONS, section)) {
       throw new CtlError(`unknown section ${section}: use ${Object.keys(CONFIG_SECTIONS).join(", ")}`);
     }
     const answer = await http.get(CONFIG_SECTIONS[section ?? "all"] as string);
     show(http, answer, (parsed) => {
+      if (typeof parsed === "string") return parsed;
       const all = asJson(parsed);
       const shown = section === undefined ? changeable(all) : all;
       return fields(flattened(shown));
@@ -108,15 +98,39 @@ function registerConfig(ctl: Command): void {
   const set = config
     .command("set")
     .description("change a setting, as: config set leader-schedule-limit 8")
-    .argument("<item>", "name, or section.name")
-    .argument("<value>");
-  onWord(set, async (http, [item, value]) => {
+    .argument("<item>", "name, or section.name; label-property KIND KEY VALUE")
+    .argument("<value...>")
+    .option("--ttl <seconds>", "for so long only; 0 ends it");
+  onWord(set, async (http, [item, value, ...more], options) => {
+    if (item === "label-property") return labelProperty(http, "set", [value as string, ...more]);
+    if (more.length > 0) throw new CtlError(`one value for ${item}: quote it if it has blanks`);
+    const ttl = options["ttl"] as string | undefined;
+    const path = ttl === undefined ? "/config" : `/config?ttlSecond=${encodeURIComponent(ttl)}`;
     const body = {
       [item as string]: await settingValue(http.get("/config"), item as string, value as string),
     };
-    showSentence(http, await http.send("POST", "/config", body));
+    showSentence(http, await http.send("POST", path, body));
   });
+  const remove = config.command("delete").description("take a setting away that may be given several times");
+  const property = remove
+    .command("label-property")
+    .description("let stores with a label lead again, as: config delete label-property reject-leader zone z1")
+    .argument("<kind>")
+    .argument("<key>")
+    .argument("<value>");
+  onWord(property, (http, words) => labelProperty(http, "delete", words));
   registerRuleWords(config);
+}
+
+async function labelProperty(
+  http: PdHttp,
+  action: "set" | "delete",
+  words: readonly string[],
+): Promise<void> {
+  const [type, key, value] = words;
+  if (words.length !== 3) throw new CtlError("a label property is KIND KEY VALUE, as: reject-leader zone z1");
+  const body = { action, type, "label-key": key, "label-value": value };
+  showSentence(http, await http.send("POST", "/config/label-property", body));
 }
 
 const changeable = (all: Json): Json => ({
@@ -147,36 +161,33 @@ async function settingValue(
   return text;
 }
 
-function registerHot(ctl: Command): void {
-  const hot = ctl
-    .command("hot")
-    .description("the regions that are read or written most")
-    .argument("<direction>", "read or write");
-  onWord(hot, async (http, [direction]) => {
-    if (direction !== "read" && direction !== "write") {
-      throw new CtlError(`unknown direction ${direction}: use read or write`);
-    }
-    show(http, await http.get(`/hotspot/regions/${direction}`), (parsed) => hotTables(asJson(parsed)));
+/** Of garbage collection and of reads of the past. */
+function registerSafePoints(ctl: Command): void {
+  const points = ctl.command("service-gc-safepoint").description("what holds garbage collection back");
+  onWord(points, async (http) => {
+    show(http, await http.get("/gc/safepoint"), (parsed) => {
+      const all = asJson(parsed);
+      const rows = asList(all["service_gc_safe_points"]).map((one) => [
+        one["service_id"],
+        one["safe_point"],
+        one["expired_at"],
+      ]);
+      return `${table(["SERVICE", "SAFE POINT", "EXPIRES AT"], rows)}\nsafe point ${String(all["gc_safe_point"])}`;
+    });
+  });
+  const remove = points.command("delete").description("let collection pass a service").argument("<service>");
+  onWord(remove, async (http, [service]) => {
+    const path = `/gc/safepoint/${encodeURIComponent(service as string)}`;
+    showSentence(http, await http.send("DELETE", path));
+  });
+  const resolved = ctl
+    .command("min-resolved-ts")
+    .description("up to where all stores can be read without waiting")
+    .argument("[store]", "of one store");
+  onWord(resolved, async (http, [store]) => {
+    const answer = await http.get(
+      store === undefined ? "/min-resolved-ts" : `/min-resolved-ts/${idArgument(store)}`,
+    );
+    show(http, answer, (parsed) => fields(Object.entries(asJson(parsed))));
   });
 }
-
-function hotTables(parsed: Json): string {
-  const stores = Object.entries(asJson(parsed["as_peer"])).map(([id, load]) => {
-    const { store_bytes: bytes, store_keys: keys, store_query: queries, regions_count: hot } = asJson(load);
-    return [id, rounded(bytes), rounded(keys), rounded(queries), hot];
-  });
-  const regions = Object.values(asJson(parsed["as_leader"])).flatMap((load) =>
-    asList(asJson(load)["statistics"]).map((one) => [
-      one["region_id"],
-      one["store_id"],
-      rounded(one["flow_bytes"]),
-      rounded(one["flow_keys"]),
-      rounded(one["flow_query"]),
-    ]),
-  );
-  const text = table(["STORE", "BYTES/S", "KEYS/S", "QUERIES/S", "HOT REGIONS"], stores);
-  if (regions.length === 0) return `${text}\nno hot regions`;
-  return `${text}\n\n${table(["REGION", "LEADER ON", "BYTES/S", "KEYS/S", "QUERIES/S"], regions)}`;
-}
-
-const rounded = (value: unknown): number => Math.round(Number(value) * 10) / 10;

@@ -2,6 +2,7 @@
  * What the `ctl` words share: asking PD over HTTP, and printing answers as tables or, with --json, as PD sent them.
  * Whatever goes wrong becomes a CtlError whose text says what to do; the command then ends with exit code 1.
  */
+import { request } from "node:http";
 import Table from "cli-table3";
 import type { Command } from "commander";
 
@@ -44,24 +45,56 @@ export class PdHttp {
   /** `path` is below PD's API root; an answer other than 2xx is an error with PD's own text. */
   async send(method: string, path: string, body?: unknown): Promise<PdAnswer> {
     const url = `${this.options.url}${API}${path}`;
-    let response: Response;
-    let text: string;
-    try {
-      response = await fetch(url, {
+    return this.#answer(async () => {
+      const response = await fetch(url, {
         method,
         signal: AbortSignal.timeout(TIMEOUT_MS),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
-      text = await response.text();
-    } catch (error) {
+      return { ok: response.ok, status: response.status, text: await response.text() };
+    });
+  }
+
+  /** Reads what a question in the body asks for. */
+  ask(path: string, question: Json): Promise<PdAnswer> {
+    return this.#answer(() => getWithBody(`${this.options.url}${API}${path}`, JSON.stringify(question)));
+  }
+
+  async #answer(
+    exchange: () => Promise<{ readonly ok: boolean; readonly status: number; readonly text: string }>,
+  ): Promise<PdAnswer> {
+    const answer = await exchange().catch((error: unknown) => {
       throw new CtlError(
         `cannot reach PD at ${this.options.url}: ${reasonOf(error)}. Is it running, and is -u right?`,
       );
-    }
+    });
+    const { text } = answer;
     const parsed = parseOrText(text);
-    if (!response.ok) throw new CtlError(`PD answered ${response.status}: ${errorText(parsed, text)}`);
+    if (!answer.ok) throw new CtlError(`PD answered ${answer.status}: ${errorText(parsed, text)}`);
     return { parsed, text };
   }
+}
+
+/** A request whose question is in the body though it only reads: `fetch` refuses that. */
+function getWithBody(
+  url: string,
+  body: string,
+): Promise<{ readonly ok: boolean; readonly status: number; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+    const sent = request(url, { method: "GET", headers, timeout: TIMEOUT_MS }, (response) => {
+      const parts: Buffer[] = [];
+      response.on("data", (part: Buffer) => parts.push(part));
+      response.on("error", reject);
+      response.on("end", () => {
+        const status = response.statusCode ?? 0;
+        resolve({ ok: status >= 200 && status < 300, status, text: Buffer.concat(parts).toString("utf8") });
+      });
+    });
+    sent.on("timeout", () => sent.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
+    sent.on("error", reject);
+    sent.end(body);
+  });
 }
 
 function reasonOf(error: unknown): string {

@@ -63,11 +63,47 @@ export function registerRegionWords(ctl: Command): void {
     }
     await showRegions(http, `/regions/check/${kind}`);
   });
+  registerTops(region);
+  onWord(region.command("range-holes").description("gaps between regions, in hex"), async (http) => {
+    show(http, await http.get("/regions/range-holes"), (parsed) => {
+      const rows = (parsed as readonly (readonly string[])[]).map(([start, end]) => [start, end]);
+      return rows.length === 0 ? "no gaps" : table(["FROM", "TO"], rows);
+    });
+  });
   const sibling = region.command("sibling").description("the neighbours of a region").argument("<id>");
   onWord(sibling, (http, [id]) => showRegions(http, `/regions/sibling/${idArgument(id as string)}`));
   const why = region.command("why").description("why PD leaves a region as it is").argument("<id>");
   onWord(why, (http, [id]) => showReasons(http, `/diagnose/region/${idArgument(id as string)}`));
   registerScan(region);
+}
+
+/** Words of pd-ctl, with the figure each goes by. */
+const TOPS: readonly (readonly [word: string, figures: Readonly<Record<string, string>>])[] = [
+  ["topread", { byte: "readflow", query: "readquery" }],
+  ["topwrite", { byte: "writeflow", query: "writequery" }],
+  ["topsize", { size: "size" }],
+  ["topkeys", { keys: "keys" }],
+  ["topcpu", { cpu: "cpu" }],
+  ["topconfver", { confver: "confver" }],
+  ["topversion", { version: "version" }],
+];
+
+function registerTops(region: Command): void {
+  for (const [word, figures] of TOPS) {
+    const names = Object.keys(figures);
+    const by = names.length === 1 ? "" : ` (${names.join(" or ")}, ${names[0]} when left out)`;
+    const top = region
+      .command(word)
+      .description(`the regions with the highest ${names.join(" or ")}`)
+      .argument("[words...]", `how many${by}`);
+    onWord(top, async (http, words) => {
+      const name = words.find((text) => Object.hasOwn(figures, text)) ?? (names[0] as string);
+      const limit = words.find((text) => /^[0-9]+$/.test(text));
+      const odd = words.find((text) => text !== name && text !== limit);
+      if (odd !== undefined) throw new CtlError(`${odd} is neither a number nor one of ${names.join(", ")}`);
+      await showRegions(http, `/regions/${figures[name]}${limit === undefined ? "" : `?limit=${limit}`}`);
+    });
+  }
 }
 
 /** In pages, so that a cluster of a million regions does not have to answer at once. */

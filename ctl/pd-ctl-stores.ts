@@ -16,12 +16,14 @@ import {
   cell,
 } from "./pd-ctl-output.js";
 
+const STATES = "up, offline, tombstone, disconnected, down";
+
 export function registerStoreWords(ctl: Command): void {
   const store = ctl
     .command("store")
     .description("look at stores and administer them")
     .argument("[id]", "one store; all when left out")
-    .option("--state <names...>", "only these: up, offline, tombstone, disconnected, down");
+    .option("--state <names...>", `only these: ${STATES}`);
   onWord(store, async (http, [id], options) => {
     if (id !== undefined) {
       const answer = await http.get(`/store/${idArgument(id)}`);
@@ -35,8 +37,37 @@ export function registerStoreWords(ctl: Command): void {
   const why = store.command("why").description("why PD leaves a store as it is").argument("<id>");
   onWord(why, (http, [id]) => showReasons(http, `/diagnose/store/${idArgument(id as string)}`));
   registerStates(store);
+  registerLabels(ctl, store);
   registerDrainWords(store);
   registerFigures(store);
+}
+
+/** Labels that stores have, and the stores in a state, in pd-ctl's words. */
+function registerLabels(ctl: Command, store: Command): void {
+  const label = ctl.command("label").description("labels of stores");
+  onWord(label, async (http) => {
+    show(http, await http.get("/labels"), (parsed) =>
+      table(
+        ["LABEL", "VALUE"],
+        asList(parsed).map(({ key, value }) => [key, value]),
+      ),
+    );
+  });
+  const stores = label
+    .command("store")
+    .description("stores with a label")
+    .argument("<name>")
+    .argument("[value]");
+  onWord(stores, async (http, [name, value]) => {
+    const query = new URLSearchParams({ name: name as string, ...(value === undefined ? {} : { value }) });
+    const answer = await http.get(`/labels/stores?${query.toString()}`);
+    show(http, answer, (parsed) => storeTable(asList(asJson(parsed)["stores"])));
+  });
+  const check = store.command("check").description("stores in a state").argument("<state>", STATES);
+  onWord(check, async (http, [state]) => {
+    const answer = await http.get(`/stores/check?state=${encodeURIComponent(state as string)}`);
+    show(http, answer, (parsed) => storeTable(asList(asJson(parsed)["stores"])));
+  });
 }
 
 function registerStates(store: Command): void {

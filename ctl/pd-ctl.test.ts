@@ -94,6 +94,98 @@ describe("ctl shows", () => {
   });
 });
 
+describe("ctl has pd-ctl's words", () => {
+  const out = async (...words: string[]): Promise<string> => {
+    const { out: text, errors, code } = await ctl(...words);
+    return code === 0 ? text : errors;
+  };
+
+  test("for the PDs and what they log", async () => {
+    expect(await out("member", "leader", "show")).toMatch(/name +pd\n/);
+    expect(await out("member", "leader_priority", "pd", "5")).toMatch(/success/);
+    expect(await out("member")).toMatch(/pd +[0-9]+ +leader +0 +http/);
+    expect(await out("member", "leader_priority", "pd", "much")).toMatch(/much is no priority/);
+    expect(await out("member", "leader", "resign")).toMatch(/no valid pd to transfer/);
+    expect(await out("member", "leader", "transfer", "pd")).toMatch(/submitted/);
+    expect(await out("member", "delete", "name", "pd9")).toMatch(/404: not found, pd: pd9/);
+    expect(await out("member", "delete", "id", "77")).toMatch(/404: not found, pd: 77/);
+    expect(await out("log", "loud")).toMatch(/unknown level loud/);
+    expect(await out("log", "debug")).toMatch(/log level/);
+  });
+
+  test("for load, now and then", async () => {
+    expect(await out("hot", "write", "1")).toMatch(/2 +1 +2000/);
+    expect(await out("hot", "read")).toMatch(/no hot regions/);
+    expect(await out("hot", "store")).toMatch(/BYTES-WRITE-RATE[^]*1 +[0-9]/);
+    expect(await out("hot", "buckets")).toBe("{}\n");
+    expect(await out("hot", "history", "0", "1", "store_ids", "1,2")).toBe("nothing was hot then\n");
+    expect(await out("hot", "history", "0", "1", "color", "red")).toMatch(/unknown filter color/);
+    expect(await out("hot", "history", "soon", "1")).toMatch(/soon is no time/);
+    expect(await out("hot", "history", "0", "1", "store_ids", "x")).toMatch(/400: .*store_ids/);
+  });
+
+  test("for regions by size, version and the like", async () => {
+    expect(await out("region", "topsize", "1")).toMatch(/^ID[^]*\n2 +[^]*1 region\n/);
+    expect(await out("region", "topwrite", "query", "5")).toContain("2 regions");
+    expect(await out("region", "topread")).toContain("2 regions");
+    expect(await out("region", "topconfver", "1")).toMatch(/10 /);
+    expect(await out("region", "topsize", "large")).toMatch(/large is neither/);
+    expect(await out("region", "range-holes")).toBe("no gaps\n");
+  });
+
+  test("for operators and schedulers", async () => {
+    expect(await out("operator", "add", "merge-region", "2", "10")).toMatch(/not every store says/);
+    expect(await out("operator", "add", "transfer-region", "2", "1", "leader", "2", "voter")).toMatch(
+      /created/,
+    );
+    expect(await out("operator", "add", "transfer-region", "2", "leader", "1")).toMatch(
+      /a role follows each/,
+    );
+    expect(await out("operator", "show", "waiting")).toBe("no operators\n");
+    expect(await out("operator", "remove", "all")).toMatch(/All pending operators are canceled/);
+    expect(await out("operator", "history", "0")).toMatch(/admin-move-region/);
+    expect(await out("scheduler", "add", "scatter-range-scheduler", "a", "b", "t")).toMatch(/created/);
+    expect(await out("scheduler", "add", "scatter-range-scheduler", "a")).toMatch(/needs START END NAME/);
+    expect(await out("scheduler", "add", "shuffle-hot-region-scheduler", "2")).toMatch(/created/);
+    expect(await out("scheduler", "config", "shuffle-hot-region-scheduler")).toMatch(/limit +2/);
+    expect(await out("scheduler", "config", "balance-leader-scheduler", "set", "batch", "8")).toMatch(
+      /updated/,
+    );
+    expect(await out("scheduler", "config", "balance-leader-scheduler", "show")).toMatch(/batch +8/);
+    const hot = "balance-hot-region-scheduler";
+    expect(await out("scheduler", "config", hot, "set", "read-priorities", "byte", "key")).toMatch(/updated/);
+    expect(await out("scheduler", "config", hot)).toMatch(/read-priorities +\["byte","key"\]/);
+    expect(await out("scheduler", "config", hot, "set", "batch")).toMatch(/set ITEM VALUE/);
+    expect(await out("scheduler", "describe", "balance-leader-scheduler")).toMatch(
+      /no diagnostic result|status/,
+    );
+    expect(await out("scheduler", "show", "--status", "paused")).toMatch(/SCHEDULER/);
+  });
+
+  test("for stores by label and state, settings for a while, and safe points", async () => {
+    await ctl("store", "label", "1", "zone", "z1");
+    expect(await out("label")).toMatch(/zone +z1/);
+    expect(await out("label", "store", "zone", "z1")).toMatch(/20161/);
+    expect(await out("label", "store", "zone", "z2")).toBe("no stores\n");
+    expect(await out("store", "check", "up")).toMatch(/20163/);
+    expect(await out("store", "check", "sideways")).toMatch(/unknown store state/);
+    expect(await out("config", "set", "label-property", "reject-leader", "zone", "z1")).toMatch(/updated/);
+    expect(await out("config", "show", "label-property")).toMatch(/reject-leader[^]*z1/);
+    expect(await out("config", "delete", "label-property", "reject-leader", "zone", "z1")).toMatch(/updated/);
+    expect(await out("config", "show", "label-property")).not.toMatch(/z1/);
+    expect(await out("config", "set", "label-property", "reject-leader")).toMatch(/KIND KEY VALUE/);
+    expect(await out("config", "show", "cluster-version")).toMatch(/^[0-9]+\.[0-9]/);
+    expect(await out("config", "set", "schedule.merge-schedule-limit", "0", "--ttl", "60")).toMatch(
+      /ttl config is updated/,
+    );
+    expect(await out("config", "set", "merge-schedule-limit", "3")).toMatch(/need to clean up TTL/);
+    expect(await out("config", "set", "schedule.merge-schedule-limit", "0", "--ttl", "0")).toMatch(/deleted/);
+    expect(await out("service-gc-safepoint")).toMatch(/gc_worker[^]*safe point 0/);
+    expect(await out("service-gc-safepoint", "delete", "br")).toMatch(/Delete service GC safepoint/);
+    expect(await out("min-resolved-ts")).toMatch(/min_resolved_ts +0/);
+  });
+});
+
 describe("ctl changes", () => {
   test("operators, schedulers, settings and stores", async () => {
     expect((await ctl("operator", "add", "transfer-leader", "2", "2")).out).toBe(

@@ -5,6 +5,8 @@
 import type { Command } from "commander";
 import { registerClusterWords } from "./pd-ctl-cluster.js";
 import { registerExplainWords } from "./pd-ctl-explain.js";
+import { registerHotWords } from "./pd-ctl-hot.js";
+import { registerMemberWords } from "./pd-ctl-members.js";
 import { registerOperatorWords, registerSchedulerWords } from "./pd-ctl-operators.js";
 import { registerPdMetadata } from "./pd-metadata-command.js";
 import { registerRegionWords } from "./pd-ctl-regions.js";
@@ -20,6 +22,8 @@ export function registerPdCtl(ctl: Command): void {
   registerOperatorWords(ctl);
   registerSchedulerWords(ctl);
   registerClusterWords(ctl);
+  registerMemberWords(ctl);
+  registerHotWords(ctl);
   registerPdMetadata(ctl);
   registerExplainWords(ctl);
 }
