@@ -32,6 +32,8 @@ import { type Step, together } from "./together.js";
 
 const TSO_SAVE_INTERVAL_MS = 5000;
 const TSO_UPDATE_INTERVAL_MS = 50;
+/** Under PD's names. */
+const CLOCK_EVENTS = { ahead: "slow_save", behind: "system_time_slow" } as const;
 
 export type StartConfig = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 
@@ -78,7 +80,10 @@ export function buildParts(inputs: PartsInputs): Parts {
   const timestamps = new TimestampOracle(env, metaStore, keys, leadership, {
     saveIntervalMs: inputs.tsoSaveIntervalMs ?? TSO_SAVE_INTERVAL_MS,
     updateIntervalMs: inputs.tsoUpdateIntervalMs ?? TSO_UPDATE_INTERVAL_MS,
-    onClockBack: () => metrics.increment("pd_monitor_time_jump_back_total"),
+    onClock: (event) => {
+      if (event === "back") metrics.increment("pd_monitor_time_jump_back_total");
+      else metrics.increment("pd_tso_events", { type: CLOCK_EVENTS[event], group: "default" });
+    },
   });
   const cluster = new Cluster(context, inputs.map);
   const streams = new HeartbeatStreams(context, (id) => cluster.store(id)?.meta.address ?? "");

@@ -32,6 +32,24 @@ describe("timestamps", () => {
     expect(harness.pd.metrics.value("pd_monitor_time_jump_back_total")).toBe(1);
   });
 
+  test("follow the wall clock ahead, and a lag that is no usual one is counted, as is a clock behind", () => {
+    const harness = Harness.started();
+    const count = (type: string) => harness.pd.metrics.value("pd_tso_events", { type, group: "default" });
+    harness.env.advance(10_000);
+    harness.env.jumpWall(90);
+    harness.env.advance(1000);
+    expect([count("slow_save"), count("system_time_slow")]).toEqual([0, 0]);
+    const before = take(harness) as bigint;
+    harness.env.jumpWall(3000);
+    harness.env.advance(1000);
+    expect(count("slow_save")).toBe(1);
+    expect(Number(((take(harness) as bigint) >> 18n) - (before >> 18n))).toBeGreaterThan(3900);
+    harness.env.jumpWall(-500);
+    harness.env.advance(2000);
+    expect(count("system_time_slow")).toBeGreaterThanOrEqual(9);
+    expect(count("system_time_slow")).toBeLessThanOrEqual(11);
+  });
+
   test("grow from one request to the next, whatever their size (TestGenerateTSO)", () => {
     const harness = Harness.started();
     let last = 0n;

@@ -21,12 +21,17 @@ const GUARD_MS = 1;
 const TRIES_MAX = 10;
 const UPDATE_FAILURES_MAX = 3;
 const NS_PER_MS = 1_000_000n;
+/** Above both, timestamps that lag behind the clock are told of. */
+const LAG_TOLD_MS = 150;
+const LAG_TOLD_UPDATES = 3;
+
+export type ClockEvent = "back" | "ahead" | "behind";
 
 export interface TimestampOptions {
   readonly saveIntervalMs: number;
   readonly updateIntervalMs: number;
-  /** The wall clock went back: worth an alarm, and nothing else. */
-  readonly onClockBack?: () => void;
+  /** The wall clock went back, is ahead by more than a few updates, or stands behind: worth an alarm, nothing else. */
+  readonly onClock?: (event: ClockEvent) => void;
 }
 
 export interface ResetOptions {
@@ -240,9 +245,17 @@ export class TimestampOracle {
     const wallMs = this.#env.clock.wallMs();
     if (wallMs < this.#lastWallMs) {
       this.#env.log.error("system time jumps backward", { ms: Math.round(this.#lastWallMs - wallMs) });
-      this.#options.onClockBack?.();
+      this.#options.onClock?.("back");
     }
     this.#lastWallMs = wallMs;
+    // Negative while the clock is behind what was handed out. (2.15)
+    const lagMs = wallMs - this.#physicalMs;
+    if (lagMs < 0) this.#options.onClock?.("behind");
+    if (lagMs <= Math.max(LAG_TOLD_MS, LAG_TOLD_UPDATES * this.#options.updateIntervalMs)) return;
+    this.#env.log.warn("timestamps lag behind the clock: it jumped, or PD was held up", {
+      ms: Math.round(lagMs),
+    });
+    this.#options.onClock?.("ahead");
   }
 
   /** A fifth of the interval before the end: time enough for a slow disk. */
