@@ -101,7 +101,7 @@ export function buildParts(inputs: PartsInputs): Parts {
     ...splitMethods(cluster, scheduling),
     ...schedulingMethods(cluster, scheduling),
     ...gcMethods(cluster, gc),
-    ...otherMethods(cluster, members),
+    ...otherMethods(cluster, members, timestamps),
     ...sync.methods(),
   ];
   return {

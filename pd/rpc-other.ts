@@ -11,16 +11,27 @@ import {
   type etcdserverpb,
   HealthService,
   KeyspaceService,
+  type pdpb,
   PdService,
   RPC_CODE,
   unaryHandler,
 } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
-import { writeGuarded } from "./context.js";
+import { type PdContext, writeGuarded } from "./context.js";
 import type { Members } from "./members.js";
 import type { MetaEntry } from "./meta-store.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
-import { clusterCall, ERROR_TYPE, failure, leaderCall, okHeader, statusError } from "./rpc-answers.js";
+import {
+  clusterCall,
+  ERROR_TYPE,
+  failure,
+  leaderCall,
+  okHeader,
+  type Reply,
+  statusError,
+} from "./rpc-answers.js";
+import { Serial } from "./serial.js";
+import { composeTimestamp, type TimestampOracle } from "./timestamp-oracle.js";
 
 const SERVING = 1;
 const NOT_SERVING = 2;
@@ -31,12 +42,12 @@ const ETCD_RANGE_LIMIT = 10_000;
 /** What other programs keep at PD's port; PD's own keys are read-only for them. */
 const FOREIGN_WRITES_REFUSED = new TextEncoder().encode("/pd/");
 
-export function otherMethods(cluster: Cluster, members: Members): BoundMethod[] {
+export function otherMethods(cluster: Cluster, members: Members, timestamps: TimestampOracle): BoundMethod[] {
   return [
     ...healthMethods(cluster),
     ...keyspaceMethods(cluster),
     ...etcdMethods(cluster, members),
-    ...timestampMethods(cluster),
+    ...timestampMethods(cluster, timestamps),
   ];
 }
 
@@ -157,9 +168,11 @@ const entryToWire = (entry: MetaEntry): etcdserverpb.IKeyValue => ({
   lease: BigInt(entry.leaseId),
 });
 
-/** Kept, served back, and without effect of their own here. */
-function timestampMethods(cluster: Cluster): BoundMethod[] {
+/** Kept, served back, and without effect of their own here. (12.21) */
+function timestampMethods(cluster: Cluster, timestamps: TimestampOracle): BoundMethod[] {
   const { context } = cluster;
+  /** One after the other: each is compared with the one before. */
+  const changes = new Serial();
   const header = okHeader(context);
   const key = context.keys.externalTimestamp;
   return [
@@ -171,10 +184,36 @@ function timestampMethods(cluster: Cluster): BoundMethod[] {
       });
     }),
     leaderCall(cluster, PdService.SetExternalTimestamp, (request, reply) => {
-      const value = encodeUint64(request.timestamp);
-      writeGuarded(context, [{ kind: "put", key, value }], (error) =>
-        reply(error === undefined ? { header } : failure(context, error.message)),
+      changes.run((done) =>
+        setExternal(context, timestamps, request.timestamp, (answer) => {
+          done();
+          reply(answer);
+        }),
       );
     }),
   ];
+}
+
+/** Grows only, and never beyond what PD has given out. */
+function setExternal(
+  context: PdContext,
+  timestamps: TimestampOracle,
+  wanted: bigint,
+  reply: Reply<pdpb.ISetExternalTimestampResponse>,
+): void {
+  const key = context.keys.externalTimestamp;
+  const invalid = (text: string): void => reply(failure(context, text, ERROR_TYPE.INVALID_VALUE));
+  timestamps.generate(1, (late, now) => {
+    if (late !== undefined || now === undefined) return reply(failure(context, late?.message ?? ""));
+    if (wanted > composeTimestamp(now))
+      return invalid("the external timestamp should not be larger than global ts");
+    context.metaStore.get(key, (unread, entry) => {
+      if (unread !== undefined) return reply(failure(context, unread.message));
+      if (wanted <= (entry === undefined ? 0n : decodeUint64(entry.value)))
+        return invalid("the external timestamp should be larger than current external timestamp");
+      writeGuarded(context, [{ kind: "put", key, value: encodeUint64(wanted) }], (error) =>
+        reply(error === undefined ? { header: okHeader(context) } : failure(context, error.message)),
+      );
+    });
+  });
 }

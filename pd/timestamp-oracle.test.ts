@@ -50,6 +50,26 @@ describe("timestamps", () => {
     expect(count("system_time_slow")).toBeLessThanOrEqual(11);
   });
 
+  test("from outside only grow, and never beyond those given out [TestExternalTimestamp]", () => {
+    const harness = Harness.started();
+    harness.bootstrap();
+    const now = take(harness) as bigint;
+    const set = (timestamp: bigint) => {
+      const error = harness.call(PdService.SetExternalTimestamp, { timestamp }).header?.error;
+      return error === null || error === undefined ? "ok" : `${error.type} ${error.message}`;
+    };
+    const got = () => harness.call(PdService.GetExternalTimestamp).timestamp;
+    expect(set(now + (1n << 40n))).toBe("10 the external timestamp should not be larger than global ts");
+    expect([set(now - 9n), got(), set(now - 9n), set(now - 5n)]).toEqual([
+      "ok",
+      now - 9n,
+      "10 the external timestamp should be larger than current external timestamp",
+      "ok",
+    ]);
+    expect(harness.crashAndRestart()).toBe(true);
+    expect([got(), set(now - 6n)]).toEqual([now - 5n, expect.stringMatching(/^10 /)]);
+  });
+
   test("grow from one request to the next, whatever their size (TestGenerateTSO)", () => {
     const harness = Harness.started();
     let last = 0n;
