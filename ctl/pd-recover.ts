@@ -4,7 +4,7 @@
  * seen; regions come back with the stores' heartbeats.
  */
 import { RaftwerkError, utf8 } from "../base/index.js";
-import type { MetaOperation, MetaStore } from "../pd/index.js";
+import type { MetaOperation, MetaStore, MetaTransactionResult } from "../pd/index.js";
 import { metapb } from "../proto/index.js";
 import { readClusterId } from "./pd-metadata.js";
 import { promised } from "./process.js";
@@ -75,7 +75,12 @@ export async function recover(store: MetaStore, options: RecoverOptions, nowMs: 
     ),
     put("/pd/cluster_id", uint64(clusterId)),
   ];
-  await promised((done) => store.transact({ compares: [], onSuccess: operations }, done));
+  // Somebody may have started a PD there since it was looked at.
+  const isEmpty = { kind: "createRevision", key: utf8("/pd/cluster_id"), equals: 0 } as const;
+  const { succeeded } = await promised<MetaTransactionResult>((done) =>
+    store.transact({ compares: [isEmpty], onSuccess: operations }, done),
+  );
+  if (!succeeded) refuse("metadata of a cluster has appeared meanwhile: nothing was changed");
   return { clusterId, stores: [...told], firstId, firstTimestampMs };
 }
 

@@ -27,6 +27,9 @@ describe("a store that leaves", () => {
       world.harness.env.advance(3000);
       return world.harness.pd.cluster.stores.has(1);
     };
+    store.meta.lastHeartbeat = 0n;
+    world.harness.env.advance(3000);
+    expect(world.harness.pd.cluster.stores.has(1)).toBe(true);
     expect(silentFor(month - 60_000)).toBe(true);
     expect(silentFor(month + 60_000)).toBe(false);
     expect(world.harness.crashAndRestart()).toBe(true);

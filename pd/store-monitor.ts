@@ -116,8 +116,10 @@ export class StoreMonitor {
   /** Buried, and silent for a month: nobody asks for it any more. (3.16) */
   #forget(store: StoreInfo): void {
     const { cluster, env } = this.#view;
-    const silentMs = env.clock.wallMs() - Number(store.meta.lastHeartbeat / NS_PER_MS);
-    if (silentMs <= BURIED_KEPT_MS || this.#changing.has(store.id)) return;
+    const { lastHeartbeat } = store.meta;
+    const silentMs = env.clock.wallMs() - Number(lastHeartbeat / NS_PER_MS);
+    // Of one that was never heard of nobody knows since when it is silent.
+    if (lastHeartbeat === 0n || silentMs <= BURIED_KEPT_MS || this.#changing.has(store.id)) return;
     if (cluster.regions.onStore(store.id).regionCount > 0) return;
     this.#changing.add(store.id);
     cluster.storeChanges.run((done) =>

@@ -61,9 +61,11 @@ export class RegionChecker {
     }
     const author = this.#view.usesRules ? "rule" : "replica";
     const isPaused = this.isPaused(author);
-    const check = (): CheckResult =>
-      author === "rule" ? this.#rules.check(region) : this.#replicas.check(region, !this.isPaused("learner"));
-    const result = isPaused ? pausedBy(author) : check();
+    const result = isPaused
+      ? pausedBy(author)
+      : author === "rule"
+        ? this.#rules.check(region)
+        : this.#replicas.check(region, !this.isPaused("learner"));
     if (result.kind !== "healthy" && !isPaused) return { author, result };
     // Nothing to repair, or nobody who does: small regions may still be merged.
     const clean: Checked = isPaused ? { author, result } : CLEAN;
