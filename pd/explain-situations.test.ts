@@ -35,6 +35,16 @@ describe("explain says", () => {
     expect(explain(`region/${regionOn(1)}`).verdict).toMatch(/store 1, 2, 3 has a peer of it already/);
   });
 
+  test("what a store that leaves waits for when nothing is on it any more", () => {
+    begin(4, { schedule: NO_BALANCE });
+    world.advance(1000);
+    world.harness.heartbeatStore(4, { regionCount: 2 });
+    ask("DELETE", "/store/4");
+    expect(explain("store/4").verdict).toMatch(/no peer on it any more; it is buried in a moment$/);
+    world.harness.env.advance(2000);
+    expect(explain("store/4").verdict).toMatch(/it counts 2 peers that PD does not know of$/);
+  });
+
   test("that a limit of operators holds it up", () => {
     begin(4, { schedule: { ...NO_BALANCE, "replica-schedule-limit": 0 } });
     ask("DELETE", "/store/1");

@@ -15,6 +15,7 @@ import type { RegionInfo } from "./region-info.js";
 import type { Scheduling } from "./scheduling.js";
 import { stepText } from "./step-command.js";
 import type { StoreInfo } from "./store-info.js";
+import { STORE_MONITOR } from "./store-monitor.js";
 import { problemText } from "./store-problems.js";
 
 type Json = Record<string, unknown>;
@@ -197,9 +198,13 @@ export class Explainer {
   }
 
   #storeVerdict(store: StoreInfo): string {
-    const { view, progress } = this.#scheduling;
+    const { view, progress, notes } = this.#scheduling;
     const on = view.cluster.regions.onStore(store.id);
     if (store.isRemoved) return "buried: nothing is on it any more";
+    if (store.isRemoving && on.regionCount === 0) {
+      const said = notes.of("store", store.id).find(({ author }) => author === STORE_MONITOR);
+      return `it leaves: PD knows of no peer on it any more; ${said?.reason ?? "it is buried in a moment"}`;
+    }
     if (store.isRemoving) {
       const state = progress.of("removing", store.id);
       const when =

@@ -21,7 +21,8 @@ const LOOK_MS = 1000;
 /** From PD's start: leaders of quiet regions, too, have reported by then. */
 const ALL_REPORTED_MS = 300_000;
 const SAMPLE_MS = SAMPLE_SECONDS * 1000;
-const AUTHOR = "store-monitor";
+/** Of what it notes. */
+export const STORE_MONITOR = "store-monitor";
 const BURIED_KEPT_MS = 30 * 24 * 3_600_000;
 const NS_PER_MS = 1_000_000n;
 
@@ -88,20 +89,20 @@ export class StoreMonitor {
   #drained(store: StoreInfo): void {
     const left = this.#view.cluster.regions.onStore(store.id).regionCount;
     if (left > 0)
-      return this.#notes.note("store", store.id, AUTHOR, `${left} peers are still to be moved away`);
+      return this.#notes.note("store", store.id, STORE_MONITOR, `${left} peers are still to be moved away`);
     const counted = this.#countedByItself(store);
     if (counted === undefined)
-      return this.#notes.note("store", store.id, AUTHOR, "it has not reported since PD's start");
+      return this.#notes.note("store", store.id, STORE_MONITOR, "it has not reported since PD's start");
     if (counted > 0)
       return this.#notes.note(
         "store",
         store.id,
-        AUTHOR,
+        STORE_MONITOR,
         `it counts ${counted} peers that PD does not know of`,
       );
     // Before everybody has reported, an empty index means nothing.
     if (!this.#view.cluster.isPrepared) return;
-    this.#notes.clear("store", store.id, AUTHOR);
+    this.#notes.clear("store", store.id, STORE_MONITOR);
     this.#change(store, "removed");
   }
 
