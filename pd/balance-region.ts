@@ -42,6 +42,13 @@ export class BalanceRegion extends BaseScheduler {
   run(): number {
     const { view } = this;
     const solver = new BalanceSolver(view, "region", this.#scope.source(), this.#scope.tolerantSizeRatio);
+    // Free space comes with the stores' heartbeats: until it tells of them, moves that have just ended count on. (9.11)
+    if (view.weighsSpace()) {
+      for (const operator of this.host.controller.recentlyFinished()) {
+        const region = view.cluster.regions.byId(operator.regionId);
+        if (region !== undefined) solver.add(operator, region);
+      }
+    }
     const stores = view.stores();
     this.#quota.keepOnly(new Set(stores.map((store) => store.id)));
     // A leaving store gives as well as the checkers that empty it; it takes nothing. (7.43)

@@ -197,7 +197,9 @@ export const NO_INFLUENCE: Readonly<StoreInfluence> = {
 
 export type Influence = Map<number, StoreInfluence>;
 
+/** Of the steps that are not finished; of all of them for one that has ended and may not show in all figures yet. */
 export function addInfluence(influence: Influence, operator: Operator, region: RegionInfo): void {
+  const isWhole = operator.isEnded;
   const on = (storeId: number): StoreInfluence => {
     let entry = influence.get(storeId);
     if (entry === undefined) {
@@ -206,7 +208,7 @@ export function addInfluence(influence: Influence, operator: Operator, region: R
     }
     return entry;
   };
-  for (const step of operator.steps.slice(operator.currentStep)) {
+  for (const step of operator.steps.slice(isWhole ? 0 : operator.currentStep)) {
     switch (step.kind) {
       case "transferLeader":
         on(step.fromStore).leaderCount -= 1;
@@ -217,7 +219,7 @@ export function addInfluence(influence: Influence, operator: Operator, region: R
       case "addPeer":
       case "addLearner":
         // Once the peer is visible the store's own figures have it.
-        if (region.meta.peers.some((peer) => peer.id === step.peerId)) break;
+        if (!isWhole && region.meta.peers.some((peer) => peer.id === step.peerId)) break;
         on(step.storeId).regionCount += 1;
         on(step.storeId).regionSizeMib += region.sizeMib;
         break;

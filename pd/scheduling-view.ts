@@ -128,7 +128,7 @@ export class SchedulingView implements StoreView {
       usedBytes: store.stats?.usedSize ?? 0,
     };
     const low = config.number("schedule.low-space-ratio");
-    if (!this.#spaceDiffers()) return (sizeMib + deltaMib) / Math.max(store.regionWeight, WEIGHT_MIN);
+    if (!this.weighsSpace()) return (sizeMib + deltaMib) / Math.max(store.regionWeight, WEIGHT_MIN);
     const score =
       config.text("schedule.region-score-formula-version") === "v2"
         ? regionScoreV2(space, sizeMib, deltaMib, low)
@@ -140,7 +140,7 @@ export class SchedulingView implements StoreView {
    * Whether free space says anything about where data should go. Stores of one capacity that are about equally full
    * (all stores of a machine share a disk) tell nothing by it but noise, larger than any difference in size.
    */
-  #spaceDiffers(): boolean {
+  weighsSpace(): boolean {
     const nowMs = this.nowMs();
     if (nowMs - this.#spaceAskedMs < SPACE_KEPT_MS) return this.#spaceDiffered;
     this.#spaceAskedMs = nowMs;

@@ -104,8 +104,8 @@ export class PendingInfluence {
         this.#byRegion.delete(regionId);
         continue;
       }
-      // A leader that moves changes what rounds over peers see as well, and the reverse.
-      if (isRead(pending.type) !== isRead(type)) continue;
+      // Rounds over leaders and over peers see the same reads; of writes a leader has no more than its followers.
+      if (isRead(type) ? !isRead(pending.type) : pending.type !== type) continue;
       // One that failed changes nothing, but its region is left alone for as long.
       if (operator.isEnded && operator.state !== "success") continue;
       const add = (storeId: number, factor: number): void => {

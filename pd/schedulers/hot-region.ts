@@ -434,13 +434,15 @@ export class HotRegion extends BaseScheduler {
       const most = highestMin[i];
       const higher = step(move.source.min[i], most) - step(best.source.min[i], most);
       const quieter = best.source.pending[i] - move.source.pending[i];
-      if (higher !== 0 || quieter !== 0) return higher > 0 || (higher === 0 && quieter > 0);
+      const finer = higher || quieter || move.source.min[i] - best.source.min[i];
+      if (finer !== 0) return finer > 0;
     }
     if (move.target !== best.target) {
       const most = highestMax[i];
       const lower = step(best.target.max[i], most) - step(move.target.max[i], most);
       const quieter = best.target.pending[i] - move.target.pending[i];
-      if (lower !== 0 || quieter !== 0) return lower > 0 || (lower === 0 && quieter > 0);
+      const finer = lower || quieter || best.target.max[i] - move.target.max[i];
+      if (finer !== 0) return finer > 0;
     }
     const which = move.rank === 1 ? 1 : 0;
     if (move.scores[which] !== best.scores[which]) return move.scores[which] > best.scores[which];

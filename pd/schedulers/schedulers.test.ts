@@ -1,5 +1,5 @@
 /** What each scheduler starts for one state of the cluster. (PD: schedulers/*_test.go) */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { must } from "../../base/index.js";
 import { BalanceLeader } from "../balance-leader.js";
 import { BalanceRegion } from "../balance-region.js";
@@ -256,6 +256,28 @@ describe("balance-region", () => {
     scene.setStats(1, { capacity: 100 * GIB, available: 5 * GIB });
     scene.set("region-schedule-limit", 0);
     expect(new BalanceRegion(scene.host).limitReached()).toBe("region-schedule-limit 0 is reached");
+  });
+
+  test("lets moves that have just ended count on, where free space that lags behind decides", () => {
+    const scene = new Scene(one);
+    scene.addStores(1, 2);
+    single(scene, { 1: 10, 2: 5 }, 10);
+    const again = (): string | undefined => {
+      const operator = must(scene.running()[0], "nothing moved");
+      scene.clear();
+      const ended = vi.spyOn(scene.controller, "recentlyFinished").mockReturnValue([operator]);
+      const brief = run(scene);
+      ended.mockRestore();
+      return brief;
+    };
+    expect(run(scene)).toBe("mv peer: store [1] to [2]");
+    // Stores that are equally full: sizes alone decide, and those are of now.
+    expect(again()).toBe("mv peer: store [1] to [2]");
+    scene.setStats(2, { available: 77 * GIB });
+    scene.env.advance(1100);
+    for (const id of [1, 2]) scene.silence(id, 0);
+    expect(again()).toBeUndefined();
+    expect(run(scene)).toBe("mv peer: store [1] to [2]");
   });
 
   test("says of the store that could not take a peer why, in PD's words", () => {

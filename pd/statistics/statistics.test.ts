@@ -468,7 +468,7 @@ describe("the hot-region scheduler", () => {
     expect([hot.runType("read-leader"), hot.runType("read-peer")]).toEqual([0, 0]);
   });
 
-  test("counts a leader on its way in rounds over peers of the same direction", () => {
+  test("counts a leader of reads on its way in rounds over peers too, one of writes in its own alone", () => {
     const { mock } = scene();
     mock.putMany([[1, 2, 3]]);
     const region = must([...mock.cluster.regions.all()][0], "no region");
@@ -486,6 +486,17 @@ describe("the hot-region scheduler", () => {
     });
     expect(pending.sum("read-peer", 1, 0).get(2)).toEqual([8, 4, 2, 1]);
     expect(pending.sum("write-peer", 1, 0).get(2)).toBeUndefined();
+    const writes = new PendingInfluence();
+    writes.add({
+      operator,
+      type: "write-leader",
+      fromStore: 1,
+      toStore: 2,
+      rates: [8, 4, 2, 1],
+      zombieMs: 0,
+    });
+    expect(writes.sum("write-peer", 1, 0).get(2)).toBeUndefined();
+    expect(writes.sum("write-leader", 1, 0).get(2)).toEqual([8, 4, 2, 1]);
   });
 
   test("leaves a region alone for three reports after its leader moved, a minute each for writes", () => {
