@@ -94,7 +94,7 @@ export async function runSeed(plan: Plan, drain: Drain): Promise<SeedResult> {
 async function phases(plan: Plan, stage: WorkloadStage): Promise<void> {
   const { world, cluster } = stage;
   const logs = Logs.watch(cluster);
-  Peers.watch(cluster, logs.completeness);
+  Peers.watch(cluster, logs);
   RetryRate.watch(cluster);
   await cluster.start(() => drawClocks(plan, cluster));
   const workloads = plan.workloads.map((name) => new MAKERS[name](stage));

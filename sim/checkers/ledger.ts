@@ -2,6 +2,7 @@
  * What is durable on one store's disk, kept by watching what becomes durable: logs, votes, applied indexes,
  * region states. It believes the disk, not the process. Of log entries it keeps a fingerprint of their bytes.
  */
+import { storeId } from "../../base/index.js";
 import type { DiskOperation } from "../engine.js";
 import {
   decodeApplyState,
@@ -16,6 +17,7 @@ import { isInitialized, type Region } from "../../region/region.js";
 import { fingerprint } from "../fingerprint.js";
 import { Violation } from "../world.js";
 import { type AppliedStep, checkEffects } from "./effects.js";
+import { DestroyedPeers } from "./destroyed-peers.js";
 import { checkLogGc } from "./log-gc.js";
 
 export interface RegionLedger {
@@ -57,6 +59,7 @@ export class StoreLedger {
   /** 0 until its identity is on the disk. */
   storeId = 0;
   readonly regions = new Map<number, RegionLedger>();
+  readonly destroyed = new DestroyedPeers();
   onApplied: AppliedListener = () => {};
   onRegion: RegionListener = () => {};
   onEntry: EntryListener = () => {};
@@ -151,6 +154,7 @@ export class StoreLedger {
     const { state, region } = decodeRegionState(value);
     const isTombstone = state === "tombstone";
     if (isTombstone) {
+      this.destroyed.ended(region, ledger.region, storeId(this.storeId));
       ledger.term = 0;
       ledger.vote = 0;
       ledger.applied = 0;

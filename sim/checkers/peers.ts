@@ -16,8 +16,8 @@ import { checkConfChange } from "./conf-change.js";
 import { ElectionSafety } from "./election-safety.js";
 import { Epochs } from "./epoch.js";
 import { EqualData } from "./equal-data.js";
-import type { LeaderCompleteness } from "./leader-completeness.js";
 import { checkLeases, type LeaseHolder } from "./lease-exclusion.js";
+import type { Logs } from "./logs.js";
 import { checkOperators } from "./operators.js";
 import { checkOwnTerm } from "./own-term.js";
 import { PdPicture } from "./pd-picture.js";
@@ -47,7 +47,7 @@ export class Peers {
   readonly #picture = new PdPicture();
   readonly #freshness: ReadFreshness;
   readonly #data = new EqualData();
-  readonly #completeness: LeaderCompleteness | undefined;
+  readonly #logs: Logs | undefined;
   readonly #inflightMax: number;
   readonly #seen = new Map<Peer, Seen>();
   readonly #byNode = new Map<number, SimStore>();
@@ -58,12 +58,12 @@ export class Peers {
   #sweeps = 0;
 
   /** Looks after each event from now on. */
-  static watch(cluster: SimCluster, completeness?: LeaderCompleteness): Peers {
-    return new Peers(cluster, completeness);
+  static watch(cluster: SimCluster, logs?: Logs): Peers {
+    return new Peers(cluster, logs);
   }
 
-  private constructor(cluster: SimCluster, completeness: LeaderCompleteness | undefined) {
-    this.#completeness = completeness;
+  private constructor(cluster: SimCluster, logs: Logs | undefined) {
+    this.#logs = logs;
     const { raftInflightMessagesMax } = { ...DEFAULT_STORE_CONFIG, ...cluster.shape.storeConfig };
     this.#inflightMax = raftInflightMessagesMax;
     this.#world = cluster.world;
@@ -157,10 +157,12 @@ export class Peers {
     // The peer's own word lags behind its Raft node's by up to a turn.
     if (!peer.isLeader || !peer.node.isLeading) return;
     if (this.#elections.leads(peer.regionId, term, peer.peerId, node.name))
-      this.#completeness?.leads(peer, node.name);
+      this.#logs?.completeness.leads(peer, node.name);
   }
 
   #begins(node: SimNode, peer: Peer): void {
+    if (!peer.isRemoved)
+      this.#logs?.ledger(node.name)?.destroyed.begins(peer.regionId, peer.peerId, node.name);
     const written = peer.written.bind(peer);
     peer.written = (work) => {
       written(work);
