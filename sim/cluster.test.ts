@@ -15,8 +15,7 @@ const SECOND = 1_000 * MS;
 async function started(shape: Partial<ClusterShape> = {}): Promise<{ world: World; cluster: SimCluster }> {
   const world = new World(1, drain);
   const cluster = new SimCluster(world, { ...QUIET_SHAPE, ...shape });
-  Logs.watch(cluster);
-  Peers.watch(cluster);
+  Peers.watch(cluster, Logs.watch(cluster));
   await cluster.start();
   return { world, cluster };
 }

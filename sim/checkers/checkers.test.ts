@@ -1,8 +1,9 @@
 /** The checkers that look at peers themselves: each sees what it is for when that is done by hand. */
 import { describe, expect, it } from "vitest";
-import { utf8 } from "../../base/index.js";
+import { regionId, peerId, storeId, utf8 } from "../../base/index.js";
 import { dataKey } from "../../region/keys.js";
 import type { Peer } from "../../region/peer.js";
+import type { Region } from "../../region/region.js";
 import { SimCluster, QUIET_SHAPE } from "../cluster.js";
 import type { Frame } from "../network.js";
 import type { SimNode } from "../node.js";
@@ -10,6 +11,7 @@ import { script } from "../test/script.js";
 import { drain } from "../test/worker.js";
 import { World } from "../world.js";
 import { RetryRate } from "./bounded-retry.js";
+import { DestroyedPeers } from "./destroyed-peers.js";
 import { ReadFreshness } from "./read-freshness.js";
 
 describe("leases", () => {
@@ -31,6 +33,35 @@ describe("leases", () => {
       expect(s.tryTransferLeader(2)).toBeUndefined();
       await expect(s.pass(1_000)).rejects.toThrow(`campaign and keeps its lease by ${guard}`);
     }
+  });
+});
+
+describe("a destroyed peer", () => {
+  const region = (...peers: readonly [id: number, store: number][]): Region => ({
+    id: regionId(7),
+    startKey: utf8("a"),
+    endKey: utf8("z"),
+    epoch: { version: 1, confVer: 1 },
+    peers: peers.map(([id, store]) => ({ id: peerId(id), storeId: storeId(store), role: "voter" })),
+  });
+
+  it("never comes back, nor one before it; a later one may", () => {
+    const destroyed = new DestroyedPeers();
+    destroyed.begins(7, 12, "store-2");
+    destroyed.ended(region([12, 2], [13, 3]), undefined, storeId(2));
+    destroyed.begins(7, 14, "store-2");
+    destroyed.begins(8, 12, "store-2");
+    for (const id of [12, 11])
+      expect(() => destroyed.begins(7, id, "store-2")).toThrow(`peer ${id} of region 7 is there again`);
+  });
+
+  it("is known by what the disk said before, when its region has gone on without it", () => {
+    const destroyed = new DestroyedPeers();
+    destroyed.ended(region([13, 3]), region([12, 2], [13, 3]), storeId(2));
+    expect(() => destroyed.begins(7, 12, "store-2")).toThrow("12 was destroyed");
+    const stranger = new DestroyedPeers();
+    stranger.ended(region([13, 3]), undefined, storeId(2));
+    stranger.begins(7, 12, "store-2");
   });
 });
 

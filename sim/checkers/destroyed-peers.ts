@@ -12,7 +12,7 @@ export class DestroyedPeers {
   /** By region: the greatest id of a peer that a tombstone ended. */
   readonly #greatest = new Map<number, number>();
 
-  /** A tombstone is durable. `before`: what the disk said of the region until now; it names the peer if that had data. */
+  /** A tombstone is durable. `before`, what the disk said of the region until now, names a peer that had data. */
   ended(tombstone: Region, before: Region | undefined, storeId: StoreId): void {
     const own = findPeerOnStore(tombstone, storeId) ?? (before && findPeerOnStore(before, storeId));
     if (own === undefined) return;

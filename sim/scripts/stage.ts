@@ -86,8 +86,7 @@ export class Stage {
     this.options = options;
     this.world = new World(options.seed ?? 1, drain);
     this.cluster = new SimCluster(this.world, shapeOf(options));
-    Logs.watch(this.cluster);
-    Peers.watch(this.cluster);
+    Peers.watch(this.cluster, Logs.watch(this.cluster));
     this.filters = new FilterBoard({
       world: this.world,
       numberOf: (node) => this.numberOf(node),
