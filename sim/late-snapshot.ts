@@ -2,7 +2,9 @@
  * A snapshot that arrives again and again, much later: the sender's first attempt was believed lost, and was not. What
  * was streamed to a store is kept and sent to it again, as its sender would.
  */
+import type { Engine } from "../base/index.js";
 import { raft_serverpb, TikvService } from "../proto/index.js";
+import { readIdent } from "../store/bootstrap.js";
 import { clusterMetadata } from "../store/raft-streams.js";
 import type { SimCluster } from "./cluster.js";
 import type { Action } from "./nemesis.js";
@@ -77,9 +79,11 @@ function sendBehindTheLog(
 }
 
 function sendAgain(cluster: SimCluster, from: SimNode, to: SimNode, chunks: readonly Uint8Array[]): void {
-  const { network, world, stores, pd } = cluster;
+  const { network, world, stores } = cluster;
   const target = stores.find(({ node }) => node === to);
-  const clusterId = pd.pd?.cluster.meta.id;
+  // What the sender was told at its start: its own stream would say so.
+  const sender = stores.find(({ node }) => node === from);
+  const clusterId = sender && readIdent(sender.disk.memory as Engine)?.clusterId;
   const { env } = from;
   const isPossible = from.isUp && !from.isPaused && to.isUp && !network.isBlocked(from, to);
   if (target === undefined || clusterId === undefined || env === undefined || !isPossible) return;
@@ -88,7 +92,11 @@ function sendAgain(cluster: SimCluster, from: SimNode, to: SimNode, chunks: read
   const call = network
     .door(from, env)
     .channel(target.address)
-    .open(TikvService.Snapshot, { onMessage() {}, onEnd() {} }, { metadata: clusterMetadata(clusterId) });
+    .open(
+      TikvService.Snapshot,
+      { onMessage: () => world.probe("a snapshot was taken in a second time"), onEnd() {} },
+      { metadata: clusterMetadata(clusterId) },
+    );
   for (const bytes of chunks) call.send(raft_serverpb.SnapshotChunk.decode(bytes));
   call.halfClose();
 }

@@ -25,6 +25,8 @@ export const SOMETIMES: readonly string[] = [
   "a replica was removed",
   "a replica was removed, while links were cut",
   "a snapshot arrived a second time",
+  "a snapshot arrived a second time, behind the receiver's log",
+  "a snapshot was taken in a second time",
   "a split was applied without PD",
   "a store died as a leader",
   "a store died while it destroyed a peer",
