@@ -104,6 +104,7 @@ export function serveCall(
     stream.resume();
     return;
   }
+  if (definition.kind === "clientStream" || definition.kind === "bidi") call.begin();
   listen(stream, encoding, method, call, listener, guarded, context);
   const timeoutMs = timeoutMsOf(headers["grpc-timeout"] as string | undefined);
   if (timeoutMs !== undefined) call.endBy(timeoutMs, listener, guarded);
@@ -278,6 +279,14 @@ class GrpcServerCall implements ServerCall<unknown> {
   #count(bytes: number): void {
     this.#pendingBytes += bytes;
     this.#answers.add(bytes);
+  }
+
+  /**
+   * Headers before there is an answer. A caller that streams keeps what it has sent, up to 1 MiB of it, until it hears
+   * something, since it might have to send it again; PD and stores answer some streams never.
+   */
+  begin(): void {
+    if (!this.#hasEnded) this.#stream.respond(HEADERS, { waitForTrailers: true });
   }
 
   send(message: unknown): void {

@@ -121,6 +121,24 @@ test("a stream carries messages in order, the metadata, and its end", async () =
   expect(received).toEqual(Array.from({ length: 200 }, (_, i) => `me${i}`));
 });
 
+test("a caller that streams is answered by headers at once, so that it need not keep what it sent", async () => {
+  const { port } = await listen();
+  const session = connectHttp2(`http://127.0.0.1:${port}`);
+  const stream = session.request({
+    ":method": "POST",
+    ":path": ECHO.path,
+    "content-type": "application/grpc",
+    te: "trailers",
+  });
+  const status = await new Promise((resolve) => {
+    stream.on("response", (headers) => resolve(headers[":status"]));
+    stream.on("close", () => resolve("closed"));
+    setTimeout(() => resolve("nothing"), 5_000).unref();
+  });
+  expect(status).toBe(200);
+  session.destroy();
+});
+
 test("a status other than OK reaches the caller with its message", async () => {
   const { port } = await listen();
   expect(await ask(port, FAIL, "x")).toEqual({ code: RPC_CODE.failedPrecondition, message: "not today" });
