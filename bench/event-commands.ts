@@ -96,6 +96,7 @@ function registerSteady(bench: Command): void {
       FLAGS.regions("1000"),
       FLAGS.seconds("20", "to measure"),
       ["--split-seconds <n>", "give up splitting after this, and measure what there is", "1200"],
+      ["--asleep-seconds <n>", "give up waiting until regions are quiet after this, and measure", "600"],
       ["--election-ticks <n>", "raft-election-timeout-ticks of the stores", "10"],
     ],
     async (number) => {
@@ -103,6 +104,7 @@ function registerSteady(bench: Command): void {
         regions: number("regions"),
         seconds: number("seconds"),
         splitSecondsMax: number("splitSeconds"),
+        asleepSecondsMax: number("asleepSeconds"),
         restMs: 10_000,
         say: progress,
       };
@@ -115,12 +117,16 @@ function registerSteady(bench: Command): void {
         head: [`${figure.regions} regions`, "% of a core", "resident MiB"],
         rows: [
           ...figure.rows.map((row) => [row.process, fixed(row.corePercent), count(row.residentMib)]),
+          ["seconds from the last split until quiet", count(figure.asleepSeconds), ""],
+          ["replicas awake, before and after", figure.awake.join(", "), ""],
           ["store 1, bytes of heap a region", count(heapBytesPerRegion), ""],
           ["store 1, native bytes a region", count(nativeBytesPerRegion), ""],
           ["store 1, started again: seconds to ready", fixed(restartMs / 1000, 2), ""],
         ],
         figures: {
           regions: figure.regions,
+          asleepSeconds: figure.asleepSeconds,
+          awake: figure.awake[1],
           corePercentMax: Math.max(...figure.rows.map((row) => row.corePercent)),
           residentMibMax: Math.max(...figure.rows.map((row) => row.residentMib)),
           heapBytesPerRegion,

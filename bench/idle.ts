@@ -12,6 +12,9 @@ export interface IdleRow {
 export interface IdleFigure {
   readonly regions: number;
   readonly splitSeconds: number;
+  /** From the last split until few replicas ticked, and how many still did when the measuring began and ended. */
+  readonly asleepSeconds: number;
+  readonly awake: readonly [before: number, after: number];
   readonly rows: readonly IdleRow[];
   /** Of the first store, by the difference to the same store with one region, both after a collection. */
   readonly heapBytesPerRegion: number;
@@ -26,7 +29,9 @@ export interface IdleOptions {
   readonly seconds: number;
   /** Give up splitting after this, and measure what there is. */
   readonly splitSecondsMax: number;
-  /** For the regions to fall quiet. */
+  /** Give up waiting for the regions to fall quiet after this, and measure what there is. */
+  readonly asleepSecondsMax: number;
+  /** Longer, when they are. */
   readonly restMs: number;
   readonly say: Say;
 }
@@ -42,10 +47,11 @@ export async function idle(cluster: BenchCluster, probe: Probe, options: IdleOpt
     .catch(async () => (await cluster.regions()).length);
   const splitSeconds = (performance.now() - began) / 1000;
   say(`${reached} regions after ${splitSeconds.toFixed(1)} s; waiting until they are quiet`);
-  await cluster.settle(restMs * 4);
+  const asleepSeconds = await untilAsleep(cluster, reached, options);
   await delay(restMs);
   const full = await probe.read(first);
   await delay(500);
+  const awakeBefore = await cluster.awake();
   const { children } = cluster.local;
   const before = children.map(({ pid }) => processUse(pid));
   const from = performance.now();
@@ -61,6 +67,7 @@ export async function idle(cluster: BenchCluster, probe: Probe, options: IdleOpt
       residentMib: (now?.residentBytes ?? 0) / 2 ** 20,
     };
   });
+  const awake = [awakeBefore, await cluster.awake()] as const;
   say("starting the first store again");
   const restartMs = await cluster.restart(0);
   const more = Math.max(1, reached - 1);
@@ -68,9 +75,28 @@ export async function idle(cluster: BenchCluster, probe: Probe, options: IdleOpt
   return {
     regions: reached,
     splitSeconds,
+    asleepSeconds,
+    awake,
     rows,
     heapBytesPerRegion: (full.heapUsed - empty.heapUsed) / more,
     nativeBytesPerRegion: (native(full) - native(empty)) / more,
     restartMs,
   };
+}
+
+/** So few awake ones cost nothing that would be seen. */
+const AWAKE_SHARE = 0.01;
+const LOOK_MS = 3_000;
+
+async function untilAsleep(cluster: BenchCluster, regions: number, options: IdleOptions): Promise<number> {
+  const began = performance.now();
+  const seconds = (): number => (performance.now() - began) / 1000;
+  const few = Math.max(3, AWAKE_SHARE * regions);
+  while (seconds() < options.asleepSecondsMax) {
+    const awake = await cluster.awake();
+    options.say(`${awake} replicas are awake after ${seconds().toFixed(0)} s`);
+    if (awake <= few) break;
+    await delay(LOOK_MS);
+  }
+  return seconds();
 }

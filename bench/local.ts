@@ -248,6 +248,15 @@ export class BenchCluster {
     }
   }
 
+  /** Replicas that tick, of all stores. */
+  async awake(): Promise<number> {
+    const counts = this.stores.map(async (_, store) => {
+      const response = await fetch(`http://${this.local.statusAddress(store)}/metrics`);
+      return Number(AWAKE.exec(await response.text())?.[1] ?? 0);
+    });
+    return (await Promise.all(counts)).reduce((sum, each) => sum + each, 0);
+  }
+
   async stop(): Promise<void> {
     for (const close of this.#closers) close();
     await Promise.all(this.#restarted.map((child) => child.stop()));
@@ -255,6 +264,8 @@ export class BenchCluster {
     rmSync(this.directory, { recursive: true, force: true, maxRetries: 5 });
   }
 }
+
+const AWAKE = /^tikv_raftstore_hibernated_peer_state\{[^}]*state="awaken"[^}]*\} (\d+)/m;
 
 const hexOf = (key: Uint8Array): string => Buffer.from(key).toString("hex").toUpperCase();
 

@@ -127,7 +127,7 @@ async function checkChanges(cluster: BenchCluster, probe: Probe, check: Check): 
   });
   await check("idle", async () => {
     const figure = await idle(cluster, probe, {
-      ...{ regions: 32, seconds: 1, splitSecondsMax: 30, restMs: 200 },
+      ...{ regions: 32, seconds: 1, splitSecondsMax: 30, asleepSecondsMax: 60, restMs: 200 },
       say: quiet,
     });
     expect(figure.regions >= 32, `${figure.regions} regions`);
