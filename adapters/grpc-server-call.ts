@@ -286,7 +286,9 @@ class GrpcServerCall implements ServerCall<unknown> {
    * something, since it might have to send it again; PD and stores answer some streams never.
    */
   begin(): void {
-    if (!this.#hasEnded) this.#stream.respond(HEADERS, { waitForTrailers: true });
+    const stream = this.#stream;
+    if (this.#hasEnded || stream.headersSent || stream.destroyed || stream.closed) return;
+    stream.respond(HEADERS, { waitForTrailers: true });
   }
 
   send(message: unknown): void {

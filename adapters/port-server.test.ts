@@ -37,6 +37,7 @@ const UPPER = method("Upper", "unary");
 const FAIL = method("Fail", "unary");
 const THROW = method("Throw", "unary");
 const ECHO = method("Echo", "bidi");
+const GREET = method("Greet", "bidi");
 
 const servers: PortServer[] = [];
 const fatal: Error[] = [];
@@ -59,6 +60,10 @@ const METHODS: BoundMethod[] = [
       throw new TypeError("a bug");
     }),
   ),
+  bindMethod(GREET, (call) => {
+    call.send("welcome");
+    return { onMessage() {}, onHalfClose: () => call.end(), onCancel() {} };
+  }),
   bindMethod(ECHO, (call) => ({
     onMessage: (text) => call.send(`${call.metadata["who"] ?? ""}${text}`),
     onHalfClose: () => call.end(),
@@ -137,6 +142,18 @@ test("a caller that streams is answered by headers at once, so that it need not 
   });
   expect(status).toBe(200);
   session.destroy();
+});
+
+test("a handler may speak first", async () => {
+  const { port } = await listen();
+  const received: string[] = [];
+  const status = await new Promise<RpcStatus>((resolve) => {
+    const call = network
+      .channel(`127.0.0.1:${port}`)
+      .open(GREET, { onMessage: (text) => received.push(text), onEnd: resolve });
+    call.halfClose();
+  });
+  expect([status.code, received]).toEqual([RPC_CODE.ok, ["welcome"]]);
 });
 
 test("a status other than OK reaches the caller with its message", async () => {

@@ -252,7 +252,9 @@ export class BenchCluster {
   async awake(): Promise<number> {
     const counts = this.stores.map(async (_, store) => {
       const response = await fetch(`http://${this.local.statusAddress(store)}/metrics`);
-      return Number(AWAKE.exec(await response.text())?.[1] ?? 0);
+      const awake = AWAKE.exec(await response.text())?.[1];
+      if (awake === undefined) throw new Error(`store ${store + 1} does not say how many replicas are awake`);
+      return Number(awake);
     });
     return (await Promise.all(counts)).reduce((sum, each) => sum + each, 0);
   }

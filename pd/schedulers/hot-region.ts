@@ -426,25 +426,24 @@ export class HotRegion extends BaseScheduler {
 
   #isBetter(move: Move, best: Move, { priorities, highestMin, highestMax }: Round): boolean {
     if (move.rank !== best.rank) return move.rank > best.rank;
-    const i = dimensionIndex(priorities[move.rank === 1 ? 1 : 0]);
-    // In steps, so that hardly fuller stores do not win over those with less under way.
-    const step = (rate: number, most: number): number =>
-      most > 0 ? Math.floor(rate / (most * this.#settings.rankStep(priorities[move.rank === 1 ? 1 : 0]))) : 0;
-    if (move.source !== best.source) {
-      const most = highestMin[i];
-      const higher = step(move.source.min[i], most) - step(best.source.min[i], most);
-      const quieter = best.source.pending[i] - move.source.pending[i];
-      const finer = higher || quieter || move.source.min[i] - best.source.min[i];
-      if (finer !== 0) return finer > 0;
-    }
-    if (move.target !== best.target) {
-      const most = highestMax[i];
-      const lower = step(best.target.max[i], most) - step(move.target.max[i], most);
-      const quieter = best.target.pending[i] - move.target.pending[i];
-      const finer = lower || quieter || best.target.max[i] - move.target.max[i];
-      if (finer !== 0) return finer > 0;
-    }
     const which = move.rank === 1 ? 1 : 0;
+    const name = priorities[which];
+    const i = dimensionIndex(name);
+    const share = this.#settings.rankStep(name);
+    // In steps, so that hardly fuller stores do not win over those with less under way.
+    const gain = (of: StoreLoad, than: StoreLoad, side: "min" | "max", most: number): number => {
+      const steps = ({ [side]: rates }: StoreLoad): number =>
+        most > 0 ? Math.floor(rates[i] / (most * share)) : 0;
+      const fuller = steps(of) - steps(than);
+      const quieter = than.pending[i] - of.pending[i];
+      return side === "min"
+        ? fuller || quieter || of.min[i] - than.min[i]
+        : -fuller || quieter || than.max[i] - of.max[i];
+    };
+    const bySource = move.source === best.source ? 0 : gain(move.source, best.source, "min", highestMin[i]);
+    if (bySource !== 0) return bySource > 0;
+    const byTarget = move.target === best.target ? 0 : gain(move.target, best.target, "max", highestMax[i]);
+    if (byTarget !== 0) return byTarget > 0;
     if (move.scores[which] !== best.scores[which]) return move.scores[which] > best.scores[which];
     const isBigger = move.peer.rates[i] > best.peer.rates[i];
     return move.scores[which] === 2 ? isBigger : !isBigger;
