@@ -35,6 +35,8 @@ export interface PdReporterHost {
   capacity(): { readonly capacity: number; readonly available: number; readonly used: number } | undefined;
   readonly liveness: StoreLiveness;
   slowScore(): number;
+  /** Of snapshots sent since it was last asked. */
+  takeSnapshotStats(): pdpb.ISnapshotStat[];
   snapshotCounts(): { readonly sending: number; readonly receiving: number };
 }
 
@@ -246,6 +248,7 @@ export class PdReporter {
         isStopping: this.#isStopping,
         sendingSnapCount: snapshots.sending,
         receivingSnapCount: snapshots.receiving,
+        snapshotStats: this.#host.takeSnapshotStats(),
         startTime: startSeconds,
         slowScore: this.#host.slowScore(),
         ...this.#flow,

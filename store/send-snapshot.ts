@@ -19,6 +19,7 @@ export function sendSnapshot(
     env.log.info("snapshot not sent", { regionId: peer.regionId, to: to.id, reason });
     peer.reportSnapshot(to.id, "failure");
   };
+  snapshots.stats.wanted(to.id);
   if (!snapshots.hasRoom) return failed("too many snapshots are being sent");
   if (misbehaves(env, "a snapshot is not sent")) return failed("mischief");
   // Entries applied since Raft asked would be in the data and not in the snapshot's index: applied twice over
@@ -38,6 +39,7 @@ export function sendSnapshot(
     }
     snapshots.send({
       region,
+      toPeerId: to.id,
       address,
       message,
       snapshot,

@@ -10,11 +10,13 @@ import { dataEndKey, dataKey } from "../region/keys.js";
 import type { Region } from "../region/region.js";
 import type { StoreConfig } from "./config.js";
 import { encodeChunk } from "./snapshot-codec.js";
+import { SnapshotStats } from "./snapshot-stats.js";
 
 const SNAPSHOT_LANE = 1;
 
 export interface SnapshotSend {
   readonly region: Region;
+  readonly toPeerId: number;
   readonly address: string;
   readonly message: raft_serverpb.IRaftMessage;
   readonly snapshot: EngineSnapshot;
@@ -57,6 +59,7 @@ export class SnapshotSender {
   readonly #config: StoreConfig;
   readonly #metadata: () => RpcMetadata;
   readonly #pace: Pace;
+  readonly stats: SnapshotStats;
   sending = 0;
 
   constructor(env: Env, network: RpcNetwork, config: StoreConfig, metadata: () => RpcMetadata) {
@@ -65,6 +68,7 @@ export class SnapshotSender {
     this.#config = config;
     this.#metadata = metadata;
     this.#pace = new Pace(env, config.snapshotBytesPerSecondMax);
+    this.stats = new SnapshotStats(env);
   }
 
   get hasRoom(): boolean {
@@ -78,7 +82,7 @@ export class SnapshotSender {
 
   send(task: SnapshotSend): void {
     this.sending++;
-    const stream = new SnapshotStream(this.#env, this.#config, this.#pace, task, () => {
+    const stream = new SnapshotStream(this.#env, this.#config, this.#pace, this.stats, task, () => {
       this.sending--;
     });
     stream.start(this.#network, this.#metadata());
@@ -89,18 +93,30 @@ class SnapshotStream {
   readonly #env: Env;
   readonly #config: StoreConfig;
   readonly #pace: Pace;
+  readonly #stats: SnapshotStats;
   readonly #task: SnapshotSend;
   readonly #release: () => void;
   #call: ClientCall<raft_serverpb.ISnapshotChunk> | undefined;
+  #startedMs = 0;
+  #bytes = 0;
+  #readMs = 0;
   #space = 0;
   #next: Uint8Array;
   readonly #end: Uint8Array;
   #ended = false;
 
-  constructor(env: Env, config: StoreConfig, pace: Pace, task: SnapshotSend, release: () => void) {
+  constructor(
+    env: Env,
+    config: StoreConfig,
+    pace: Pace,
+    stats: SnapshotStats,
+    task: SnapshotSend,
+    release: () => void,
+  ) {
     this.#env = env;
     this.#config = config;
     this.#pace = pace;
+    this.#stats = stats;
     this.#task = task;
     this.#release = release;
     this.#next = dataKey(task.region.startKey);
@@ -108,6 +124,7 @@ class SnapshotStream {
   }
 
   start(network: RpcNetwork, metadata: RpcMetadata): void {
+    this.#startedMs = this.#env.clock.monotonicMs();
     // A connection of its own: megabytes of snapshot must not stand before heartbeats.
     this.#call = network.channel(this.#task.address, SNAPSHOT_LANE).open(
       TikvService.Snapshot,
@@ -139,11 +156,13 @@ class SnapshotStream {
       return;
     }
     const bytesMax = this.#config.snapshotChunkBytesMax;
+    const askedMs = this.#env.clock.monotonicMs();
     this.#task.snapshot.scan(
       space,
       { start: this.#next, end: this.#end, limit: ROWS_PER_SCAN, bytesMax },
       (error, result) => {
         if (this.#ended) return;
+        this.#readMs += this.#env.clock.monotonicMs() - askedMs;
         if (error !== undefined) {
           this.#call?.cancel();
           this.#finish(false, error.message);
@@ -154,6 +173,7 @@ class SnapshotStream {
           const data = encodeChunk(this.#space, result.rows, this.#env.crc32);
           this.#call?.send({ data });
           this.#pace.took(data.length);
+          this.#bytes += data.length;
           const next = new Uint8Array(last.key.length + 1);
           next.set(last.key);
           this.#next = next;
@@ -173,6 +193,11 @@ class SnapshotStream {
     this.#ended = true;
     this.#task.snapshot.close();
     this.#release();
+    const streamMs = this.#env.clock.monotonicMs() - this.#startedMs;
+    if (succeeded) {
+      const { region, toPeerId } = this.#task;
+      this.#stats.sent({ regionId: region.id, toPeerId, bytes: this.#bytes, streamMs, readMs: this.#readMs });
+    }
     this.#task.done(succeeded, reason);
   }
 }

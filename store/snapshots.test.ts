@@ -249,6 +249,7 @@ describe("the sender", () => {
     const sender = new SnapshotSender(env, network, config, () => ({}));
     const task = {
       region: regionOf(2, 3),
+      toPeerId: 22,
       address: "a",
       message: {},
       snapshot: engine.snapshot(),

@@ -407,6 +407,7 @@ export class Store {
       capacity: () => this.capacity(),
       slowScore: () => this.slowScore.value,
       liveness: this.quiet.liveness,
+      takeSnapshotStats: () => this.snapshots.stats.take(),
       snapshotCounts: () => ({ sending: this.snapshots.sending, receiving: this.#receiver?.receiving ?? 0 }),
     };
     this.#reporter = new PdReporter(reporterHost);
