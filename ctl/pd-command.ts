@@ -4,6 +4,7 @@ import { GrpcNetwork } from "../adapters/grpc-network.js";
 import type { EtcdMetaStore } from "../adapters/etcd-meta-store.js";
 import { bridge } from "../adapters/http-bridge.js";
 import { forwardHttp } from "../adapters/http-forward.js";
+import { fetchStoreConfig } from "../adapters/store-settings.js";
 import { createLogger, type LeveledLogger, parseLogFormat, parseLogLevel } from "../adapters/logger.js";
 import { nodeEnv } from "../adapters/node-env.js";
 import { PdMetricsPage } from "../adapters/pd-metrics.js";
@@ -177,20 +178,24 @@ async function serve(
   const { etcd } = options;
   const metaStore =
     etcd === undefined ? await openEmbedded(env, opened.engine) : await onEtcd(env, etcd.connection);
+  const regionEngine = opened.engine;
   const election =
     etcd === undefined
-      ? { regionEngine: opened.engine }
-      : {
-          election: { network, regionEngine: opened.engine, leaseSeconds: etcd.leaseSeconds },
-          forwardHttp,
-        };
+      ? { regionEngine }
+      : { election: { network, regionEngine, leaseSeconds: etcd.leaseSeconds }, forwardHttp };
   const { name, clientUrls } = options;
-  const setLogLevel = (level: LeveledLogger["level"]): void => {
-    log.level = level;
-  };
+  const setLogLevel = (level: LeveledLogger["level"]): void => void (log.level = level);
   const pd = new PlacementDriver(
     env,
-    { name, clientUrls, config: pdSections(file), onFatal: fatal, setLogLevel, ...election },
+    {
+      name,
+      clientUrls,
+      config: pdSections(file),
+      onFatal: fatal,
+      setLogLevel,
+      fetchStoreConfig,
+      ...election,
+    },
     metaStore,
   );
   if (etcd !== undefined) log.info("metadata on etcd", { endpoints: etcd.connection.endpoints });

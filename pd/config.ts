@@ -4,6 +4,7 @@
  * "30m0s". The whole is stored after each change. (pd-rules 11.26 to 11.30, annex A)
  */
 import { formatDurationMs, parseDurationMs } from "./duration.js";
+import { DEFAULT_REGION_SIZES, type RegionSizes, storedRegionSizes } from "./region-sizes.js";
 import { Serial } from "./serial.js";
 
 export interface StoreLimitConfig {
@@ -155,6 +156,8 @@ export class PdConfig {
   readonly labelProperties: Map<string, readonly { readonly key: string; readonly value: string }[]> =
     new Map();
   clusterVersion = "0.0.0";
+  /** As the stores say: not for users to change. */
+  regionSizes: RegionSizes = DEFAULT_REGION_SIZES;
   /** Changes of the settings and of what is stored with them, one after the other. */
   readonly changes: Serial = new Serial();
   /** Why an item of `REPLICA_ITEMS` may not change: it acts through the default placement rule. (7.28) */
@@ -180,6 +183,7 @@ export class PdConfig {
     copy.defaultStoreLimit = this.defaultStoreLimit;
     copy.schedulers = [...this.schedulers];
     copy.clusterVersion = this.clusterVersion;
+    copy.regionSizes = this.regionSizes;
     copy.replicationRefusal = this.replicationRefusal;
     return copy;
   }
@@ -364,6 +368,7 @@ export class PdConfig {
       schedulers: this.schedulers,
       "label-property": Object.fromEntries(this.labelProperties),
       "cluster-version": this.clusterVersion,
+      "region-sizes": this.regionSizes,
     };
   }
 
@@ -394,6 +399,7 @@ export class PdConfig {
       if (!this.schedulers.some((other) => other.type === entry.type)) this.schedulers.push(entry);
     }
     if (typeof stored["cluster-version"] === "string") this.clusterVersion = stored["cluster-version"];
+    this.regionSizes = storedRegionSizes(stored["region-sizes"]);
     return ignored;
   }
 

@@ -10,4 +10,5 @@ export * from "./meta-store.js";
 export type { MetricHistogram, MetricSample } from "./metrics.js";
 export { PdMetrics } from "./metrics.js";
 export { PlacementDriver, type PlacementDriverOptions } from "./placement-driver.js";
+export type { FetchStoreConfig } from "./region-sizes.js";
 export { REGION_KINDS } from "./statistics/region-kinds.js";

@@ -15,6 +15,7 @@ import type { Leadership } from "./leadership.js";
 import { type MemberIdentity, type MemberRegistry, Members } from "./members.js";
 import type { MetaStore } from "./meta-store.js";
 import type { PdMetrics } from "./metrics.js";
+import { type FetchStoreConfig, RegionSizesWatch } from "./region-sizes.js";
 import { RegionSyncServer } from "./region-sync-server.js";
 import { coreMethods } from "./rpc-core.js";
 import { gcMethods } from "./rpc-gc.js";
@@ -52,6 +53,7 @@ export interface PartsInputs {
   readonly registry?: MemberRegistry;
   readonly otherLeader?: () => pdpb.IMember | undefined;
   readonly map?: RegionMap;
+  readonly fetchStoreConfig?: FetchStoreConfig | undefined;
 }
 
 export interface Parts {
@@ -67,6 +69,7 @@ export interface Parts {
   readonly stores: StoreAdmin;
   readonly temporary: TemporaryConfig;
   readonly settings: Settings;
+  readonly sizes: RegionSizesWatch;
   readonly startedWallMs: number;
   /** By path. */
   readonly methods: ReadonlyMap<string, BoundMethod>;
@@ -117,6 +120,7 @@ export function buildParts(inputs: PartsInputs): Parts {
     stores: new StoreAdmin(cluster, settings),
     temporary: new TemporaryConfig(context),
     settings,
+    sizes: new RegionSizesWatch(cluster, settings, inputs.fetchStoreConfig),
     startedWallMs,
     methods: new Map(methods.map((method) => [method.definition.path, method])),
   };
@@ -142,6 +146,7 @@ export function beginTerm(parts: Parts, callback: (error: Error | undefined) => 
       if (error !== undefined) return callback(error);
       parts.streams.start();
       scheduling.start();
+      parts.sizes.start();
       callback(undefined);
       // Lookups need none. Who needs one waits for the window, and tries again if it could not be stored.
       context.ids.rebase(() => {});
@@ -152,6 +157,7 @@ export function beginTerm(parts: Parts, callback: (error: Error | undefined) => 
 /** Stops what acts; calls back once what was still in memory is written. */
 export function endTerm(parts: Parts, callback: () => void): void {
   parts.scheduling.stop();
+  parts.sizes.stop();
   parts.streams.stop();
   parts.sync.stop();
   parts.timestamps.stop();

@@ -16,6 +16,7 @@ import type { MemberIdentity } from "./members.js";
 import type { MetaStore } from "./meta-store.js";
 import { type MetricSample, PdMetrics } from "./metrics.js";
 import { decodeUint64, encodeUint64 } from "./numbers.js";
+import type { FetchStoreConfig } from "./region-sizes.js";
 import { beginTerm, buildParts, endTerm, type Parts, startConfig } from "./parts.js";
 import { Forwarder } from "./rpc-forward.js";
 import type { Scheduling } from "./scheduling.js";
@@ -47,6 +48,8 @@ export interface PlacementDriverOptions {
     headers: Readonly<Record<string, string>>,
     reply: HttpReply,
   ) => void;
+  /** Asks a store for its settings. Without it PD takes regions to be split at TiKV's sizes. */
+  readonly fetchStoreConfig?: FetchStoreConfig;
   /** PD can no longer write its metadata and has stopped serving: end the process. */
   readonly onFatal?: (error: Error) => void;
 }
@@ -249,6 +252,7 @@ export class PlacementDriver {
       tsoSaveIntervalMs,
       tsoUpdateIntervalMs,
       startedWallMs,
+      fetchStoreConfig: this.#options.fetchStoreConfig,
     };
   }
 }

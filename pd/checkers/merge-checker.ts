@@ -6,17 +6,13 @@
 import { compareBytes, decodeMemcomparable, toHex } from "../../base/index.js";
 import { mergeOperators } from "../merge-operator.js";
 import { EMPTY_REGION_SIZE_MIB, peerOnStore, type RegionInfo } from "../region-info.js";
+import { isSplitForMerge } from "../region-sizes.js";
 import type { SchedulingView } from "../scheduling-view.js";
 import { type CheckResult, HEALTHY, waiting } from "./check-result.js";
 
 const KEYS_PER_MIB = 10_000;
 const TARGET_SIZE_MIN_MIB = 500;
 const TARGET_SIZE_FACTOR = 4;
-/** What stores split at, until they say otherwise. (11.34) */
-export const REGION_MAX_SIZE_MIB = 144;
-export const REGION_SPLIT_SIZE_MIB = 96;
-export const REGION_MAX_KEYS = 1_440_000;
-export const REGION_SPLIT_KEYS = 960_000;
 const SPLITS_MAX = 100_000;
 const POSSIBLE_KEPT_MS = 1000;
 const MERGE_LABEL = "merge";
@@ -63,9 +59,11 @@ export class MergeChecker {
     if (problem !== undefined) return problem;
     const target = this.#target(region);
     if (typeof target === "string") return waiting(target);
-    const limit = Math.max(TARGET_SIZE_MIN_MIB, TARGET_SIZE_FACTOR * REGION_MAX_SIZE_MIB);
+    const sizes = this.#view.config.regionSizes;
+    const limit = Math.max(TARGET_SIZE_MIN_MIB, TARGET_SIZE_FACTOR * sizes.maxMib);
     if (target.sizeMib > limit) return waiting(`the neighbour ${target.meta.id} is larger than ${limit} MiB`);
-    if (this.#wouldSplitAgain(target.sizeMib + region.sizeMib, target.keys + region.keys)) {
+    const merged = { mib: target.sizeMib + region.sizeMib, keys: target.keys + region.keys };
+    if (isSplitForMerge(sizes, merged, { mib: this.#sizeMaxMib, keys: this.#keysMax })) {
       return waiting(`merged with ${target.meta.id} it would be split again into pieces as small`);
     }
     const made = mergeOperators(this.#view, region, target, "merge-region", ["merge"]);
@@ -128,19 +126,6 @@ export class MergeChecker {
     }
     if (other.downPeers.length > 0 || other.pendingPeers.length > 0) return `a peer of ${name} is not well`;
     return this.#view.isReplicated(other) ? undefined : `${name} does not meet its placement rules`;
-  }
-
-  /** (8.17) */
-  #wouldSplitAgain(sizeMib: number, keys: number): boolean {
-    const refuses = (amount: number, max: number, split: number, merge: number): boolean => {
-      if (amount < max) return false;
-      const rest = amount % split;
-      return rest > 0 && rest <= merge;
-    };
-    return (
-      refuses(sizeMib, REGION_MAX_SIZE_MIB, REGION_SPLIT_SIZE_MIB, this.#sizeMaxMib) ||
-      refuses(keys, REGION_MAX_KEYS, REGION_SPLIT_KEYS, this.#keysMax)
-    );
   }
 }
 

@@ -2,7 +2,6 @@
  * Regions that need attention, by what is wrong with them, kept up with the heartbeats; and how far apart the
  * replicas of all regions stand. (pd-rules 10.15 to 10.17)
  */
-import { REGION_MAX_KEYS, REGION_MAX_SIZE_MIB } from "../checkers/merge-checker.js";
 import { EMPTY_REGION_SIZE_MIB, type RegionInfo } from "../region-info.js";
 import { IdSet } from "../id-set.js";
 import type { SchedulingView } from "../scheduling-view.js";
@@ -36,7 +35,8 @@ export function kindBits(view: SchedulingView, region: RegionInfo): number {
     if (view.store(peer.storeId)?.isRemoving === true) bits |= 16;
   }
   if (region.sizeMib <= EMPTY_REGION_SIZE_MIB) bits |= 64;
-  if (region.sizeMib >= REGION_MAX_SIZE_MIB || region.keys >= REGION_MAX_KEYS) bits |= 128;
+  const { maxMib, maxKeys } = view.config.regionSizes;
+  if (region.sizeMib >= maxMib || region.keys >= maxKeys) bits |= 128;
   if (isUndersized(view, region)) bits |= 256;
   return bits;
 }

@@ -226,6 +226,11 @@ describe("heartbeats", () => {
     expect(see(1, [1, 2, 3], { ...big, roles: { 3: "learner" } })).toEqual(["learner-peer"]);
     expect(see(1, [1, 2, 3], { sizeMib: 1 })).toEqual(["empty-region", "undersized-region"]);
     expect(see(1, [1, 2, 3], { sizeMib: 144 })).toEqual(["oversized-region"]);
+    // By the stores' own word.
+    const { config } = mock.view;
+    config.regionSizes = { ...config.regionSizes, maxMib: 300 };
+    expect(see(1, [1, 2, 3], { sizeMib: 144 })).toEqual([]);
+    config.regionSizes = { ...config.regionSizes, maxMib: 144 };
     mock.store(3).setNodeState("removing");
     expect(see(1, [1, 2, 3], big)).toEqual(["offline-peer"]);
     // Merged away: no list keeps it.
