@@ -47,9 +47,16 @@ const ALLOWED_USE = "hotRegion";
 /** A round of hundreds of stores with thousands of hot peers ends after so long, with the best move seen. */
 const TURN_MS = 8;
 
-interface Move {
+interface Mover {
   readonly region: RegionInfo;
   readonly peer: HotPeer;
+}
+
+interface Move extends Mover {
+  /** Goes back from target to source in exchange. */
+  readonly revert: Mover | undefined;
+  /** What goes over, less what comes back, in the two dimensions that count. */
+  readonly rates: readonly [number, number];
   readonly source: StoreLoad;
   readonly target: StoreLoad;
   readonly rank: number;
@@ -68,6 +75,11 @@ interface Round {
   readonly highestMax: Rates;
   /** Of each store and dimension, once looked up. */
   readonly topRates: Map<StoreLoad, number[]>;
+  /** Peers that may move, once looked up. */
+  readonly movable: Map<StoreLoad, readonly HotPeer[]>;
+  /** A move that does not fit alone may be made up for by another in return. */
+  readonly exchanges: boolean;
+  readonly endMs: number;
 }
 
 export class HotRegion extends BaseScheduler {
@@ -79,6 +91,8 @@ export class HotRegion extends BaseScheduler {
   readonly #history = new Map<string, Rates[]>();
   /** How many peers the last round of a type looked at before its time was over, when it found no move. */
   readonly #seenInVain = new Map<HotType, number>();
+  /** Types of which the last round found nothing that fits alone: the next may exchange. (9.37) */
+  readonly #exchanges = new Set<HotType>();
   #sampledMs = Number.NEGATIVE_INFINITY;
 
   constructor(host: SchedulerHost) {
@@ -111,6 +125,12 @@ export class HotRegion extends BaseScheduler {
     let best: Move | undefined;
     for (const one of types) {
       const move = this.#solve(this.#round(one));
+      if (
+        this.#settings.version !== "v1" &&
+        (move === undefined || move.rank === 2 || move.revert !== undefined)
+      )
+        this.#exchanges.add(one);
+      else this.#exchanges.delete(one);
       if (move !== undefined && (best === undefined || move.rank > best.rank)) best = move;
     }
     return best === undefined ? 0 : this.#start(best);
@@ -130,6 +150,9 @@ export class HotRegion extends BaseScheduler {
       expectation,
       priorities,
       topRates: new Map(),
+      movable: new Map(),
+      exchanges: this.#exchanges.has(type),
+      endMs: this.view.nowMs() + TURN_MS,
       highestMin: highest("min"),
       highestMax: highest("max"),
     };
@@ -226,7 +249,6 @@ export class HotRegion extends BaseScheduler {
     const sources = round.loads
       .filter((load) => this.#isSource(load, round))
       .sort((left, right) => right.min[first] - left.min[first]);
-    const endMs = this.view.nowMs() + TURN_MS;
     const seenBefore = this.#seenInVain.get(round.type) ?? 0;
     this.#seenInVain.delete(round.type);
     let seen = 0;
@@ -236,8 +258,8 @@ export class HotRegion extends BaseScheduler {
         if (seen++ < seenBefore) continue;
         const region = this.view.cluster.regions.byId(peer.regionId);
         if (region !== undefined && this.#mayMove(region, peer, round.type))
-          best = this.#bestTarget(round, source, targets, peer, region, best);
-        if (this.view.nowMs() <= endMs) continue;
+          best = this.#bestTarget(round, source, targets, { region, peer }, best);
+        if (this.view.nowMs() <= round.endMs) continue;
         if (best === undefined) this.#seenInVain.set(round.type, seen);
         return best;
       }
@@ -250,24 +272,65 @@ export class HotRegion extends BaseScheduler {
     round: Round,
     source: StoreLoad,
     targets: readonly StoreLoad[],
-    peer: HotPeer,
-    region: RegionInfo,
+    main: Mover,
     before: Move | undefined,
   ): Move | undefined {
     let best = before;
-    let safeguard: ((target: StoreInfo) => boolean) | undefined;
-    const isSafe = (target: StoreInfo): boolean => {
-      safeguard ??= this.view.safeguard(region, source.store.id);
-      return safeguard(target);
-    };
+    const isSafe = this.#safeguard(main.region, source.store.id);
     for (const target of targets) {
-      const move = this.#judge(round, source, target, peer, region);
-      if (move === undefined || (best !== undefined && !this.#isBetter(move, best, round))) continue;
-      const problem = this.#targetProblem(region, peer, target.store, round.type, isSafe);
-      if (problem === undefined) best = move;
-      else this.#noteNot(region, target.store, problem);
+      const move = this.#judge(round, source, target, main, undefined);
+      if (move === undefined) continue;
+      if (this.#wins(move, best, round)) {
+        const problem = this.#targetProblem(main, target.store, round.type, isSafe);
+        if (problem === undefined) best = move;
+        else this.#noteNot(main.region, target.store, problem);
+      }
+      if (round.exchanges && (move.rank === 2 || move.rank === 0))
+        best = this.#bestExchange(round, move, best, isSafe);
     }
     return best;
+  }
+
+  /** With a smaller hot peer in return: where one peer alone would tilt the stores the other way. (9.37) */
+  #bestExchange(
+    round: Round,
+    move: Move,
+    before: Move | undefined,
+    isSafe: (target: StoreInfo) => boolean,
+  ): Move | undefined {
+    let best = before;
+    const { source, target, region: mainRegion } = move;
+    for (const peer of this.#movable(target, round)) {
+      if (peer.regionId === mainRegion.meta.id) continue;
+      if (this.view.nowMs() > round.endMs) return best;
+      const region = this.view.cluster.regions.byId(peer.regionId);
+      if (region === undefined) continue;
+      const isThere = peerOnStore(region, source.store.id) !== undefined;
+      if (isThere !== isLeaderType(round.type)) continue;
+      const revert = { region, peer };
+      const exchange = this.#judge(round, source, target, move, revert);
+      if (exchange === undefined || !this.#wins(exchange, best, round)) continue;
+      if (!this.#mayMove(region, peer, round.type)) continue;
+      const problem =
+        this.#targetProblem(move, target.store, round.type, isSafe) ??
+        this.#targetProblem(revert, source.store, round.type, this.#safeguard(region, target.store.id));
+      if (problem === undefined) best = exchange;
+    }
+    return best;
+  }
+
+  /** Fits, and better than what was found before. Two moves must be worth it more than one. */
+  #wins(move: Move, best: Move | undefined, round: Round): boolean {
+    if (move.rank < (move.revert === undefined ? 1 : 3) || this.#isUniform(move.rank, round)) return false;
+    return best === undefined || this.#isBetter(move, best, round);
+  }
+
+  #safeguard(region: RegionInfo, fromStore: number): (target: StoreInfo) => boolean {
+    let safeguard: ((target: StoreInfo) => boolean) | undefined;
+    return (target) => {
+      safeguard ??= this.view.safeguard(region, fromStore);
+      return safeguard(target);
+    };
   }
 
   #noteNot(region: RegionInfo, target: StoreInfo, problem: string): void {
@@ -278,11 +341,18 @@ export class HotRegion extends BaseScheduler {
     round: Round,
     source: StoreLoad,
     target: StoreLoad,
-    peer: HotPeer,
-    region: RegionInfo,
+    { region, peer }: Mover,
+    revert: Mover | undefined,
   ): Move | undefined {
     if (target === source) return undefined;
     const [firstFormula, secondFormula] = formulas(this.#settings.number("great-dec-ratio"));
+    const rateOf = (which: 0 | 1): number => {
+      const dimension = dimensionIndex(round.priorities[which]);
+      return peer.rates[dimension] - (revert?.peer.rates[dimension] ?? 0);
+    };
+    const rates = [rateOf(0), rateOf(1)] as const;
+    if (rates[0] < this.#minRate(round.priorities[0]) && rates[1] < this.#minRate(round.priorities[1]))
+      return undefined;
     const score = (which: 0 | 1): DimensionScore => {
       const name = round.priorities[which];
       const dimension = dimensionIndex(name);
@@ -291,28 +361,17 @@ export class HotRegion extends BaseScheduler {
         source,
         target,
         dimension,
-        rate: peer.rates[dimension],
+        rate: rates[which],
         minRate: this.#minRate(name),
         topRate: topRate(round.topRates, higher, dimension),
       };
       return dimensionScore(input, which === 0 ? firstFormula : secondFormula);
     };
-    const rates = round.priorities.map((name) => peer.rates[dimensionIndex(name)]) as [number, number];
-    const tooSmall = rates.every((rate, i) => rate < this.#minRate(round.priorities[i as 0 | 1]));
-    if (tooSmall) return undefined;
     const scores = [score(0), score(1)] as const;
     const rank = progressiveRank(scores[0], scores[1], round.type === "write-leader");
-    if (rank <= 0 || this.#isUniform(rank, round)) return undefined;
-    return {
-      region,
-      peer,
-      source,
-      target,
-      rank,
-      scores,
-      type: round.type,
-      firstPriority: round.priorities[0],
-    };
+    if (rank < 0 || (rank === 0 && !round.exchanges)) return undefined;
+    const { type, priorities } = round;
+    return { region, peer, revert, rates, source, target, rank, scores, type, firstPriority: priorities[0] };
   }
 
   #minRate(name: Dimension): number {
@@ -347,8 +406,17 @@ export class HotRegion extends BaseScheduler {
     });
   }
 
+  #movable(store: StoreLoad, round: Round): readonly HotPeer[] {
+    let peers = round.movable.get(store);
+    if (peers === undefined) {
+      peers = this.#findMovable(store, round);
+      round.movable.set(store, peers);
+    }
+    return peers;
+  }
+
   /** With more than a few, those that lead in one of the two dimensions. */
-  #movable(source: StoreLoad, { priorities, type }: Round): readonly HotPeer[] {
+  #findMovable(source: StoreLoad, { priorities, type }: Round): readonly HotPeer[] {
     const most = this.#settings.number("max-peer-number");
     const free = source.peers.filter(
       (peer) => !this.#pending.has(peer.regionId) && !this.#isCooling(peer, type),
@@ -381,8 +449,7 @@ export class HotRegion extends BaseScheduler {
   }
 
   #targetProblem(
-    region: RegionInfo,
-    peer: HotPeer,
+    { region, peer }: Mover,
     target: StoreInfo,
     type: HotType,
     isSafe: (target: StoreInfo) => boolean,
@@ -426,6 +493,8 @@ export class HotRegion extends BaseScheduler {
 
   #isBetter(move: Move, best: Move, { priorities, highestMin, highestMax }: Round): boolean {
     if (move.rank !== best.rank) return move.rank > best.rank;
+    const isAlone = move.revert === undefined;
+    if (isAlone !== (best.revert === undefined)) return isAlone;
     const which = move.rank === 1 ? 1 : 0;
     const name = priorities[which];
     const i = dimensionIndex(name);
@@ -445,29 +514,44 @@ export class HotRegion extends BaseScheduler {
     const byTarget = move.target === best.target ? 0 : gain(move.target, best.target, "max", highestMax[i]);
     if (byTarget !== 0) return byTarget > 0;
     if (move.scores[which] !== best.scores[which]) return move.scores[which] > best.scores[which];
-    const isBigger = move.peer.rates[i] > best.peer.rates[i];
+    const isBigger = move.rates[which] > best.rates[which];
     return move.scores[which] === 2 ? isBigger : !isBigger;
   }
 
   // What is done.
 
   #start(move: Move): number {
-    const operator = this.#operator(move);
-    const refused = typeof operator === "string" ? operator : this.submit(operator);
-    if (refused !== undefined || typeof operator === "string") {
-      this.host.notes.note("region", move.region.meta.id, this.name, refused ?? "");
-      return 0;
+    const { source, target, revert } = move;
+    const plans = [{ mover: move as Mover, from: source.store.id, to: target.store.id }];
+    if (revert !== undefined) plans.push({ mover: revert, from: target.store.id, to: source.store.id });
+    const operators = plans.map(({ mover, from, to }) => this.#operator(move, mover, from, to));
+    const unbuilt = operators.find((operator) => typeof operator === "string");
+    if (unbuilt !== undefined) return this.#noteRefusal(move.region, unbuilt);
+    for (const [i, plan] of plans.entries()) {
+      const operator = operators[i] as Operator;
+      const refused = this.submit(operator);
+      if (refused !== undefined) return this.#noteRefusal(plan.mover.region, refused, i);
+      this.host.notes.clear("region", plan.mover.region.meta.id, this.name);
+      this.#started(move, operator, plan.mover.peer, plan.from, plan.to);
     }
-    this.host.notes.clear("region", move.region.meta.id, this.name);
+    return plans.length;
+  }
+
+  #noteRefusal(region: RegionInfo, reason: string, started = 0): number {
+    this.host.notes.note("region", region.meta.id, this.name, reason);
+    return started;
+  }
+
+  #started(move: Move, operator: Operator, peer: HotPeer, fromStore: number, toStore: number): void {
     // Sums over regions follow the regions' heartbeats; queries of leaders come with the stores'. (9.31)
     const isOfRegions = move.type === "write-leader" && move.firstPriority !== "query";
     const lagMs = isOfRegions ? REGION_FIGURES_LAG_MS : STORE_FIGURES_LAG_MS;
     this.#pending.add({
       operator,
       type: move.type,
-      fromStore: move.source.store.id,
-      toStore: move.target.store.id,
-      rates: [...move.peer.rates],
+      fromStore,
+      toStore,
+      rates: [...peer.rates],
       zombieMs: lagMs * this.#settings.number("max-zombie-rounds"),
     });
     const { metrics } = this.view.cluster.context;
@@ -478,15 +562,12 @@ export class HotRegion extends BaseScheduler {
         store: String(storeId),
         direction: to,
       });
-    count(move.source.store.id, "out");
-    count(move.target.store.id, "in");
-    return 1;
+    count(fromStore, "out");
+    count(toStore, "in");
   }
 
-  #operator({ region, source, target, type, peer, rank }: Move): Operator | string {
+  #operator({ type, rank }: Move, { region, peer }: Mover, from: number, to: number): Operator | string {
     const word = isRead(type) ? "read" : "write";
-    const from = source.store.id;
-    const to = target.store.id;
     const details = {
       rank,
       "byte-rate": peer.rates[0],

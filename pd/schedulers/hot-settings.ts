@@ -63,6 +63,10 @@ export class HotSettings {
     return this.#priorities.get(name) as Priorities;
   }
 
+  get version(): string {
+    return this.#version;
+  }
+
   get forbidden(): string {
     return this.#forbidden;
   }

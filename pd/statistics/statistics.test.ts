@@ -9,6 +9,7 @@ import { HotRegion } from "../schedulers/hot-region.js";
 import { HotSettings } from "../schedulers/hot-settings.js";
 import { MockCluster, type MockRegion, times } from "../test/mock-cluster.js";
 import { HarmonicAverage, MedianWindow, RateMedian, RateMedians } from "./averages.js";
+import type { RegionFlow } from "../region-info.js";
 import { HOT_READ, HOT_WRITE, type HotPeer, HotPeerCache } from "./hot-peer-cache.js";
 import { NO_RATES, type Rates } from "./rates.js";
 import { isolationLevelOf, isUndersized, kindBits, REGION_KINDS } from "./region-kinds.js";
@@ -438,6 +439,57 @@ describe("the hot-region scheduler", () => {
     // What ended counts on until the figures must show it.
     for (const id of regions) one.mock.controller.cancel(id, "test");
     expect(one.hot.limitReached()).toBeUndefined();
+  });
+
+  /** Stores 2 and 5 differ little in bytes and much in keys; region 6 is on the one, region 7 on the other. */
+  function unlike(versions: { readonly rank?: string } = {}, bytesOfSeven = 1.2): Scene {
+    const one = scene(5);
+    const { mock, statistics, hot } = one;
+    if (versions.rank !== undefined) hot.change({ "rank-formula-version": versions.rank });
+    const loads = [
+      [15, 15],
+      [16, 20],
+      [15, 15],
+      [15, 15],
+      [14, 10],
+    ] as const;
+    const flow = (bytes: number, keys: number): Partial<RegionFlow> => ({
+      intervalSeconds: 60,
+      writtenBytes: 60 * bytes * MIB,
+      writtenKeys: 60 * keys * MIB,
+    });
+    for (let round = 0; round < 3; round++) {
+      const six = mock.put(6, [3, 2, 4], { end: "m", flow: flow(2, 3) });
+      const seven = mock.put(7, [1, 4, 5], { start: "m", flow: flow(bytesOfSeven, 0.1) });
+      for (const region of [six, seven]) statistics.onRegionHeartbeat(region, undefined);
+      for (const [i, [bytes, keys]] of loads.entries()) {
+        const stats = storeStats({ bytesWritten: bytes * 10 * MIB, keysWritten: keys * 10 * MIB });
+        statistics.onStoreHeartbeat(mock.store(i + 1), stats);
+      }
+    }
+    return one;
+  }
+  const plansOf = ({ mock }: Scene): string[] =>
+    mock.controller.operators().map(({ regionId, brief }) => `${regionId} ${brief}`);
+
+  test("exchanges two peers where one alone would tilt the stores (TestHotWriteRegionScheduleWithRevertRegionsDimFirst)", () => {
+    const one = unlike();
+    // Only once a round has found nothing that fits alone.
+    expect(one.hot.runType("write-peer")).toBe(0);
+    expect(one.hot.runType("write-peer")).toBe(2);
+    expect(plansOf(one)).toEqual(["6 mv peer: store [2] to [5]", "7 mv peer: store [5] to [2]"]);
+    // What is under way counts both ways: nothing more is planned.
+    expect(one.hot.runType("write-peer")).toBe(0);
+  });
+
+  test("exchanges nothing for a gain in the second dimension alone, by formula v1, or against a placement rule", () => {
+    const run = (one: Scene): number => one.hot.runType("write-peer") + one.hot.runType("write-peer");
+    // 2 - 1.9 MiB/s: the first dimension stays as it is.
+    expect(run(unlike({}, 1.9))).toBe(0);
+    expect(run(unlike({ rank: "v1" }))).toBe(0);
+    const ruled = unlike();
+    ruled.mock.store(2).setNodeState("removing");
+    expect(run(ruled)).toBe(0);
   });
 
   test("transfers hot leaders, for reads also to stores without a peer [TestHotReadRegionScheduleByteRateOnly]", () => {
