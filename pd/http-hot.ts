@@ -2,6 +2,7 @@
  * Where the load is, over HTTP: rates of stores, and the peers that have been hot for long enough, as the hot-region
  * scheduler sees them; and which were so earlier. (pd-rules 10.12, 10.14)
  */
+import { toHex } from "../base/index.js";
 import { formatInstant } from "./duration.js";
 import type { HttpCall } from "./http-call.js";
 import { type Route, route } from "./http-route.js";
@@ -18,8 +19,32 @@ export const HOT_ROUTES: readonly Route[] = [
   route("GET", "/hotspot/regions/read", (call) => hotRegions(call, "read")),
   route("GET", "/hotspot/regions/history", hotHistory),
   route("GET", "/hotspot/stores", hotStores),
-  route("GET", "/hotspot/buckets", (call) => call.json({})),
+  route("GET", "/hotspot/buckets", hotBuckets),
 ];
+
+/** Of the regions named by `?region_id=`, once or more, or of all; hot ones alone. */
+function hotBuckets(call: HttpCall): void {
+  const { buckets } = call.parts.scheduling.statistics;
+  const degree = call.parts.config.number("schedule.hot-region-cache-hits-threshold");
+  const given = call.queries("region_id");
+  const wrong = given.find((text) => !/^[0-9]+$/.test(text));
+  if (wrong !== undefined) return call.fail(400, `invalid region id ${wrong}`);
+  const hex = (key: Uint8Array): string => toHex(key).toUpperCase();
+  const json: Record<string, unknown> = {};
+  for (const id of given.length === 0 ? buckets.regionIds() : given.map(Number)) {
+    const hot = buckets.hot(id, degree).map((bucket) => ({
+      start_key: hex(bucket.startKey),
+      end_key: hex(bucket.endKey),
+      hot_degree: bucket.degree,
+      read_bytes: bucket.readBytes,
+      read_keys: bucket.readKeys,
+      write_bytes: bucket.writtenBytes,
+      write_keys: bucket.writtenKeys,
+    }));
+    if (hot.length > 0) json[id] = hot;
+  }
+  call.json(json);
+}
 
 function hotRegions(call: HttpCall, direction: Direction): void {
   const stores = chosenStores(call);

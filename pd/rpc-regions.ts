@@ -6,6 +6,7 @@ import { compareBytes, equalBytes } from "../base/index.js";
 import {
   bindMethod,
   type BoundMethod,
+  type metapb,
   PdService,
   type pdpb,
   RPC_CODE,
@@ -36,6 +37,8 @@ const BATCH_RANGES_MAX = 10_000;
 export interface RegionEvents {
   /** Every accepted heartbeat, also one that changed nothing: it is the pulse that drives operators. */
   onRegionHeartbeat(region: RegionInfo, previous: RegionInfo | undefined, flow: RegionFlow): void;
+  onBuckets(buckets: metapb.Buckets): void;
+  bucketsOf(regionId: number): metapb.IBuckets | undefined;
 }
 
 export function regionMethods(
@@ -46,8 +49,15 @@ export function regionMethods(
   const { context, regions } = cluster;
   const header = okHeader(context);
   const breakdown = new HeartbeatBreakdown(cluster);
-  const found = (region: RegionInfo | undefined): pdpb.IGetRegionResponse =>
-    region === undefined ? { header } : { header, ...regionToClient(region) };
+  /** What the leader alone knows: a follower has no buckets. */
+  const withBuckets = <Wire extends object>(wire: Wire, regionId: number, needed: boolean): Wire => {
+    const buckets = needed ? events.bucketsOf(regionId) : undefined;
+    return buckets === undefined ? wire : { ...wire, buckets };
+  };
+  const found = (region: RegionInfo | undefined, needBuckets: boolean): pdpb.IGetRegionResponse =>
+    region === undefined
+      ? { header }
+      : withBuckets({ header, ...regionToClient(region) }, region.meta.id, needBuckets);
   return [
     {
       ...bindMethod(PdService.RegionHeartbeat, (call) =>
@@ -57,21 +67,24 @@ export function regionMethods(
       isBulk: true,
     },
     lookupCall(cluster, PdService.GetRegion, noRegion, (request, reply) =>
-      reply(found(regions.find(request.regionKey))),
+      reply(found(regions.find(request.regionKey), request.needBuckets)),
     ),
     lookupCall(cluster, PdService.GetPrevRegion, noRegion, (request, reply) => {
       const region = regions.find(request.regionKey);
-      reply(found(region === undefined ? undefined : regions.previous(region)));
+      reply(found(region === undefined ? undefined : regions.previous(region), request.needBuckets));
     }),
     lookupCall(cluster, PdService.GetRegionByID, noRegion, (request, reply) =>
-      reply(found(regions.byId(request.regionId))),
+      reply(found(regions.byId(request.regionId), request.needBuckets)),
     ),
     bindMethod(PdService.QueryRegion, (call) => ({
       onMessage(request) {
         const refused = refusal(context, request.header);
         if (refused !== undefined) return call.end(refused.status);
         if (!cluster.isBootstrapped) return call.send({ header: notBootstrapped(context) });
-        call.send(queryRegions(cluster, request));
+        const answer = queryRegions(cluster, request);
+        for (const [id, region] of Object.entries(answer.regionsById ?? {}))
+          if (request.needBuckets) Object.assign(region, withBuckets({}, Number(id), true));
+        call.send(answer);
       },
       onHalfClose: () => call.end(),
       onCancel() {},
@@ -92,24 +105,32 @@ export function regionMethods(
         const text = "required region is not fully covered by the regions found";
         return reply(failure(context, text, ERROR_TYPE.REGIONS_NOT_CONTAIN_ALL_KEY_RANGE));
       }
-      reply({ header, regions: scanned.map(regionToWire) });
+      const answered = scanned.map((region) =>
+        withBuckets(regionToWire(region), region.meta.id, request.needBuckets),
+      );
+      reply({ header, regions: answered });
     }),
-    bindMethod(PdService.ReportBuckets, (call) => takeBuckets(context, call)),
+    bindMethod(PdService.ReportBuckets, (call) => takeBuckets(cluster, events, call)),
   ];
 }
 
-/** Taken and not used: only the cluster id is looked at. */
+/** Those of a region that is not known are passed over: its heartbeat comes first. (4.21) */
 function takeBuckets(
-  context: Cluster["context"],
+  cluster: Cluster,
+  events: RegionEvents,
   call: ServerCall<pdpb.IReportBucketsResponse>,
 ): ServerCallListener<pdpb.ReportBucketsRequest> {
+  const { context } = cluster;
   const header = okHeader(context);
   let refused: RpcStatusError | undefined;
   return {
     onMessage(request) {
       if (refused !== undefined) return;
       refused = refusal(context, request.header);
-      if (refused !== undefined) call.end(refused.status);
+      if (refused !== undefined) return call.end(refused.status);
+      const { buckets } = request;
+      if (buckets === null || cluster.regions.byId(buckets.regionId) === undefined) return;
+      events.onBuckets(buckets);
     },
     onHalfClose() {
       if (refused !== undefined) return;

@@ -2,7 +2,7 @@
  * Scheduling, put together: heartbeats drive operators and checks, the patrol goes over what no heartbeat shows, and
  * the monitor of stores turns changes of stores into new looks. (pd-rules 6, 8, 9)
  */
-import type { pdpb } from "../proto/index.js";
+import type { metapb, pdpb } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
 import { Drain } from "./drain.js";
 import { DecisionNotes } from "./decision-notes.js";
@@ -174,6 +174,15 @@ export class Scheduling {
     this.controller.onHeartbeat(region);
     // Figures alone are left to the patrol, unless something was wrong with the region.
     if (isWorthLook(region, previous) || this.patrol.isNoted(region.meta.id)) this.patrol.check(region);
+  }
+
+  onBuckets(buckets: metapb.Buckets): void {
+    if (this.statistics.buckets.report(buckets)) return;
+    this.cluster.context.env.log.debug("malformed buckets are ignored", { region: buckets.regionId });
+  }
+
+  bucketsOf(regionId: number): metapb.IBuckets | undefined {
+    return this.statistics.buckets.metaOf(regionId);
   }
 
   /** Every ten seconds. (3.28) */

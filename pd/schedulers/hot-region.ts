@@ -4,7 +4,7 @@
  * the same load would be moved again and again. (pd-rules 9.28 to 9.39)
  */
 import { randomBelow } from "../../base/index.js";
-import type { Operator } from "../operator.js";
+import { Operator } from "../operator.js";
 import { OperatorBuilder } from "../operator-builder.js";
 import { peerOnStore, type RegionInfo } from "../region-info.js";
 import { BaseScheduler, type SchedulerHost, type SettingsReply } from "../scheduler.js";
@@ -32,6 +32,7 @@ import {
   type StoreLoad,
 } from "./hot-load.js";
 import { type DimensionScore, dimensionScore, formulas, progressiveRank } from "./hot-rank.js";
+import { hotSplit, keyAtHalfLoad, keyAtMiddle } from "./hot-split.js";
 import { HotSettings, type Priorities } from "./hot-settings.js";
 
 export const HOT_REGION = "balance-hot-region-scheduler";
@@ -125,6 +126,7 @@ export class HotRegion extends BaseScheduler {
     let best: Move | undefined;
     for (const one of types) {
       const move = this.#solve(this.#round(one));
+      if (move instanceof Operator) return this.submit(move) === undefined ? 1 : 0;
       if (
         this.#settings.version !== "v1" &&
         (move === undefined || move.rank === 2 || move.revert !== undefined)
@@ -243,7 +245,7 @@ export class HotRegion extends BaseScheduler {
    * The stores with the highest load first: a round that runs out of time has looked at those. One that ran out of it
    * and found nothing is followed by one that begins where it ended.
    */
-  #solve(round: Round): Move | undefined {
+  #solve(round: Round): Move | Operator | undefined {
     const first = dimensionIndex(round.priorities[0]);
     const targets = round.loads.filter((load) => this.#isTarget(load, round));
     const sources = round.loads
@@ -257,14 +259,42 @@ export class HotRegion extends BaseScheduler {
       for (const peer of this.#movable(source, round)) {
         if (seen++ < seenBefore) continue;
         const region = this.view.cluster.regions.byId(peer.regionId);
-        if (region !== undefined && this.#mayMove(region, peer, round.type))
+        if (region !== undefined && this.#mayMove(region, peer, round.type)) {
+          const split = this.#splitTooHot(round, source, peer, region);
+          if (split !== undefined) return split;
           best = this.#bestTarget(round, source, targets, { region, peer }, best);
+        }
         if (this.view.nowMs() <= round.endMs) continue;
         if (best === undefined) this.#seenInVain.set(round.type, seen);
         return best;
       }
     }
     return best;
+  }
+
+  /** A region that carries so much of its store that it would only move the problem. (9.38) */
+  #splitTooHot(round: Round, source: StoreLoad, peer: HotPeer, region: RegionInfo): Operator | undefined {
+    if (!this.view.config.regionSizes.hasBuckets) return undefined;
+    const { type, priorities } = round;
+    const share = this.#settings.number("split-thresholds");
+    const checked = type === "write-leader" ? [priorities[0]] : priorities;
+    const isTooHot = checked.some((name) => {
+      const i = dimensionIndex(name);
+      return peer.rates[i] > share * source.current[i];
+    });
+    if (!isTooHot) return undefined;
+    const direction = isRead(type) ? "read" : "write";
+    const degree = this.view.config.number("schedule.hot-region-cache-hits-threshold");
+    const buckets = this.host.statistics.buckets.hot(region.meta.id, degree);
+    const split = hotSplit(
+      this.view,
+      region,
+      direction,
+      keyAtHalfLoad(region, buckets, direction, priorities),
+    );
+    if (typeof split !== "string") return split;
+    this.host.notes.note("region", region.meta.id, this.name, split);
+    return undefined;
   }
 
   /** Figures are compared first: whether a store may take a peer costs more to know. */
@@ -524,6 +554,8 @@ export class HotRegion extends BaseScheduler {
     const { source, target, revert } = move;
     const plans = [{ mover: move as Mover, from: source.store.id, to: target.store.id }];
     if (revert !== undefined) plans.push({ mover: revert, from: target.store.id, to: source.store.id });
+    const cut = this.#splitTooLarge(move);
+    if (cut > 0) return cut;
     const operators = plans.map(({ mover, from, to }) => this.#operator(move, mover, from, to));
     const unbuilt = operators.find((operator) => typeof operator === "string");
     if (unbuilt !== undefined) return this.#noteRefusal(move.region, unbuilt);
@@ -535,6 +567,20 @@ export class HotRegion extends BaseScheduler {
       this.#started(move, operator, plan.mover.peer, plan.from, plan.to);
     }
     return plans.length;
+  }
+
+  /** Before they move: with buckets a store can cut where the load is. (9.38) */
+  #splitTooLarge({ type, region, revert }: Move): number {
+    if (isLeaderType(type) || !this.view.config.regionSizes.hasBuckets) return 0;
+    const sizeMax = this.view.config.number("schedule.max-movable-hot-peer-size");
+    let started = 0;
+    for (const one of revert === undefined ? [region] : [region, revert.region]) {
+      if (one.sizeMib <= sizeMax) continue;
+      const keys = this.host.statistics.buckets.metaOf(one.meta.id)?.keys ?? [];
+      const split = hotSplit(this.view, one, isRead(type) ? "read" : "write", keyAtMiddle(one, keys));
+      if (typeof split !== "string" && this.submit(split) === undefined) started++;
+    }
+    return started;
   }
 
   #noteRefusal(region: RegionInfo, reason: string, started = 0): number {

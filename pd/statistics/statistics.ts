@@ -3,6 +3,7 @@ import type { pdpb } from "../../proto/index.js";
 import type { Peer, RegionFlow, RegionInfo } from "../region-info.js";
 import type { SchedulingView } from "../scheduling-view.js";
 import type { StoreInfo } from "../store-info.js";
+import { HotBuckets } from "./hot-buckets.js";
 import { HOT_READ, HOT_WRITE, type HotPeer, HotPeerCache } from "./hot-peer-cache.js";
 import type { Rates } from "./rates.js";
 import { RegionKinds } from "./region-kinds.js";
@@ -14,6 +15,7 @@ export class Statistics {
   readonly write: HotPeerCache = new HotPeerCache(HOT_WRITE);
   readonly read: HotPeerCache = new HotPeerCache(HOT_READ);
   readonly kinds: RegionKinds;
+  readonly buckets: HotBuckets = new HotBuckets();
   readonly #view: SchedulingView;
   readonly #figures = new Map<number, StoreFigures>();
 
@@ -143,6 +145,7 @@ export class Statistics {
     this.write.removeRegion(regionId);
     this.read.removeRegion(regionId);
     this.kinds.forget(regionId);
+    this.buckets.forget(regionId);
   }
 
   onStoreRemoved(storeId: number): void {
