@@ -50,7 +50,7 @@ export function regionMethods(
   const header = okHeader(context);
   const breakdown = new HeartbeatBreakdown(cluster);
   /** What the leader alone knows: a follower has no buckets. */
-  const withBuckets = <Wire extends object>(wire: Wire, regionId: number, needed: boolean): Wire => {
+  const withBuckets: WithBuckets = (wire, regionId, needed) => {
     const buckets = needed ? events.bucketsOf(regionId) : undefined;
     return buckets === undefined ? wire : { ...wire, buckets };
   };
@@ -81,10 +81,7 @@ export function regionMethods(
         const refused = refusal(context, request.header);
         if (refused !== undefined) return call.end(refused.status);
         if (!cluster.isBootstrapped) return call.send({ header: notBootstrapped(context) });
-        const answer = queryRegions(cluster, request);
-        for (const [id, region] of Object.entries(answer.regionsById ?? {}))
-          if (request.needBuckets) Object.assign(region, withBuckets({}, Number(id), true));
-        call.send(answer);
+        call.send(queryRegions(cluster, request, withBuckets));
       },
       onHalfClose: () => call.end(),
       onCancel() {},
@@ -152,13 +149,20 @@ function regionToClient(region: RegionInfo): pdpb.IRegionResponse {
   return region.leader === undefined ? { ...wire, leader: null } : wire;
 }
 
-function queryRegions(cluster: Cluster, request: pdpb.QueryRegionRequest): pdpb.IQueryRegionResponse {
+type WithBuckets = <Wire extends object>(wire: Wire, regionId: number, needed: boolean) => Wire;
+
+function queryRegions(
+  cluster: Cluster,
+  request: pdpb.QueryRegionRequest,
+  withBuckets: WithBuckets,
+): pdpb.IQueryRegionResponse {
   const { regions } = cluster;
   const byId: { [key: string]: pdpb.IRegionResponse } = {};
   const take = (region: RegionInfo | undefined): number => {
     if (region === undefined) return 0;
-    byId[region.meta.id] ??= regionToClient(region);
-    return region.meta.id;
+    const { id } = region.meta;
+    byId[id] ??= withBuckets(regionToClient(region), id, request.needBuckets);
+    return id;
   };
   const keyIdMap = request.keys.map((key) => take(regions.find(key)));
   const prevKeyIdMap = request.prevKeys.map((key) => {

@@ -39,7 +39,7 @@ export class HotBuckets {
 
   /** False when it is malformed. The region must be known. */
   report(report: metapb.Buckets): boolean {
-    const { stats, regionId, version } = report;
+    const { stats, regionId, version, periodInMs } = report;
     const count = report.keys.length - 1;
     if (count < 1 || count > BUCKETS_MAX) return false;
     // Not as parts of what came over the network, which they would keep.
@@ -47,7 +47,7 @@ export class HotBuckets {
     for (let i = 1; i < count; i++)
       if (compareBytes(keys[i - 1] as Uint8Array, keys[i] as Uint8Array) >= 0) return false;
     const known = this.#byRegion.get(regionId);
-    const seconds = (report.periodInMs || SECONDS_UNTOLD * 1000) / 1000;
+    const seconds = (periodInMs || SECONDS_UNTOLD * 1000) / 1000;
     const buckets: HotBucket[] = [];
     for (let i = 0; i < count; i++) {
       const startKey = keys[i] as Uint8Array;
@@ -66,7 +66,7 @@ export class HotBuckets {
         : Math.max(-DEGREE_MAX, before - 1);
       buckets.push({ startKey, endKey, degree, ...figures });
     }
-    const meta = { ...report, keys };
+    const meta = { regionId, version, keys, stats, periodInMs };
     if (known === undefined) this.#byRegion.set(regionId, { meta, version, buckets });
     else {
       known.buckets = buckets;
