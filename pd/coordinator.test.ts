@@ -1,7 +1,7 @@
 /** Patrol, checkers, schedulers and limits working together. (PD: cluster/cluster_test.go, filter, merge_checker) */
 import { describe, expect, test } from "vitest";
 import { encodeMemcomparable, must, utf8 } from "../base/index.js";
-import { metapb } from "../proto/index.js";
+import { metapb, PdService } from "../proto/index.js";
 import { MergeChecker, mergeProblem } from "./checkers/merge-checker.js";
 import { OperatorBuilder } from "./operator-builder.js";
 import type { RegionInfo } from "./region-info.js";
@@ -17,6 +17,7 @@ const HOUR_MS = 60 * MINUTE_MS;
 
 /** Nothing but repairs. */
 const REPAIRS = { "leader-schedule-limit": 0, "region-schedule-limit": 0 };
+const NOTHING_ALLOWED = { ...REPAIRS, "replica-schedule-limit": 0 };
 
 /** Four stores that obey, and regions on the stores given; the first leads. */
 function worldOf(placements: readonly number[][], options: Partial<WorldOptions> = {}): World {
@@ -388,6 +389,40 @@ describe("the coordinator", () => {
     world.harness.http("POST", "/pd/api/v1/config", { "replica-schedule-limit": 64 });
     world.harness.env.advance(1000);
     expect(world.scheduling.controller.count("replica")).toBeGreaterThan(2);
+  });
+
+  test("takes no ids for plans that a limit keeps from starting", () => {
+    const world = worldOf(times(6, [1, 2]), {
+      obeys: false,
+      schedule: { ...NOTHING_ALLOWED, "halt-scheduling": "false" },
+    });
+    const { harness } = world;
+    const nextId = (): number => harness.call(PdService.AllocID, { count: 1 }).id;
+    const before = nextId();
+    harness.env.advance(10_000);
+    expect(world.scheduling.notes.of("region", 105)).not.toEqual([]);
+    expect(nextId()).toBe(before + 1);
+    harness.http("POST", "/pd/api/v1/config", { "replica-schedule-limit": 2 });
+    harness.env.advance(1000);
+    const added = world.scheduling.controller.operators().map(({ steps: [step] }) => step);
+    expect(added).toMatchObject([
+      { kind: "addLearner", peerId: before + 2 },
+      { kind: "addLearner", peerId: before + 3 },
+    ]);
+    expect(nextId()).toBe(before + 4);
+  });
+
+  test("repairs first what lacks most, whatever has waited longer (TestCheckPriorityRegions)", () => {
+    const world = worldOf([...times(300, [1, 2]), [1]], {
+      obeys: false,
+      schedule: { ...NOTHING_ALLOWED, "halt-scheduling": "false" },
+    });
+    world.harness.env.advance(3000);
+    expect(world.scheduling.controller.operators()).toEqual([]);
+    world.harness.http("POST", "/pd/api/v1/config", { "replica-schedule-limit": 1 });
+    // Each was looked at in vain for a while and is looked at the less often.
+    world.harness.env.advance(4000);
+    expect(world.scheduling.controller.operators().map(({ regionId }) => regionId)).toEqual([400]);
   });
 
   test("replaces down, leaving and surplus peers [TestReplica]", () => {

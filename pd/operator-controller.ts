@@ -110,7 +110,10 @@ export class OperatorController {
   promote(): void {
     for (let next = this.waiting.take(); next !== undefined; next = this.waiting.take()) {
       const refused = next.map((operator) => this.#refusal(operator)).find((reason) => reason !== undefined);
-      const reason = refused ?? (this.exceedsStoreLimit(...next) ? "exceed store limit" : undefined);
+      const reason =
+        refused ??
+        (this.exceedsStoreLimit(...next) ? "exceed store limit" : undefined) ??
+        this.#namePeers(next);
       if (reason === undefined) {
         for (const operator of next) this.#start(operator);
         return;
@@ -138,13 +141,22 @@ export class OperatorController {
     const refused = operators
       .map((operator) => this.#refusal(operator))
       .find((reason) => reason !== undefined);
-    const reason = refused ?? (this.exceedsStoreLimit(...operators) ? "exceed store limit" : undefined);
+    const reason =
+      refused ??
+      (this.exceedsStoreLimit(...operators) ? "exceed store limit" : undefined) ??
+      this.#namePeers(operators);
     if (reason !== undefined) return this.#cancelNew(operators, reason);
     for (const operator of operators) {
       this.#count(operator, "create");
       this.#start(operator);
     }
     return undefined;
+  }
+
+  /** Last of all that may stand in the way: ids are not given back. */
+  #namePeers(operators: readonly Operator[]): string | undefined {
+    const named = operators.every((operator) => operator.namePeers(() => this.#view.takeId()));
+    return named ? undefined : "no id is at hand, try again in a moment";
   }
 
   #start(operator: Operator): void {

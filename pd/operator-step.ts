@@ -52,6 +52,27 @@ export type Step =
       readonly endKey: Uint8Array;
     };
 
+/**
+ * With ids in place of those below zero, which stand for peers that do not exist yet: a plan takes ids when it starts,
+ * so that plans that are dropped take none. Undefined when there is no id at hand.
+ */
+export function withPeerIds(steps: readonly Step[], take: () => number | undefined): Step[] | undefined {
+  const ids = new Map<number, number>();
+  const idOf = (peerId: number): number => {
+    if (peerId >= 0) return peerId;
+    const id = ids.get(peerId) ?? take() ?? 0;
+    ids.set(peerId, id);
+    return id;
+  };
+  const named = (place: PeerPlace): PeerPlace => ({ ...place, peerId: idOf(place.peerId) });
+  const all = steps.map((step): Step => {
+    if ("peerId" in step) return { ...step, peerId: idOf(step.peerId) };
+    if (step.kind !== "enterJoint" && step.kind !== "leaveJoint") return step;
+    return { ...step, promote: step.promote.map(named), demote: step.demote.map(named) };
+  });
+  return [...ids.values()].includes(0) ? undefined : all;
+}
+
 /** The peer with this id, if it stands on the store of the plan. */
 export function plannedPeer(region: RegionInfo, place: PeerPlace): Peer | undefined {
   const peer = peerWithId(region, place.peerId);

@@ -4,7 +4,7 @@
 import { formatDurationMs, formatInstant } from "./duration.js";
 import type { RegionEpoch, RegionInfo } from "./region-info.js";
 import { stepText, stepTimeoutMs } from "./step-command.js";
-import { isStepFinished, type Step } from "./operator-step.js";
+import { isStepFinished, type Step, withPeerIds } from "./operator-step.js";
 
 /** In the order in which the text names them; the first one present is the kind an operator is counted in. */
 const KINDS = [
@@ -55,7 +55,7 @@ export class Operator {
   readonly brief: string;
   readonly kinds: readonly OperatorKind[];
   readonly priority: OperatorPriority;
-  readonly steps: readonly Step[];
+  steps: readonly Step[];
   readonly storeLimit: StoreLimitUse;
   readonly regionId: number;
   readonly epoch: RegionEpoch;
@@ -113,6 +113,13 @@ export class Operator {
 
   get step(): Step | undefined {
     return this.steps[this.currentStep];
+  }
+
+  /** Gives ids to the peers that it makes, at its start; false when there are none at hand. */
+  namePeers(take: () => number | undefined): boolean {
+    const steps = withPeerIds(this.steps, take);
+    this.steps = steps ?? this.steps;
+    return steps !== undefined;
   }
 
   /** Moves over finished steps and settles the state. */

@@ -8,6 +8,7 @@ import { misbehaves, type TimerHandle } from "../base/index.js";
 import { CHECKERS, type CheckerName, RegionChecker } from "./checkers/region-checker.js";
 import type { DecisionNotes } from "./decision-notes.js";
 import type { Operator } from "./operator.js";
+import { PriorityRegions } from "./priority-regions.js";
 import type { OperatorController } from "./operator-controller.js";
 import type { RegionInfo } from "./region-info.js";
 
@@ -40,6 +41,8 @@ export class RegionPatrol {
   /** Regions of which a checker said something. */
   readonly #noted = new Set<number>();
   readonly #withoutStore = new Set<number>();
+  /** Short of replicas: before all others. */
+  readonly #priority = new PriorityRegions();
   /** Ranges whose rules or labels changed, looked at a piece at a time. (8.6) */
   readonly #ranges: { startKey: Uint8Array; readonly endKey: Uint8Array }[] = [];
   #suspectsSeenMs = Number.NEGATIVE_INFINITY;
@@ -96,7 +99,10 @@ export class RegionPatrol {
   check(region: RegionInfo): void {
     const { id } = region.meta;
     if (!this.#mayAct || this.#controller.operator(id) !== undefined) return;
-    const { author, result } = this.checker.check(region);
+    const { author, result, lack = 0 } = this.checker.check(region);
+    const limit = result.kind === "operator" ? this.#reachedLimit(result.operator) : undefined;
+    if (lack > 0 || this.#priority.size > 0)
+      this.#priority.observe(id, lack, this.#controller.view.nowMs(), limit === undefined);
     this.#noStore(id, result.kind === "waiting" && result.noStore === true);
     if (result.kind === "healthy") {
       // Whatever was said of it before is settled.
@@ -106,10 +112,8 @@ export class RegionPatrol {
     }
     if (result.kind === "waiting") return this.#wait(id, author, result.reason, result.soon);
     const { operator, partner } = result;
-    const limit = this.#limitOf(operator);
-    if (limit !== undefined && this.#controller.count(operator.countedKind) >= limit.most) {
+    if (limit !== undefined)
       return this.#wait(id, author, `${limit.name} ${limit.most} is reached`, limit.most > 0);
-    }
     const operators = partner === undefined ? [operator] : [operator, partner];
     const refused = this.#controller.addWaiting(...operators);
     this.count(author, refused === undefined ? "new-operator" : "refused");
@@ -118,13 +122,11 @@ export class RegionPatrol {
   }
 
   /** Leaving joint state and cutting at borders are not counted: they stand before everything else. */
-  #limitOf(operator: Operator): { readonly name: string; readonly most: number } | undefined {
-    const { config } = this.#controller.view;
-    if (operator.countedKind === "replica") {
-      return { name: "replica-schedule-limit", most: config.number("schedule.replica-schedule-limit") };
-    }
-    if (operator.countedKind !== "merge") return undefined;
-    return { name: "merge-schedule-limit", most: config.number("schedule.merge-schedule-limit") };
+  #reachedLimit({ countedKind }: Operator): { readonly name: string; readonly most: number } | undefined {
+    if (countedKind !== "replica" && countedKind !== "merge") return undefined;
+    const name = `${countedKind}-schedule-limit` as const;
+    const most = this.#controller.view.config.number(`schedule.${name}`);
+    return this.#controller.count(countedKind) < most ? undefined : { name, most };
   }
 
   count(author: CheckerName, type: string): void {
@@ -201,6 +203,7 @@ export class RegionPatrol {
   #tick(): void {
     if (!this.#mayAct || misbehaves(this.#controller.view.env, "PD's patrol rests")) return;
     const nowMs = this.#controller.view.nowMs();
+    if (this.#priority.size > 0) this.#checkPriority(nowMs);
     if (nowMs - this.#suspectsSeenMs >= SUSPECTS_EVERY_MS) {
       this.#suspectsSeenMs = nowMs;
       this.#checkSuspects();
@@ -222,6 +225,20 @@ export class RegionPatrol {
     if (found.length < RANGE_BATCH || last === undefined || last.meta.endKey.length === 0)
       this.#ranges.shift();
     else range.startKey = last.meta.endKey;
+  }
+
+  #checkPriority(startedMs: number): void {
+    const { view } = this.#controller;
+    const intervalMs = Math.max(TICK_MIN_MS, view.config.number("schedule.patrol-region-interval"));
+    const most = view.config.number("schedule.replica-schedule-limit");
+    if (this.#controller.count("replica") >= most) return;
+    for (const id of this.#priority.due(startedMs, intervalMs)) {
+      if (this.#controller.count("replica") >= most) return;
+      const region = view.cluster.regions.byId(id);
+      if (region === undefined) this.#priority.forget(id);
+      else this.check(region);
+      if (view.nowMs() - startedMs >= TURN_MS) return;
+    }
   }
 
   /** One round over a batch of them; those that must wait further come back to the end of the line. */

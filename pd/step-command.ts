@@ -96,16 +96,19 @@ export const isQuickStep = (step: Step): boolean =>
   step.kind === "enterJoint" ||
   step.kind === "leaveJoint";
 
+/** 0 until the plan starts. */
+const idText = ({ peerId }: PeerPlace): string => String(Math.max(0, peerId));
+
 export function stepText(step: Step): string {
   switch (step.kind) {
     case "transferLeader":
       return `transfer leader from store ${step.fromStore} to store ${step.toStore}`;
     case "addPeer":
-      return `add peer ${step.peerId} on store ${step.storeId}`;
+      return `add peer ${idText(step)} on store ${step.storeId}`;
     case "addLearner":
-      return `add learner peer ${step.peerId} on store ${step.storeId}`;
+      return `add learner peer ${idText(step)} on store ${step.storeId}`;
     case "promoteLearner":
-      return `promote learner peer ${step.peerId} on store ${step.storeId} to voter`;
+      return `promote learner peer ${idText(step)} on store ${step.storeId} to voter`;
     case "removePeer":
       return `remove peer on store ${step.storeId}`;
     case "enterJoint":
@@ -130,9 +133,9 @@ const jointText = (step: {
 }): string =>
   [
     ...step.promote.map(
-      ({ peerId, storeId }) => `, promote learner peer ${peerId} on store ${storeId} to voter`,
+      (place) => `, promote learner peer ${idText(place)} on store ${place.storeId} to voter`,
     ),
     ...step.demote.map(
-      ({ peerId, storeId }) => `, demote voter peer ${peerId} on store ${storeId} to learner`,
+      (place) => `, demote voter peer ${idText(place)} on store ${place.storeId} to learner`,
     ),
   ].join("");

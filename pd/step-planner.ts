@@ -39,8 +39,9 @@ export class StepPlanner {
   readonly #view: SchedulingView;
   readonly #region: RegionInfo;
   readonly #goal: StepGoal;
-  /** Peer ids by store, known ones and those allocated for this plan. */
+  /** Peer ids by store; of new peers below zero, until the plan starts. */
   readonly #ids = new Map<number, number>();
+  #newPeers = 0;
   /** The leader's store as the steps so far leave it. */
   #leader: number;
 
@@ -62,11 +63,7 @@ export class StepPlanner {
       return "cannot create operator: target leader is not allowed";
     }
     const { add, remove, promote, demote } = this.changes;
-    for (const storeId of add) {
-      const id = this.#view.takeId();
-      if (id === undefined) return "no id is at hand, try again in a moment";
-      this.#ids.set(storeId, id);
-    }
+    for (const storeId of add) this.#ids.set(storeId, this.#newId());
     const isSingle = add.length + remove.length + promote.length <= 1 && demote.length === 0;
     const votersNow = this.#region.meta.peers.filter(isVoter).length;
     const votersThen = [...this.#goal.target.values()].filter((role) => role === "voter").length;
@@ -174,9 +171,7 @@ export class StepPlanner {
       this.steps.push({ kind: "removePeer", ...place });
       if (!demote.includes(removed)) continue;
       // Without joint consensus a voter becomes a learner by leaving and coming back.
-      const id = this.#view.takeId();
-      if (id === undefined) return "no id is at hand, try again in a moment";
-      this.steps.push({ kind: "addLearner", storeId: removed, peerId: id });
+      this.steps.push({ kind: "addLearner", storeId: removed, peerId: this.#newId() });
     }
     if (this.#goal.leader !== 0) this.#transfer(this.#goal.leader);
     return undefined;
@@ -201,6 +196,11 @@ export class StepPlanner {
       paired.push(...left.splice(best, 1));
     }
     return [...paired, ...left];
+  }
+
+  #newId(): number {
+    this.#newPeers += 1;
+    return -this.#newPeers;
   }
 
   #place(storeId: number): PeerPlace {

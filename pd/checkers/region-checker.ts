@@ -20,6 +20,8 @@ export const isCheckerName = (name: string): name is CheckerName =>
 export interface Checked {
   readonly author: CheckerName;
   readonly result: CheckResult;
+  /** Replicas that are missing, where something is to be repaired. */
+  readonly lack?: number;
 }
 
 const CLEAN: Checked = { author: "rule", result: HEALTHY };
@@ -66,7 +68,11 @@ export class RegionChecker {
       : author === "rule"
         ? this.#rules.check(region)
         : this.#replicas.check(region, !this.isPaused("learner"));
-    if (result.kind !== "healthy" && !isPaused) return { author, result };
+    if (result.kind !== "healthy" && !isPaused) {
+      const missing =
+        author === "rule" ? this.#rules.lack : this.#view.config.maxReplicas - region.meta.peers.length;
+      return { author, result, lack: missing };
+    }
     // Nothing to repair, or nobody who does: small regions may still be merged.
     const clean: Checked = isPaused ? { author, result } : CLEAN;
     if (!this.merge.isPossible || this.isPaused("merge")) return clean;

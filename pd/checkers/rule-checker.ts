@@ -35,22 +35,37 @@ type Trouble = "down" | "offline";
 
 const BEST_KEPT_MS = 1000;
 
+function lackOf({ ruleFits }: RegionFit): number {
+  let lack = 0;
+  for (const { rule, peers } of ruleFits) if (rule.role !== "learner") lack += rule.count - peers.length;
+  return lack;
+}
+
 export class RuleChecker {
   readonly #view: SchedulingView;
   /** The highest isolation score that stores at hand allow for a rule; kept for a moment. */
   readonly #bestScores = new Map<Rule, number>();
   #bestScoresMs = Number.NEGATIVE_INFINITY;
+  /** Peers that rules for others than learners miss in the region last checked, if it was not healthy. */
+  lack = 0;
 
   constructor(view: SchedulingView) {
     this.#view = view;
   }
 
   check(region: RegionInfo): CheckResult {
+    this.lack = 0;
     if (region.leader === undefined) return waiting("the region has no leader");
     if (isInJointState(region.meta)) return leaveJointState(this.#view, region);
     const fit = this.#view.fit(region);
     if (fit.ruleFits.length === 0)
       return waiting("the region lies across borders of rules and is split first");
+    const result = this.#checkFit(region, fit);
+    if (result.kind !== "healthy") this.lack = lackOf(fit);
+    return result;
+  }
+
+  #checkFit(region: RegionInfo, fit: RegionFit): CheckResult {
     let blocked: CheckResult = HEALTHY;
     const tryOne = (result: CheckResult): CheckResult | undefined => {
       if (result.kind === "operator") return result;
