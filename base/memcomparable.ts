@@ -30,3 +30,13 @@ export function decodeMemcomparable(encoded: Uint8Array): Uint8Array {
   }
   return key;
 }
+
+/** Whether the bytes begin with an encoded key, whole and well formed; what follows it does not matter. */
+export function startsMemcomparable(bytes: Uint8Array): boolean {
+  for (let at = 0; at + GROUP < bytes.length; at += GROUP + 1) {
+    const filled = 255 - (bytes[at + GROUP] as number);
+    if (filled === 0) continue;
+    return filled <= GROUP && bytes.subarray(at + GROUP - filled, at + GROUP).every((byte) => byte === 0);
+  }
+  return false;
+}

@@ -1,7 +1,7 @@
 /** Calls about the cluster as a whole: its beginning, ids, splits, settings. (PD: cluster/*_test.go, id_test.go) */
 import { describe, expect, test } from "vitest";
 import { must, utf8 } from "../base/index.js";
-import { PdService } from "../proto/index.js";
+import { pdpb, PdService } from "../proto/index.js";
 import { Harness, storeMessage } from "./test/harness.js";
 import { times } from "./test/mock-cluster.js";
 import { World } from "./test/world.js";
@@ -130,6 +130,13 @@ describe("calls", () => {
     expect(ask(meta, 0).ids).toEqual([]);
     expect(harness.call(PdService.AskSplit, { region: meta }).newPeerIds).toHaveLength(2);
     harness.http("POST", "/pd/api/v1/config", { "enable-tikv-split-region": "false" });
+    expect(ask(meta).header?.error?.message).toBe("tikv split region disabled");
+    // Old stores do not know a split into many.
+    const setVersion = (version: string): void =>
+      void harness.http("POST", "/pd/api/v1/config/cluster-version", { "cluster-version": version });
+    setVersion("2.1.0-beta");
+    expect(ask(meta).header?.error).toMatchObject({ type: pdpb.ErrorType.INCOMPATIBLE_VERSION });
+    setVersion("2.1.0-rc.1");
     expect(ask(meta).header?.error?.message).toBe("tikv split region disabled");
   });
 

@@ -138,6 +138,8 @@ export const DEFAULT_SCHEDULERS: readonly SchedulerEntry[] = [
   { type: "evict-slow-store", args: null, disable: false },
   { type: "evict-stopping-store", args: null, disable: false },
 ];
+/** Of the cluster, before a store has told its own. */
+export const UNKNOWN_VERSION = "0.0.0";
 const REJECT_LEADER = "reject-leader";
 
 export type ConfigChange = { readonly kind: "ok" } | { readonly kind: "refused"; readonly reason: string };
@@ -155,7 +157,7 @@ export class PdConfig {
   schedulers: SchedulerEntry[] = [...DEFAULT_SCHEDULERS];
   readonly labelProperties: Map<string, readonly { readonly key: string; readonly value: string }[]> =
     new Map();
-  clusterVersion = "0.0.0";
+  clusterVersion: string = UNKNOWN_VERSION;
   /** As the stores say: not for users to change. */
   regionSizes: RegionSizes = DEFAULT_REGION_SIZES;
   /** Changes of the settings and of what is stored with them, one after the other. */

@@ -300,7 +300,30 @@ describe("rules over HTTP", () => {
     expect(post("/config/rule", rule("a")).status).toBe(412);
   });
 
+  test("have borders in the form of tables' keys, unless keys are said to be raw [TestAdjustRule]", () => {
+    const whole = "6d00000000000000f8";
+    const cases: readonly (readonly [string, number])[] = [
+      ["", 200],
+      [whole, 200],
+      [`${whole}5f72`, 200],
+      ["6d", 400],
+      ["6d00000000000000ff", 400],
+      ["6d01000000000000f8", 400],
+      ["6d000000000000000a", 400],
+    ];
+    const border = (start: string) => post("/config/rule", rule("t", { start_key: start }));
+    for (const [start, status] of cases) expect(border(start).status, start).toBe(status);
+    expect(border("6d").json).toMatch(/start key should be encoded in table mode/);
+    const end = post("/config/rules", [rule("t", { end_key: "7a" })]);
+    expect(end.json).toMatch(/end key should be encoded in table mode/);
+    const bundle = { group_id: "g", rules: [rule("t", { start_key: "6d" })] };
+    expect(post("/config/placement-rule/g", bundle).status).toBe(400);
+    post("/config", { "key-type": "raw" });
+    expect(border("6d").status).toBe(200);
+  });
+
   test("change in batches, all or nothing [TestBatch]", () => {
+    post("/config", { "key-type": "raw" });
     const batch = [
       { ...rule("13", { start_key: "1111", end_key: "3333" }), action: "add" },
       { ...rule("24", { start_key: "2222", end_key: "4444" }), action: "add" },

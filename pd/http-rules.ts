@@ -14,7 +14,7 @@ import {
   hexError,
   type Rule,
   type RuleGroup,
-  ruleFromJson,
+  newRuleFromJson,
   ruleToJson,
 } from "./placement/rule.js";
 import type { RuleChange, RuleManager, RulePatch } from "./placement/rule-manager.js";
@@ -67,7 +67,7 @@ function rulesOfBody(call: HttpCall): unknown[] | undefined {
 function parseRules(call: HttpCall, list: readonly unknown[]): Rule[] | undefined {
   const found: Rule[] = [];
   for (const item of list) {
-    const rule = ruleFromJson(item);
+    const rule = newRuleFromJson(item, call.parts.config.keyType);
     if (typeof rule === "string") return void call.fail(400, rule);
     found.push(rule);
   }
@@ -96,7 +96,7 @@ function batch(call: HttpCall, manager: RuleManager): void {
     const json = (item ?? {}) as Record<string, unknown>;
     const { action, group_id: groupId, id, delete_by_id_prefix: byPrefix } = json;
     if (action === "add") {
-      const rule = ruleFromJson(json);
+      const rule = newRuleFromJson(json, call.parts.config.keyType);
       if (typeof rule === "string") return call.fail(400, rule);
       setRules.push(rule);
     } else if (action === "del") {
@@ -165,7 +165,7 @@ const bundleJson = (rules: RuleManager, id: string): Record<string, unknown> => 
 };
 
 /** Text is the reason why it is none. A rule without a group belongs to that of the bundle. */
-function bundleFromJson(value: unknown, groupId: string | undefined): Bundle | string {
+function bundleFromJson(value: unknown, groupId: string | undefined, keyType: string): Bundle | string {
   const json = (typeof value === "object" && value !== null ? value : {}) as Record<string, unknown>;
   const id = json["group_id"] ?? groupId;
   if (typeof id !== "string" || id === "") return contentError("group ID should not be empty");
@@ -176,7 +176,8 @@ function bundleFromJson(value: unknown, groupId: string | undefined): Bundle | s
   const rules: Rule[] = [];
   for (const item of list as Record<string, unknown>[]) {
     const own = item?.["group_id"];
-    const rule = ruleFromJson(own === undefined || own === "" ? { ...item, group_id: id } : item);
+    const whole = own === undefined || own === "" ? { ...item, group_id: id } : item;
+    const rule = newRuleFromJson(whole, keyType);
     if (typeof rule === "string") return rule;
     if (rule.groupId !== id) {
       return contentError(`rule group ${rule.groupId} does not match group ID ${id}`);
@@ -195,7 +196,7 @@ function setBundles(call: HttpCall, manager: RuleManager): void {
   }
   const bundles: Bundle[] = [];
   for (const item of body.parsed as unknown[]) {
-    const bundle = bundleFromJson(item, undefined);
+    const bundle = bundleFromJson(item, undefined, call.parts.config.keyType);
     if (typeof bundle === "string") return call.fail(400, bundle);
     bundles.push(bundle);
   }
@@ -223,7 +224,7 @@ function setBundle(call: HttpCall): void {
   const id = text(call, 0);
   const body = call.bodyObject();
   if (body === undefined) return;
-  const bundle = bundleFromJson(body, id);
+  const bundle = bundleFromJson(body, id, call.parts.config.keyType);
   if (typeof bundle === "string") return call.fail(400, bundle);
   if (bundle.group.id !== id) {
     return call.fail(400, `group id ${bundle.group.id} does not match request URI ${id}`);

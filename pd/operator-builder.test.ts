@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { must } from "../base/index.js";
 import { metapb } from "../proto/index.js";
 import { type BuilderOptions, type BuildResult, OperatorBuilder } from "./operator-builder.js";
+import { MockCluster } from "./test/mock-cluster.js";
 import { type FakeRegion, World } from "./test/world.js";
 import { stepText } from "./step-command.js";
 
@@ -116,6 +117,20 @@ describe("the builder refuses", () => {
       must(region.peers[1], "").role = ROLE.Learner;
     });
     expect(reason(learner((builder) => builder.setLeader(2)))).toMatch(/not voter/);
+  });
+
+  test("a region that lies across borders of rules, unless a leader is forced or joint state left (6.9)", () => {
+    const mock = new MockCluster();
+    mock.addStores(1, 2, 3, 4);
+    mock.setRules({ id: "left", count: 3, end_key: "6d" }, { id: "right", count: 3, start_key: "6d" });
+    const region = mock.put(1, [1, 2, 3]);
+    const build = (options: BuilderOptions): BuildResult =>
+      new OperatorBuilder(mock.view, "test", region, options).setLeader(2).build(["leader"]);
+    expect(reason(build({}))).toMatch(/match no placement rule/);
+    expect([reason(build({ forceLeader: true })), reason(build({ ignoresRules: true }))]).toEqual([
+      "built",
+      "built",
+    ]);
   });
 
   test("a region in joint state, unless it is only to be led by another", () => {

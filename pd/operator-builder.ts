@@ -25,6 +25,8 @@ const createError = (reason: string): string =>
 export interface BuilderOptions {
   /** Transfers and leaving joint state work on regions in joint state. */
   readonly allowJointState?: boolean;
+  /** Leaving joint state asks no placement rule. */
+  readonly ignoresRules?: boolean;
   /** The target leader is taken as given, whatever the state of its store. */
   readonly forceLeader?: boolean;
   readonly storeLimit?: StoreLimitUse;
@@ -55,6 +57,11 @@ export class OperatorBuilder {
     if (leader !== undefined && !this.#target.has(leader)) this.#refuse("leader is not among the peers");
     if (options.allowJointState !== true && isInJointState(region.meta)) {
       this.#refuse("cannot build operator for region which is in joint state");
+    }
+    // It lies across borders of rules and is split first: each part may have others. (6.9)
+    const asksRules = view.usesRules && options.ignoresRules !== true && options.forceLeader !== true;
+    if (asksRules && view.cluster.rules.appliedTo(region.meta).length === 0) {
+      this.#refuse("cannot build operator for region match no placement rule");
     }
   }
 

@@ -5,7 +5,7 @@
 import { type Env, RaftwerkError } from "../base/index.js";
 import type { BoundMethod, pdpb } from "../proto/index.js";
 import { Cluster, type RegionMap } from "./cluster.js";
-import { PdConfig } from "./config.js";
+import { PdConfig, UNKNOWN_VERSION } from "./config.js";
 import type { PdContext } from "./context.js";
 import { GcState } from "./gc-state.js";
 import { HeartbeatStreams } from "./heartbeat-streams.js";
@@ -23,7 +23,7 @@ import { otherMethods } from "./rpc-other.js";
 import { regionMethods } from "./rpc-regions.js";
 import { schedulingMethods } from "./rpc-scheduling.js";
 import { splitMethods } from "./rpc-split.js";
-import { storeMethods } from "./rpc-stores.js";
+import { adjustClusterVersion, storeMethods } from "./rpc-stores.js";
 import { Scheduling } from "./scheduling.js";
 import { Settings } from "./settings.js";
 import { StoreAdmin } from "./store-admin.js";
@@ -144,6 +144,8 @@ export function beginTerm(parts: Parts, callback: (error: Error | undefined) => 
     ];
     together(loads, (error) => {
       if (error !== undefined) return callback(error);
+      // A PD that ended before it stored what its first store had told.
+      if (context.config.clusterVersion === UNKNOWN_VERSION) adjustClusterVersion(cluster);
       parts.streams.start();
       scheduling.start();
       parts.sizes.start();

@@ -6,9 +6,11 @@ import { compareBytes, equalBytes } from "../base/index.js";
 import { type BoundMethod, type metapb, PdService, type pdpb } from "../proto/index.js";
 import type { Cluster } from "./cluster.js";
 import { clusterCall, ERROR_TYPE, failure, okHeader } from "./rpc-answers.js";
+import { compareVersions, parseVersion, type Version } from "./version.js";
 import { metaFromWire } from "./wire.js";
 
 const SPLIT_COUNT_MAX = 4096;
+const BATCH_SPLIT_SINCE: Version = { major: 2, minor: 1, patch: 0, pre: "rc.1" };
 
 export interface SplitEvents {
   /** Ids given out for a split of `sourceId`: they should be looked at soon. */
@@ -28,7 +30,7 @@ export function splitMethods(cluster: Cluster, events: SplitEvents): BoundMethod
       });
     }),
     clusterCall(cluster, PdService.AskBatchSplit, (request, reply) => {
-      const refused = splitRefusal(cluster, request.region);
+      const refused = versionRefusal(context) ?? splitRefusal(cluster, request.region);
       if (refused !== undefined) return reply(refused);
       if (request.splitCount > SPLIT_COUNT_MAX) {
         return reply(failure(context, `split count ${request.splitCount} is above ${SPLIT_COUNT_MAX}`));
@@ -50,6 +52,15 @@ export function splitMethods(cluster: Cluster, events: SplitEvents): BoundMethod
       reply(valid ? { header } : failure(context, "invalid split region"));
     }),
   ];
+}
+
+/** Older stores do not know this call: one of them may get the region. (5.1) */
+function versionRefusal(context: Cluster["context"]): { header: pdpb.IResponseHeader } | undefined {
+  const { clusterVersion } = context.config;
+  const version = parseVersion(clusterVersion);
+  if (version === undefined || compareVersions(version, BATCH_SPLIT_SINCE) >= 0) return undefined;
+  const text = `batch split is not supported by version ${clusterVersion} of the cluster: upgrade all stores`;
+  return failure(context, text, ERROR_TYPE.INCOMPATIBLE_VERSION);
 }
 
 /** Checked by key, not by id: ids given to a stale leader would be wasted. (5.1) */

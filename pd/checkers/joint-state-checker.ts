@@ -5,6 +5,9 @@ import type { SchedulingView } from "../scheduling-view.js";
 import { type CheckResult, planned } from "./check-result.js";
 
 export function leaveJointState(view: SchedulingView, region: RegionInfo): CheckResult {
-  const builder = new OperatorBuilder(view, "leave-joint-state", region, { allowJointState: true });
+  const builder = new OperatorBuilder(view, "leave-joint-state", region, {
+    allowJointState: true,
+    ignoresRules: true,
+  });
   return planned(builder.buildLeaveJointState());
 }

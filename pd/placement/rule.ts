@@ -2,7 +2,7 @@
  * Placement rules: how many peers of which role a range of keys has, on which stores, how far apart. A group orders
  * its rules and may drop those of earlier groups. The JSON is PD's. (pd-rules 7.1 to 7.4)
  */
-import { compareBytes, fromHex, toHex } from "../../base/index.js";
+import { compareBytes, fromHex, startsMemcomparable, toHex } from "../../base/index.js";
 import { isVoter, type Peer } from "../region-info.js";
 
 export type RuleRole = "voter" | "leader" | "follower" | "learner";
@@ -62,6 +62,22 @@ export const groupOf = (id: string): RuleGroup => ({ id, index: 0, override: fal
 export const contentError = (reason: string): string =>
   `[PD:placement:ErrRuleContent]invalid rule content, ${reason}`;
 export const hexError = (text: string): string => `[PD:hex:ErrHexDecodingString]decode string ${text} error`;
+
+/** Where keys are those of tables or transactions, a border in another form would never be met. (7.4) */
+function keyFormProblem({ startKey, endKey }: Rule, keyType: string): string | undefined {
+  const wrong = [startKey, endKey].findIndex((key) => key.length > 0 && !startsMemcomparable(key));
+  if (keyType === "raw" || wrong < 0) return undefined;
+  const name = wrong === 0 ? "start key" : "end key";
+  return `${name} should be encoded in ${keyType} mode (for raw keys set key-type to raw)`;
+}
+
+/** As `ruleFromJson`, of somebody who wants it to hold from now on. */
+export function newRuleFromJson(value: unknown, keyType: string): Rule | string {
+  const rule = ruleFromJson(value);
+  if (typeof rule === "string") return rule;
+  const problem = keyFormProblem(rule, keyType);
+  return problem === undefined ? rule : contentError(problem);
+}
 
 /** Text is the reason why it is no rule. */
 export function ruleFromJson(value: unknown): Rule | string {
