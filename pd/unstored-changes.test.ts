@@ -8,7 +8,7 @@ import { MetaKeys } from "./keys.js";
 import { World } from "./test/world.js";
 
 const API = "/pd/api/v1";
-const HEX = "61";
+const HEX = "6100000000000000f8";
 
 const RULE = { group_id: "pd", id: "default", start_key: "", end_key: "", role: "voter", count: 5 };
 const MORE = { group_id: "more", id: "one", start_key: HEX, end_key: "", role: "learner", count: 1 };
