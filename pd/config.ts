@@ -232,6 +232,11 @@ export class PdConfig {
     return this.#values.get("pd-server.key-type") as string;
   }
 
+  /** 0: what stores report is not looked at. */
+  get minResolvedIntervalMs(): number {
+    return this.#values.get("pd-server.min-resolved-ts-persistence-interval") as number;
+  }
+
   get flowDigits(): number {
     return this.#values.get("pd-server.flow-round-by-digit") as number;
   }

@@ -10,6 +10,7 @@ import type { GcState } from "./gc-state.js";
 import type { HeartbeatStreams } from "./heartbeat-streams.js";
 import { parseJsonBody, toJsonText, unescapeToBytes } from "./http-text.js";
 import type { Leadership } from "./leadership.js";
+import type { MinResolvedTimestamp } from "./min-resolved-timestamp.js";
 import type { Members } from "./members.js";
 import type { RegionSyncServer } from "./region-sync-server.js";
 import type { Scheduling } from "./scheduling.js";
@@ -37,6 +38,7 @@ export interface HttpParts {
   readonly members: Members;
   readonly sync: RegionSyncServer;
   readonly gc: GcState;
+  readonly minResolved: MinResolvedTimestamp;
   readonly scheduling: Scheduling;
   readonly stores: StoreAdmin;
   readonly temporary: TemporaryConfig;

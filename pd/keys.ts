@@ -117,6 +117,9 @@ export class MetaKeys {
   marker(name: "snapshot-recovering" | "pitr-restore-mode"): Uint8Array {
     return this.#key(`/cluster/markers/${name}`);
   }
+  get minResolvedTimestamp(): Uint8Array {
+    return this.#key("/raft/min_resolved_ts");
+  }
   get externalTimestamp(): Uint8Array {
     return this.#key("/raft/external_timestamp");
   }

@@ -13,6 +13,7 @@ import { IdAllocator } from "./id-allocator.js";
 import type { MetaKeys } from "./keys.js";
 import type { Leadership } from "./leadership.js";
 import { type MemberIdentity, type MemberRegistry, Members } from "./members.js";
+import { MinResolvedTimestamp } from "./min-resolved-timestamp.js";
 import type { MetaStore } from "./meta-store.js";
 import type { PdMetrics } from "./metrics.js";
 import { type FetchStoreConfig, RegionSizesWatch } from "./region-sizes.js";
@@ -70,6 +71,7 @@ export interface Parts {
   readonly temporary: TemporaryConfig;
   readonly settings: Settings;
   readonly sizes: RegionSizesWatch;
+  readonly minResolved: MinResolvedTimestamp;
   readonly startedWallMs: number;
   /** By path. */
   readonly methods: ReadonlyMap<string, BoundMethod>;
@@ -97,6 +99,7 @@ export function buildParts(inputs: PartsInputs): Parts {
   const members = new Members(inputs.self, leadership, inputs.registry, inputs.otherLeader);
   const gc = new GcState(context, timestamps);
   const scheduling = new Scheduling(cluster, streams, settings);
+  const minResolved = new MinResolvedTimestamp(cluster);
   const methods = [
     ...coreMethods(cluster, members, timestamps),
     ...storeMethods(cluster, save, scheduling),
@@ -104,7 +107,7 @@ export function buildParts(inputs: PartsInputs): Parts {
     ...splitMethods(cluster, scheduling),
     ...schedulingMethods(cluster, scheduling),
     ...gcMethods(cluster, gc),
-    ...otherMethods(cluster, members, timestamps),
+    ...otherMethods(cluster, members, timestamps, minResolved),
     ...sync.methods(),
   ];
   return {
@@ -120,6 +123,7 @@ export function buildParts(inputs: PartsInputs): Parts {
     stores: new StoreAdmin(cluster, settings),
     temporary: new TemporaryConfig(context),
     settings,
+    minResolved,
     sizes: new RegionSizesWatch(cluster, settings, inputs.fetchStoreConfig),
     startedWallMs,
     methods: new Map(methods.map((method) => [method.definition.path, method])),
@@ -160,6 +164,7 @@ export function beginTerm(parts: Parts, callback: (error: Error | undefined) => 
 export function endTerm(parts: Parts, callback: () => void): void {
   parts.scheduling.stop();
   parts.sizes.stop();
+  parts.minResolved.stop();
   parts.streams.stop();
   parts.sync.stop();
   parts.timestamps.stop();

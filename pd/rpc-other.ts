@@ -19,8 +19,9 @@ import {
 import type { Cluster } from "./cluster.js";
 import { type PdContext, writeGuarded } from "./context.js";
 import type { Members } from "./members.js";
+import type { MinResolvedTimestamp } from "./min-resolved-timestamp.js";
 import type { MetaEntry } from "./meta-store.js";
-import { decodeUint64, encodeUint64 } from "./numbers.js";
+import { decodeTimestampText, encodeTimestampText } from "./numbers.js";
 import {
   clusterCall,
   ERROR_TYPE,
@@ -42,12 +43,17 @@ const ETCD_RANGE_LIMIT = 10_000;
 /** What other programs keep at PD's port; PD's own keys are read-only for them. */
 const FOREIGN_WRITES_REFUSED = new TextEncoder().encode("/pd/");
 
-export function otherMethods(cluster: Cluster, members: Members, timestamps: TimestampOracle): BoundMethod[] {
+export function otherMethods(
+  cluster: Cluster,
+  members: Members,
+  timestamps: TimestampOracle,
+  minResolved: MinResolvedTimestamp,
+): BoundMethod[] {
   return [
     ...healthMethods(cluster),
     ...keyspaceMethods(cluster),
     ...etcdMethods(cluster, members),
-    ...timestampMethods(cluster, timestamps),
+    ...timestampMethods(cluster, timestamps, minResolved),
   ];
 }
 
@@ -168,19 +174,29 @@ const entryToWire = (entry: MetaEntry): etcdserverpb.IKeyValue => ({
   lease: BigInt(entry.leaseId),
 });
 
-/** Kept, served back, and without effect of their own here. (12.21) */
-function timestampMethods(cluster: Cluster, timestamps: TimestampOracle): BoundMethod[] {
+/** Kept, served back, and without effect of their own here. (12.19, 12.21) */
+function timestampMethods(
+  cluster: Cluster,
+  timestamps: TimestampOracle,
+  minResolved: MinResolvedTimestamp,
+): BoundMethod[] {
   const { context } = cluster;
   /** One after the other: each is compared with the one before. */
   const changes = new Serial();
   const header = okHeader(context);
   const key = context.keys.externalTimestamp;
   return [
-    clusterCall(cluster, PdService.ReportMinResolvedTS, (_request, reply) => reply({ header })),
+    clusterCall(cluster, PdService.ReportMinResolvedTS, (request, reply) => {
+      const store = cluster.store(request.storeId);
+      if (store === undefined)
+        return reply(statusError(RPC_CODE.unknown, `store ${request.storeId} not found`));
+      minResolved.report(store, request.minResolvedTs);
+      reply({ header });
+    }),
     clusterCall(cluster, PdService.GetExternalTimestamp, (_request, reply) => {
       context.metaStore.get(key, (error, entry) => {
         if (error !== undefined) return reply(failure(context, error.message));
-        reply({ header, timestamp: entry === undefined ? 0n : decodeUint64(entry.value) });
+        reply({ header, timestamp: entry === undefined ? 0n : decodeTimestampText(entry.value) });
       });
     }),
     leaderCall(cluster, PdService.SetExternalTimestamp, (request, reply) => {
@@ -209,9 +225,9 @@ function setExternal(
       return invalid("the external timestamp should not be larger than global ts");
     context.metaStore.get(key, (unread, entry) => {
       if (unread !== undefined) return reply(failure(context, unread.message));
-      if (wanted <= (entry === undefined ? 0n : decodeUint64(entry.value)))
+      if (wanted <= (entry === undefined ? 0n : decodeTimestampText(entry.value)))
         return invalid("the external timestamp should be larger than current external timestamp");
-      writeGuarded(context, [{ kind: "put", key, value: encodeUint64(wanted) }], (error) =>
+      writeGuarded(context, [{ kind: "put", key, value: encodeTimestampText(wanted) }], (error) =>
         reply(error === undefined ? { header: okHeader(context) } : failure(context, error.message)),
       );
     });

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { fromUtf8 } from "../base/index.js";
 import { PdService } from "../proto/index.js";
+import { decodeTimestampText, encodeTimestampText, encodeUint64 } from "./numbers.js";
 import { Harness } from "./test/harness.js";
 import { composeTimestamp, LOGICAL_LIMIT } from "./timestamp-oracle.js";
 
@@ -68,6 +70,14 @@ describe("timestamps", () => {
     ]);
     expect(harness.crashAndRestart()).toBe(true);
     expect([got(), set(now - 6n)]).toEqual([now - 5n, expect.stringMatching(/^10 /)]);
+  });
+
+  test("for others are stored as hex text, and read in the form of an earlier version too", () => {
+    for (const timestamp of [0n, 255n, 470642228205715457n]) {
+      expect(fromUtf8(encodeTimestampText(timestamp))).toBe(timestamp.toString(16));
+      expect(decodeTimestampText(encodeTimestampText(timestamp))).toBe(timestamp);
+      expect(decodeTimestampText(encodeUint64(timestamp))).toBe(timestamp);
+    }
   });
 
   test("grow from one request to the next, whatever their size (TestGenerateTSO)", () => {
