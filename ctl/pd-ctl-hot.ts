@@ -28,8 +28,14 @@ export function registerHotWords(ctl: Command): void {
   onWord(hot.command("store").description("what each store reads and writes"), async (http) => {
     show(http, await http.get("/hotspot/stores"), (parsed) => storeTable(asJson(parsed)));
   });
-  onWord(hot.command("buckets").description("hot parts of regions; none are kept"), async (http) => {
-    show(http, await http.get("/hotspot/buckets"), (parsed) => JSON.stringify(parsed));
+  const buckets = hot
+    .command("buckets")
+    .description("hot parts of regions, as stores report them that have buckets")
+    .argument("[regions...]", "of these regions alone");
+  onWord(buckets, async (http, regions) => {
+    const query = regions.map((id) => `region_id=${encodeURIComponent(id)}`).join("&");
+    const answer = await http.get(`/hotspot/buckets${query === "" ? "" : `?${query}`}`);
+    show(http, answer, (parsed) => bucketTable(asJson(parsed)));
   });
   const history = hot
     .command("history")
@@ -46,6 +52,19 @@ export function registerHotWords(ctl: Command): void {
     const answer = await http.ask("/hotspot/regions/history", question);
     show(http, answer, (parsed) => historyTable(asList(asJson(parsed)["history_hot_region"])));
   });
+}
+
+function bucketTable(byRegion: Json): string {
+  const rows = Object.entries(byRegion).flatMap(([id, buckets]) =>
+    asList(buckets).map((bucket) => [
+      id,
+      ...["start_key", "end_key", "hot_degree", "read_bytes", "read_keys", "write_bytes", "write_keys"].map(
+        (name) => bucket[name],
+      ),
+    ]),
+  );
+  const head = ["REGION", "FROM", "TO", "DEGREE", "READ BYTES", "READ KEYS", "WRITE BYTES", "WRITE KEYS"];
+  return rows.length === 0 ? "no hot buckets" : table(head, rows);
 }
 
 function millis(text: string): number {

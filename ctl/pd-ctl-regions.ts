@@ -116,21 +116,31 @@ function registerScan(region: Command): void {
     .option("--limit <count>", "at most so many regions");
   onWord(scan, async (http, _args, options) => {
     const end = options["end"] as string;
-    let left =
-      options["limit"] === undefined ? Number.POSITIVE_INFINITY : idArgument(options["limit"] as string);
-    let start: string | undefined = options["start"] as string;
+    const limit = options["limit"] === undefined ? undefined : idArgument(options["limit"] as string);
     const found: Json[] = [];
-    while (start !== undefined && left > 0) {
-      const limit = Math.min(SCAN_PAGE, left);
-      const answer = await http.get(`/regions/key?format=hex&key=${start}&end_key=${end}&limit=${limit}`);
-      const page = asList(asJson(answer.parsed)["regions"]);
-      found.push(...page);
-      left -= page.length;
-      const last = page.at(-1)?.["end_key"] as string | undefined;
-      start = page.length < limit || last === undefined || last === "" ? undefined : last;
-    }
+    for await (const page of regionPages(http, options["start"] as string, end, limit)) found.push(...page);
     print(http.options.json ? JSON.stringify({ count: found.length, regions: found }) : regionTable(found));
   });
+}
+
+/** In the order of their keys; borders in hex. */
+export async function* regionPages(
+  http: PdHttp,
+  from = "",
+  end = "",
+  most = Number.POSITIVE_INFINITY,
+): AsyncGenerator<readonly Json[]> {
+  let left = most;
+  let start: string | undefined = from;
+  while (start !== undefined && left > 0) {
+    const limit = Math.min(SCAN_PAGE, left);
+    const answer = await http.get(`/regions/key?format=hex&key=${start}&end_key=${end}&limit=${limit}`);
+    const page = asList(asJson(answer.parsed)["regions"]);
+    yield page;
+    left -= page.length;
+    const last = page.at(-1)?.["end_key"] as string | undefined;
+    start = page.length < limit || last === undefined || last === "" ? undefined : last;
+  }
 }
 
 async function showRegions(http: PdHttp, path: string): Promise<void> {

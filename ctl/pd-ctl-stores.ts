@@ -37,32 +37,13 @@ export function registerStoreWords(ctl: Command): void {
   const why = store.command("why").description("why PD leaves a store as it is").argument("<id>");
   onWord(why, (http, [id]) => showReasons(http, `/diagnose/store/${idArgument(id as string)}`));
   registerStates(store);
-  registerLabels(ctl, store);
+  registerCheck(store);
   registerDrainWords(store);
   registerFigures(store);
 }
 
-/** Labels that stores have, and the stores in a state, in pd-ctl's words. */
-function registerLabels(ctl: Command, store: Command): void {
-  const label = ctl.command("label").description("labels of stores");
-  onWord(label, async (http) => {
-    show(http, await http.get("/labels"), (parsed) =>
-      table(
-        ["LABEL", "VALUE"],
-        asList(parsed).map(({ key, value }) => [key, value]),
-      ),
-    );
-  });
-  const stores = label
-    .command("store")
-    .description("stores with a label")
-    .argument("<name>")
-    .argument("[value]");
-  onWord(stores, async (http, [name, value]) => {
-    const query = new URLSearchParams({ name: name as string, ...(value === undefined ? {} : { value }) });
-    const answer = await http.get(`/labels/stores?${query.toString()}`);
-    show(http, answer, (parsed) => storeTable(asList(asJson(parsed)["stores"])));
-  });
+/** The stores in a state. */
+function registerCheck(store: Command): void {
   const check = store.command("check").description("stores in a state").argument("<state>", STATES);
   onWord(check, async (http, [state]) => {
     const answer = await http.get(`/stores/check?state=${encodeURIComponent(state as string)}`);
@@ -158,7 +139,7 @@ const labelText = (store: Json): string =>
     .map(({ key, value }) => `${cell(key)}=${cell(value)}`)
     .join(",");
 
-function storeTable(entries: readonly Json[]): string {
+export function storeTable(entries: readonly Json[]): string {
   if (entries.length === 0) return "no stores";
   const rows = entries.map((entry) => {
     const store = asJson(entry["store"]);

@@ -4,6 +4,8 @@ import type { AddressInfo } from "node:net";
 import { Command } from "commander";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { bridge } from "../adapters/http-bridge.js";
+import { utf8 } from "../base/index.js";
+import { PdService } from "../proto/index.js";
 import { Harness } from "../pd/test/harness.js";
 import { threeStores } from "../pd/test/three-stores.js";
 import { registerPdCtl } from "./pd-ctl.js";
@@ -113,11 +115,35 @@ describe("ctl has pd-ctl's words", () => {
     expect(await out("log", "debug")).toMatch(/log level/);
   });
 
+  test("for regions without a quorum, which PD refuses with the reason", async () => {
+    const words = (...more: string[]): Promise<string> => out("unsafe", "remove-failed-stores", ...more);
+    expect(await words("show")).toMatch(/No on-going recovery/);
+    expect(await words("4,5", "--timeout", "60")).toMatch(/501: unsafe recovery is not available/);
+    expect(await words("abort")).toMatch(/400: no unsafe recovery is running/);
+    expect(await words()).toMatch(/name the stores/);
+    expect(await words("4", "--auto-detect")).toMatch(/one of the two/);
+    expect(await words("x")).toMatch(/x/);
+  });
+
   test("for load, now and then", async () => {
     expect(await out("hot", "write", "1")).toMatch(/2 +1 +2000/);
     expect(await out("hot", "read")).toMatch(/no hot regions/);
     expect(await out("hot", "store")).toMatch(/BYTES-WRITE-RATE[^]*1 +[0-9]/);
-    expect(await out("hot", "buckets")).toBe("{}\n");
+    expect(await out("hot", "buckets")).toBe("no hot buckets\n");
+    const stream = harness.open(PdService.ReportBuckets);
+    const load = [1 << 20];
+    const stats = {
+      readBytes: load,
+      readKeys: load,
+      readQps: load,
+      writeBytes: [0],
+      writeKeys: [0],
+      writeQps: [0],
+    };
+    const buckets = { regionId: 2, version: 1, keys: [utf8("a"), utf8("b")], stats, periodInMs: 10_000 };
+    for (let i = 0; i < 3; i++) stream.send({ header: harness.header, buckets });
+    expect(await out("hot", "buckets", "2")).toMatch(/2 +61 +62 +3 +1048576/);
+    expect(await out("hot", "buckets", "10")).toBe("no hot buckets\n");
     expect(await out("hot", "history", "0", "1", "store_ids", "1,2")).toBe("nothing was hot then\n");
     expect(await out("hot", "history", "0", "1", "color", "red")).toMatch(/unknown filter color/);
     expect(await out("hot", "history", "soon", "1")).toMatch(/soon is no time/);
@@ -167,6 +193,19 @@ describe("ctl has pd-ctl's words", () => {
     expect(await out("label")).toMatch(/zone +z1/);
     expect(await out("label", "store", "zone", "z1")).toMatch(/20161/);
     expect(await out("label", "store", "zone", "z2")).toBe("no stores\n");
+    // Two regions stand on all three stores.
+    for (const [id, host] of [
+      ["1", "a"],
+      ["2", "b"],
+      ["3", "c"],
+    ] as const)
+      await ctl("store", "label", id, "host", host);
+    expect(await out("label", "isolation")).toMatch(/host +2\nnone +0/);
+    expect(await out("label", "isolation", "host")).toBe("2\n10\n");
+    await ctl("store", "label", "3", "host", "b");
+    expect(await out("label", "isolation")).toMatch(/host +0\nnone +2/);
+    expect(await out("label", "isolation", "host")).toBe("no regions\n");
+    expect(await out("label", "isolation", "rack")).toMatch(/rack is none of host, none/);
     expect(await out("store", "check", "up")).toMatch(/20163/);
     expect(await out("store", "check", "sideways")).toMatch(/unknown store state/);
     expect(await out("config", "set", "label-property", "reject-leader", "zone", "z1")).toMatch(/updated/);

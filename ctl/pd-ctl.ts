@@ -6,10 +6,12 @@ import type { Command } from "commander";
 import { registerClusterWords } from "./pd-ctl-cluster.js";
 import { registerExplainWords } from "./pd-ctl-explain.js";
 import { registerHotWords } from "./pd-ctl-hot.js";
+import { registerLabelWords } from "./pd-ctl-labels.js";
 import { registerMemberWords } from "./pd-ctl-members.js";
 import { registerOperatorWords, registerSchedulerWords } from "./pd-ctl-operators.js";
 import { registerPdMetadata } from "./pd-metadata-command.js";
 import { registerRegionWords } from "./pd-ctl-regions.js";
+import { registerUnsafeWords } from "./pd-ctl-unsafe.js";
 import { registerStoreWords } from "./pd-ctl-stores.js";
 
 export function registerPdCtl(ctl: Command): void {
@@ -18,12 +20,14 @@ export function registerPdCtl(ctl: Command): void {
     .option("-u, --pd <url>", "address of PD", "http://127.0.0.1:2379")
     .option("--json", "print what PD answered");
   registerStoreWords(ctl);
+  registerLabelWords(ctl);
   registerRegionWords(ctl);
   registerOperatorWords(ctl);
   registerSchedulerWords(ctl);
   registerClusterWords(ctl);
   registerMemberWords(ctl);
   registerHotWords(ctl);
+  registerUnsafeWords(ctl);
   registerPdMetadata(ctl);
   registerExplainWords(ctl);
 }

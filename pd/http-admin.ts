@@ -17,6 +17,9 @@ const PROFILES = "profile trace symbol heap mutex allocs block goroutine threadc
 const never = (method: Route["method"], path: string, why: string, status: number): Route =>
   route(method, path, (call) => call.text(status, `${why}\n`), "any");
 
+/** Regions whose quorum is lost for good: of PD's words only those that change nothing. */
+const UNSAFE = "/admin/unsafe/remove-failed-stores";
+
 export const ADMIN_ROUTES: readonly Route[] = [
   route("POST", "/admin/log", setLogLevel, "any"),
   route("DELETE", "/admin/cache/region/{id}", dropFromCache),
@@ -38,6 +41,14 @@ export const ADMIN_ROUTES: readonly Route[] = [
     "no file is stored: only dr-auto-sync has one, and this PD replicates to a majority",
     400,
   ),
+  never(
+    "POST",
+    UNSAFE,
+    "unsafe recovery is not available in this version: no store can be told to lead a region without its quorum",
+    501,
+  ),
+  route("GET", `${UNSAFE}/show`, (call) => call.json([{ info: "No on-going recovery." }]), "leader"),
+  route("DELETE", UNSAFE, (call) => call.fail(400, "no unsafe recovery is running"), "leader"),
   never("POST", "/plugin", "load plugin is disabled: this PD takes no plugins", 501),
   never("DELETE", "/plugin", "unload plugin is disabled: this PD takes no plugins", 501),
   never(

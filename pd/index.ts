@@ -11,4 +11,4 @@ export type { MetricHistogram, MetricSample } from "./metrics.js";
 export { PdMetrics } from "./metrics.js";
 export { PlacementDriver, type PlacementDriverOptions } from "./placement-driver.js";
 export type { FetchStoreConfig } from "./region-sizes.js";
-export { REGION_KINDS } from "./statistics/region-kinds.js";
+export { isolationLevel, REGION_KINDS } from "./statistics/region-kinds.js";

@@ -124,30 +124,37 @@ export class RegionKinds {
 }
 
 /** (10.17) */
-export function isolationLevelOf(view: SchedulingView, region: RegionInfo): string {
-  const { locationLabels } = view.config;
-  let groups = [view.storesOf(region)];
-  if (groups[0]?.length === 1) return locationLabels[0] ?? "none";
+export const isolationLevelOf = (view: SchedulingView, region: RegionInfo): string =>
+  isolationLevel(view.config.locationLabels, view.storesOf(region));
+
+interface Labelled {
+  /** Empty where the store has none. */
+  label(key: string): string;
+}
+
+/** The first of the labels at which no two of the stores are in the same place; `none` where two share them all. */
+export function isolationLevel(locationLabels: readonly string[], stores: readonly Labelled[]): string {
+  let groups: (readonly Labelled[])[] = [stores];
+  if (stores.length === 1) return locationLabels[0] ?? "none";
   for (const key of locationLabels) {
-    groups = groups.flatMap((stores) => {
-      const shared = stores.filter((store) => {
+    groups = groups.flatMap((group) => {
+      const shared = group.filter((store) => {
         const own = store.label(key);
-        return stores.some((other) => {
+        return group.some((other) => {
           if (other === store) return false;
           const value = other.label(key);
           return own === "" || value === "" || own === value;
         });
       });
       if (shared.length < 2) return [];
-      const byValue = new Map<string, typeof shared>();
+      const byValue = new Map<string, Labelled[]>();
       for (const store of shared) {
         const value = store.label(key);
         byValue.set(value, [...(byValue.get(value) ?? []), store]);
       }
       // A store without the label is where everybody is.
-      const anywhere = byValue.get("");
-      if (anywhere !== undefined) return [shared];
-      return [...byValue.values()].filter((group) => group.length >= 2);
+      if (byValue.has("")) return [shared];
+      return [...byValue.values()].filter((together) => together.length >= 2);
     });
     if (groups.length === 0) return key;
   }
