@@ -1,4 +1,4 @@
-/** `ctl unsafe`: regions whose quorum is lost for good. A PD of raftwerk refuses them with the reason; one of TiKV obeys. */
+/** `ctl unsafe`: regions whose quorum is lost for good. A PD of raftwerk refuses with the reason; one of TiKV obeys. */
 import type { Command } from "commander";
 import { asList, CtlError, idArgument, onWord, show, showSentence, table } from "./pd-ctl-output.js";
 
