@@ -482,6 +482,36 @@ describe("the hot-region scheduler", () => {
     expect(one.hot.runType("write-peer")).toBe(0);
   });
 
+  test("exchanges two leaders of reads likewise (TestHotReadRegionScheduleWithRevertRegionsDimSecond)", () => {
+    const one = scene(5);
+    const { mock, statistics, hot } = one;
+    const loads = [
+      [15, 15],
+      [16, 20],
+      [15, 15],
+      [15, 15],
+      [14, 10],
+    ] as const;
+    mock.put(6, [2, 5, 4], { end: "m" });
+    mock.put(7, [5, 2, 1], { start: "m" });
+    for (let round = 0; round < 3; round++) {
+      for (const [i, [bytes, keys]] of loads.entries()) {
+        const amount = (rate: number): number => Math.floor(rate * 10 * MIB);
+        const peerStats =
+          i === 1
+            ? [{ regionId: 6, readBytes: amount(2), readKeys: amount(3) }]
+            : i === 4
+              ? [{ regionId: 7, readBytes: amount(1.2), readKeys: amount(0.1) }]
+              : [];
+        const stats = { bytesRead: amount(bytes), keysRead: amount(keys), peerStats };
+        statistics.onStoreHeartbeat(mock.store(i + 1), storeStats(stats));
+      }
+    }
+    expect(hot.runType("read-leader")).toBe(0);
+    expect(hot.runType("read-leader")).toBe(2);
+    expect(plansOf(one)).toEqual(["6 transfer leader: store 2 to 5", "7 transfer leader: store 5 to 2"]);
+  });
+
   test("exchanges nothing for a gain in the second dimension alone, by formula v1, or against a placement rule", () => {
     const run = (one: Scene): number => one.hot.runType("write-peer") + one.hot.runType("write-peer");
     // 2 - 1.9 MiB/s: the first dimension stays as it is.
