@@ -94,6 +94,19 @@ test("what a store prints is a file that says the same, and flags win over the f
   expect(await printed("store", "--config", file(text))).toBe(text);
 });
 
+test("a store that listens on all addresses is known to others under its own, its status port too", async () => {
+  const known = async (...flags: string[]): Promise<unknown> => {
+    const { server } = parse(await printed("store", ...flags)) as { server: Record<string, string> };
+    return server["advertise-status-addr"];
+  };
+  const everywhere = ["--addr", "0.0.0.0:20160", "--advertise-addr", "10.0.0.1:20160"];
+  expect(await known(...everywhere, "--status-addr", "0.0.0.0:7")).toBe("10.0.0.1:7");
+  expect(await known(...everywhere, "--status-addr", "[::]:7")).toBe("10.0.0.1:7");
+  expect(await known(...everywhere, "--status-addr", "10.0.0.2:7")).toBe("10.0.0.2:7");
+  const told = ["--advertise-status-addr", "store.example:80"];
+  expect(await known(...everywhere, "--status-addr", "0.0.0.0:7", ...told)).toBe("store.example:80");
+});
+
 test("what PD prints is a file that says the same", async () => {
   const given = file(
     "[schedule]\nmax-store-down-time = '5m'\n[replication]\nlocation-labels = 'zone,host'\n",

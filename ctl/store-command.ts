@@ -16,7 +16,7 @@ import { boundedByMemory, defaultMemoryBytes, engineMemory, memoryBytes } from "
 import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
 import { runFleet } from "./store-fleet.js";
 import { describeStoreConfig, loadStoreConfig, type StoreFileConfig } from "./store-config.js";
-import { parseAddress, parseLabels, sizeBytes, sizeText } from "./units.js";
+import { parseAddress, parseLabels, reachableAddress, sizeBytes, sizeText } from "./units.js";
 import { RAFTWERK_VERSION, TIKV_VERSION } from "./version.js";
 
 /** Half of what a clean stop may take in all. */
@@ -39,6 +39,7 @@ interface StoreFlags {
   readonly addr?: string;
   readonly advertiseAddr?: string;
   readonly statusAddr?: string;
+  readonly advertiseStatusAddr?: string;
   readonly dataDir?: string;
   readonly config?: string;
   readonly labels?: string;
@@ -61,6 +62,7 @@ export function registerStore(program: Command, entry: string): void {
     .option("--addr <host:port>", "address to listen on (default 127.0.0.1:20160)")
     .option("--advertise-addr <host:port>", "address that others reach this store by (default --addr)")
     .option("--status-addr <host:port>", "address of /status and /metrics (default 127.0.0.1:20180)")
+    .option("--advertise-status-addr <host:port>", "status address for PD and tools (default --status-addr)")
     .option("--data-dir <directory>", "where the data lives (default ./raftwerk-store)")
     .option("--config <file>", "TOML file with TiKV's names; flags win over it")
     .option("--labels <labels>", "labels of this store: zone=a,host=b")
@@ -93,11 +95,17 @@ function settings(flags: StoreFlags, file: StoreFileConfig) {
   const memory = flags.memory ?? file.memory;
   const stores = flags.count === undefined ? 1 : Math.max(1, Number(flags.count) || 1);
   for (const { key, value } of parseLabels("--labels", flags.labels ?? "")) labels[key] = value;
+  const advertiseAddr = flags.advertiseAddr ?? file.advertiseAddr ?? addr;
+  const statusAddr = flags.statusAddr ?? file.statusAddr ?? "127.0.0.1:20180";
   return {
     addr,
     listen: parseAddress("--addr", addr),
-    advertiseAddr: flags.advertiseAddr ?? file.advertiseAddr ?? addr,
-    statusAddr: flags.statusAddr ?? file.statusAddr ?? "127.0.0.1:20180",
+    advertiseAddr,
+    statusAddr,
+    advertiseStatusAddr:
+      flags.advertiseStatusAddr ??
+      file.advertiseStatusAddr ??
+      reachableAddress("--status-addr", statusAddr, advertiseAddr),
     dataDir: flags.dataDir ?? file.dataDir ?? "raftwerk-store",
     engine: engine as (typeof ENGINES)[number],
     memoryBytes: memory === undefined ? defaultMemoryBytes(stores) : memoryBytes("--memory", memory),
@@ -116,7 +124,8 @@ type Settings = ReturnType<typeof settings>;
 /** With TiKV's names, flags and file together; a file with this content says the same. */
 function configInEffect(options: Settings, described: Record<string, unknown>): Record<string, unknown> {
   const { server, storage, raftstore, ...others } = described as Record<string, object>;
-  const { addr, advertiseAddr, statusAddr, dataDir, engine, capacityBytes, endpoints } = options;
+  const { addr, advertiseAddr, statusAddr, advertiseStatusAddr } = options;
+  const { dataDir, engine, capacityBytes, endpoints } = options;
   const { logLevel, logFile, logFormat, redactKeys } = options;
   return {
     log: { level: logLevel, format: logFormat, ...(logFile === "" ? {} : { file: { filename: logFile } }) },
@@ -126,6 +135,7 @@ function configInEffect(options: Settings, described: Record<string, unknown>): 
       addr,
       "advertise-addr": advertiseAddr,
       "status-addr": statusAddr,
+      "advertise-status-addr": advertiseStatusAddr,
       labels: Object.fromEntries(options.labels.map(({ key, value }) => [key, value])),
       ...server,
     },
@@ -165,7 +175,7 @@ async function runMany(
       },
     );
   }
-  const { addr, advertiseAddr, statusAddr, dataDir, labels } = options;
+  const { addr, advertiseAddr, statusAddr, advertiseStatusAddr, dataDir, labels } = options;
   const shared = sharedArgs(flags, options);
   const program = entry;
   process.exitCode = await runFleet({
@@ -174,6 +184,7 @@ async function runMany(
     addr,
     advertiseAddr,
     statusAddr,
+    advertiseStatusAddr,
     dataDir,
     labels,
     shared,
@@ -238,7 +249,7 @@ const engineOptions = (options: Settings, log: LeveledLogger): OpenEngineOptions
 
 const storeOptions = (options: Settings, config: StoreConfig): StoreOptions => ({
   advertiseAddress: options.advertiseAddr,
-  statusAddress: options.statusAddr,
+  statusAddress: options.advertiseStatusAddr,
   version: TIKV_VERSION,
   gitHash: "",
   labels: options.labels,

@@ -49,6 +49,7 @@ export interface StoreFileConfig {
   readonly addr?: string | undefined;
   readonly advertiseAddr?: string | undefined;
   readonly statusAddr?: string | undefined;
+  readonly advertiseStatusAddr?: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
   readonly dataDir?: string | undefined;
   readonly engine?: "auto" | "rocksdb" | "leveldb" | undefined;
@@ -83,6 +84,7 @@ const SCHEMA = z.strictObject({
       addr: text,
       "advertise-addr": text,
       "status-addr": text,
+      "advertise-status-addr": text,
       labels: z.record(z.string(), z.string()).optional(),
       ...itemsOf("server"),
     })
@@ -118,6 +120,7 @@ export function loadStoreConfig(path: string | undefined): StoreFileConfig {
     addr: file.server?.addr,
     advertiseAddr: file.server?.["advertise-addr"],
     statusAddr: file.server?.["status-addr"],
+    advertiseStatusAddr: file.server?.["advertise-status-addr"],
     labels: file.server?.labels ?? {},
     dataDir: file.storage?.["data-dir"],
     engine: file.storage?.engine,

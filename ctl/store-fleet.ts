@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { Logger } from "../base/index.js";
-import { parseAddress } from "./units.js";
+import { addressText, parseAddress } from "./units.js";
 
 export interface FleetOptions {
   readonly count: number;
@@ -16,6 +16,7 @@ export interface FleetOptions {
   readonly addr: string;
   readonly advertiseAddr: string;
   readonly statusAddr: string;
+  readonly advertiseStatusAddr: string;
   readonly dataDir: string;
   readonly labels: readonly { readonly key: string; readonly value: string }[];
   /** Arguments that all of them get as they are. */
@@ -25,7 +26,7 @@ export interface FleetOptions {
 
 function shifted(option: string, address: string, by: number): string {
   const { host, port } = parseAddress(option, address);
-  return `${host.includes(":") ? `[${host}]` : host}:${port + by}`;
+  return addressText(host, port + by);
 }
 
 function argsOf(options: FleetOptions, i: number): string[] {
@@ -38,6 +39,7 @@ function argsOf(options: FleetOptions, i: number): string[] {
     ...["--addr", shifted("--addr", options.addr, i)],
     ...["--advertise-addr", shifted("--advertise-addr", options.advertiseAddr, i)],
     ...["--status-addr", shifted("--status-addr", options.statusAddr, i)],
+    ...["--advertise-status-addr", shifted("--advertise-status-addr", options.advertiseStatusAddr, i)],
     ...["--data-dir", join(options.dataDir, String(i + 1))],
     ...["--labels", labels.map(({ key, value }) => `${key}=${value}`).join(",")],
     ...options.shared,

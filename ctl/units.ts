@@ -57,6 +57,16 @@ export function parseAddress(name: string, text: string): { readonly host: strin
   return { host: (match[1] as string).replace(/^\[|\]$/g, ""), port };
 }
 
+export const addressText = (host: string, port: number): string =>
+  `${host.includes(":") ? `[${host}]` : host}:${port}`;
+
+/** Under which others reach what listens on all addresses of a machine: the host by which they know it otherwise. */
+export function reachableAddress(name: string, listened: string, knownAs: string): string {
+  const { host, port } = parseAddress(name, listened);
+  if (host !== "0.0.0.0" && !/^[0:]+$/.test(host)) return listened;
+  return addressText(parseAddress(name, knownAs).host, port);
+}
+
 /** `zone=a,host=b` */
 export function parseLabels(name: string, text: string): { key: string; value: string }[] {
   return text

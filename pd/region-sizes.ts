@@ -128,6 +128,7 @@ export class RegionSizesWatch {
   #timer: TimerHandle | undefined;
   #stopped = true;
   #hasAnswer = false;
+  #hasWarned = false;
   /** The store that answered last is asked first. */
   #lastStore = 0;
 
@@ -150,11 +151,24 @@ export class RegionSizesWatch {
   }
 
   #round(): void {
-    this.#ask(this.#candidates().slice(0, STORES_PER_ROUND), () => {
+    const stores = this.#candidates().slice(0, STORES_PER_ROUND);
+    this.#ask(stores, (problem) => {
       if (this.#stopped) return;
+      if (problem !== undefined) this.#warnOf(stores, problem);
       const afterMs = this.#hasAnswer ? EVERY_MS : FIRST_EVERY_MS;
       this.#timer = this.#env.timers.set(afterMs, () => this.#round());
     });
+  }
+
+  /** Once, and not of stores that have not come up yet. */
+  #warnOf(stores: readonly StoreInfo[], reason: string): void {
+    const speaking = stores.find((store) => !store.isDisconnected(this.#cluster.nowMs()));
+    if (speaking === undefined || this.#hasWarned) return;
+    this.#hasWarned = true;
+    const text =
+      "no store tells at what sizes it splits regions: are their status addresses reachable from PD?";
+    const { id, statusAddress } = speaking.meta;
+    this.#env.log.warn(text, { store: id, statusAddress, reason });
   }
 
   /** Those that speak first. */
@@ -169,17 +183,18 @@ export class RegionSizesWatch {
       .sort((left, right) => order(left) - order(right) || left.id - right.id);
   }
 
-  #ask(stores: readonly StoreInfo[], done: () => void): void {
+  /** One after the other until one answers; `done` gets the last one's reason when none did. */
+  #ask(stores: readonly StoreInfo[], done: (problem: string | undefined) => void, before?: string): void {
     const [store, ...others] = stores;
-    if (store === undefined || this.#stopped) return done();
+    if (store === undefined || this.#stopped) return done(before);
     let isOver = false;
     const end = (problem: string | undefined): void => {
       if (isOver) return;
       isOver = true;
       this.#env.timers.clear(timeout);
-      if (problem === undefined) return done();
+      if (problem === undefined) return done(undefined);
       this.#env.log.debug("a store's settings are not known", { store: store.id, reason: problem });
-      this.#ask(others, done);
+      this.#ask(others, done, problem);
     };
     const timeout = this.#env.timers.set(TIMEOUT_MS, () => end("it does not answer"));
     this.#fetch?.(store.meta.statusAddress, (error, body) => {
