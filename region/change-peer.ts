@@ -3,7 +3,7 @@
  * answer, an error included (then nothing changes but the applied index). (raftstore rules 5.6)
  */
 import { assert, type LogIndex, logIndex, type PeerId } from "../base/index.js";
-import { type ConfChangeV2, decodeConfChange, type Entry } from "../raft/index.js";
+import { type ConfChangeV2, decodeConfChange, type Entry, type RawNode } from "../raft/index.js";
 import type { PeerChange } from "./admin.js";
 import { findPeer, findPeerOnStore, isVoter, type PeerMeta, type PeerRole, type Region } from "./region.js";
 
@@ -126,6 +126,14 @@ export function refuseChange(
   return voters > 1 && quorumMatch + 1 < firstIndex
     ? "a quorum after the change would have to wait for a snapshot: add the peer as a learner first"
     : undefined;
+}
+
+/** What each peer is known to hold of the log of a leader, which itself holds all. */
+export function matchesOf(leader: RawNode): ReadonlyMap<number, number> {
+  const matches = new Map<number, number>();
+  leader.withProgress((id, progress) => matches.set(id, progress.match));
+  matches.set(leader.id, leader.lastIndex);
+  return matches;
 }
 
 /** The change that an entry of the log carries. */

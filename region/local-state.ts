@@ -72,6 +72,12 @@ export function decodeRegionState(bytes: Uint8Array): RegionState {
   return { state, region: regionFromProto(decoded.region) };
 }
 
+/** The region whose data a snapshot brings; undefined when it names none. */
+export function regionOfSnapshot(data: Uint8Array): Region | undefined {
+  const { region } = raft_serverpb.RaftSnapshotData.decode(data);
+  return region == null ? undefined : regionFromProto(region);
+}
+
 export function encodeApplyState(state: ApplyState): Uint8Array {
   return raft_serverpb.RaftApplyState.encode({
     appliedIndex: state.appliedIndex,

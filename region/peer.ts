@@ -20,7 +20,7 @@ import {
   toConfChange,
 } from "./admin.js";
 import { Applier, type ApplyEffect, type ApplyRun } from "./applier.js";
-import { refuseChange } from "./change-peer.js";
+import { matchesOf, refuseChange } from "./change-peer.js";
 import { Contacts } from "./contacts.js";
 import {
   epochNotMatch,
@@ -34,21 +34,15 @@ import {
   staleCommand,
 } from "./errors.js";
 import { Lease } from "./lease.js";
-import type { ApplyState } from "./local-state.js";
+import type { RegionFlow } from "./figures.js";
+import { type ApplyState, regionOfSnapshot } from "./local-state.js";
 import { applyHostOf, type PeerHost, type StagedWork, type WriteRequest } from "./peer-host.js";
 import { PeerStorage } from "./peer-storage.js";
 import type { WriteDone } from "./proposals.js";
 import { raftNode } from "./raft-node.js";
 import type { ReadRequest } from "./reads.js";
-import {
-  findPeer,
-  isInitialized,
-  type PeerMeta,
-  type Region,
-  type RegionEpoch,
-  regionFromProto,
-} from "./region.js";
-import { raft_serverpb } from "../proto/index.js";
+import { findPeer, isInitialized, type PeerMeta, type Region, type RegionEpoch } from "./region.js";
+import { NO_FLOW, Traffic } from "./traffic.js";
 import { refuseTransfer } from "./transfer.js";
 import { Waiting } from "./waiting.js";
 import { refuseWrite, tooManyWrites } from "./write-admission.js";
@@ -92,14 +86,7 @@ export class Peer {
   /** Bytes of data in the region, estimated; 0 = unknown. */
   approximateBytes = 0;
   approximateKeys = 0;
-  /** Since the last check of the size. */
-  bytesWrittenSinceCheck = 0;
-  keysWrittenSinceCheck = 0;
-  /** Since the last report to PD. */
-  bytesWritten = 0;
-  keysWritten = 0;
-  bytesRead = 0;
-  keysRead = 0;
+  #traffic: Traffic | undefined;
   /** Bytes of the log that is not cut yet, estimated, on leaders and followers alike. */
   logBytesSinceGc = 0;
 
@@ -159,6 +146,17 @@ export class Peer {
 
   get #waiting(): Waiting {
     return (this.#queues ??= new Waiting(this.peerId, this.#nextReadId, this.#host));
+  }
+
+  get traffic(): Traffic {
+    return (this.#traffic ??= new Traffic());
+  }
+
+  /** What went in and out since this was last called. */
+  takeFlow(): RegionFlow {
+    const flow = this.#traffic?.takeFlow() ?? NO_FLOW;
+    if (this.isQuiet && this.#traffic?.isEmpty === true) this.#traffic = undefined;
+    return flow;
   }
 
   peerById(id: number): PeerMeta | undefined {
@@ -463,6 +461,7 @@ export class Peer {
     this.storage.dropCache();
     this.#contacts.forgetTimes();
     this.#node.releaseBuffers();
+    if (this.#traffic?.isEmpty === true) this.#traffic = undefined;
     if (this.#queues === undefined || !this.#queues.isEmpty) return;
     this.#nextReadId = this.#queues.reads.nextId;
     this.#queues = undefined;
@@ -629,11 +628,7 @@ export class Peer {
   #confChangeRefusal(changes: readonly PeerChange[]): string | undefined {
     if (misbehaves(this.#host.env, "a change of peers is refused")) return "mischief";
     if (this.#confChangeInFlight > 0 || this.#splitInFlight > 0) return "the region is being changed already";
-    const matches = new Map<number, number>([[this.peerId, this.#node.lastIndex]]);
-    this.#node.withProgress((id, progress) => {
-      if (id !== this.peerId) matches.set(id, progress.match);
-    });
-    return refuseChange(this.region, changes, this.peerId, matches, this.storage.firstIndex());
+    return refuseChange(this.region, changes, this.peerId, matchesOf(this.#node), this.storage.firstIndex());
   }
 
   #collectRest(batch: EngineBatch): StagedWork | undefined {
@@ -664,10 +659,7 @@ export class Peer {
     const before = this.region;
     this.storage.applyWritten(run.state, run.region);
     this.#contacts.rememberGone(before, this.region);
-    this.bytesWritten += run.bytesWritten;
-    this.keysWritten += run.keysWritten;
-    this.bytesWrittenSinceCheck += run.bytesWritten;
-    this.keysWrittenSinceCheck += run.keysWritten;
+    if (run.keysWritten > 0) this.traffic.wrote(run.bytesWritten, run.keysWritten);
     if (this.approximateBytes > 0) {
       this.approximateBytes += run.bytesWritten;
       this.approximateKeys += run.keysWritten;
@@ -782,9 +774,8 @@ export class Peer {
   }
 
   #stageSnapshot(batch: EngineBatch, append: Append): { state: ApplyState; region: Region } {
-    const data = raft_serverpb.RaftSnapshotData.decode((append.snapshot as Snapshot).data);
-    assert(data.region, "a snapshot without its region");
-    const region = regionFromProto(data.region);
+    const region = regionOfSnapshot((append.snapshot as Snapshot).data);
+    assert(region !== undefined, "a snapshot without its region");
     this.#snapshotPhase = "staging";
     return { state: this.storage.stageSnapshot(batch, append, region), region };
   }

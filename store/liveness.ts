@@ -105,6 +105,13 @@ export class StoreLiveness {
     return (this.#known.get(storeId)?.deadTicks ?? 0) * this.#host.tickMs;
   }
 
+  /** Stores that have not been alive for so long or longer. */
+  deadFor(ms: number): number[] {
+    const ids: number[] = [];
+    for (const [id, { deadTicks }] of this.#known) if (deadTicks * this.#host.tickMs >= ms) ids.push(id);
+    return ids;
+  }
+
   /** Whether every store that shares regions with this one is alive. */
   get isEverybodyAlive(): boolean {
     for (const { isAlive } of this.#known.values()) if (!isAlive) return false;

@@ -26,6 +26,8 @@ export interface PdReporterHost {
   readonly env: Env;
   readonly config: StoreConfig;
   readonly peers: PeerRegistry;
+  /** Peers that tick. */
+  awake(): Iterable<Peer>;
   readonly figures: PeerFigures;
   readonly pd: PdPort;
   readonly splits: SplitCoordinator;
@@ -40,6 +42,11 @@ export interface PdReporterHost {
   snapshotCounts(): { readonly sending: number; readonly receiving: number };
 }
 
+/** Quiet leaders that report in one second because it is long ago: those that began together need not go on so. */
+const QUIET_REPORTS_MAX = 512;
+/** So often in `pdHeartbeatTickMs` quiet leaders are looked through for replicas that are down, if a store is. */
+const DOWN_LOOKS = 5;
+
 /** eraftpb.ConfChangeType on the wire. */
 const CHANGE_KINDS = ["addVoter", "remove", "addLearner"] as const;
 
@@ -47,7 +54,12 @@ export class PdReporter {
   readonly #host: PdReporterHost;
   #stream: RegionHeartbeatStream | undefined;
   readonly #changed = new Set<Peer>();
-  readonly #reportedMs = new Map<number, number>();
+  /**
+   * When a peer last reported, those of the longest ago first. Whole milliseconds: a fraction would be an object for
+   * each region. Those that lead no longer go when their time comes.
+   */
+  readonly #reportedMs = new Map<Peer, number>();
+  #downLookMs = Number.NEGATIVE_INFINITY;
   readonly #catchUp: CatchUpWatch;
   #flushScheduled = false;
   #stopped = false;
@@ -103,21 +115,41 @@ export class PdReporter {
     for (const peer of this.#host.peers.all()) if (peer.isLeader) this.report(peer);
   }
 
-  /** Reports of leaders that have had nothing to say for a while. */
+  /** Reports of leaders that have had nothing to say for a while. Costs what is due, not what there is. */
   tick(nowMs: number): void {
-    const { pdHeartbeatTickMs, pdQuietHeartbeatTickMs } = this.#host.config;
-    for (const peer of this.#host.peers.all()) {
-      if (!peer.isLeader) continue;
-      const sinceMs = nowMs - (this.#reportedMs.get(peer.regionId) ?? Number.NEGATIVE_INFINITY);
-      if (sinceMs < pdHeartbeatTickMs) continue;
-      if (!peer.isQuiet || sinceMs >= pdQuietHeartbeatTickMs || this.#hasDownPeer(peer, nowMs))
-        this.report(peer);
-    }
+    const { pdHeartbeatTickMs } = this.#host.config;
+    for (const peer of this.#host.awake())
+      if (peer.isLeader && this.#sinceMs(peer, nowMs) >= pdHeartbeatTickMs) this.report(peer);
+    this.#tickQuiet(nowMs);
   }
 
-  #hasDownPeer(peer: Peer, nowMs: number): boolean {
-    const { peerDownMs } = this.#host.config;
-    return peer.region.peers.some((meta) => this.#silentMs(peer, meta, nowMs) >= peerDownMs);
+  #sinceMs(peer: Peer, nowMs: number): number {
+    return nowMs - (this.#reportedMs.get(peer) ?? Number.NEGATIVE_INFINITY);
+  }
+
+  /** Of quiet leaders, the oldest reports first; those with a replica that is down report as often as if awake. */
+  #tickQuiet(nowMs: number): void {
+    const { pdHeartbeatTickMs, pdQuietHeartbeatTickMs, peerDownMs } = this.#host.config;
+    const down = this.#host.liveness.deadFor(peerDownMs);
+    const looksForDown = down.length > 0 && nowMs - this.#downLookMs >= pdHeartbeatTickMs / DOWN_LOOKS;
+    if (looksForDown) this.#downLookMs = nowMs;
+    const leastMs = looksForDown ? pdHeartbeatTickMs : pdQuietHeartbeatTickMs;
+    let quietReports = 0;
+    for (const [peer, reportedMs] of this.#reportedMs) {
+      const sinceMs = nowMs - reportedMs;
+      if (sinceMs < leastMs) return;
+      const isDue = sinceMs >= pdQuietHeartbeatTickMs;
+      if (!peer.isLeader) {
+        if (isDue) this.#reportedMs.delete(peer);
+      } else if (looksForDown && peer.region.peers.some(({ storeId }) => down.includes(storeId))) {
+        this.report(peer);
+      } else if (isDue && quietReports < QUIET_REPORTS_MAX) {
+        quietReports++;
+        this.report(peer);
+      } else if (!looksForDown) {
+        return;
+      }
+    }
   }
 
   /** Of a quiet region's peers nobody hears: they are as silent as their stores. */
@@ -129,7 +161,7 @@ export class PdReporter {
   forget(peer: Peer): void {
     this.#changed.delete(peer);
     this.#catchUp.forget(peer);
-    this.#reportedMs.delete(peer.regionId);
+    this.#reportedMs.delete(peer);
   }
 
   #send(peer: Peer): void {
@@ -138,8 +170,9 @@ export class PdReporter {
     const nowMs = env.clock.monotonicMs();
     const meta = peer.meta;
     if (meta === undefined) return;
-    const sinceMs = nowMs - (this.#reportedMs.get(peer.regionId) ?? this.#startedMs);
-    this.#reportedMs.set(peer.regionId, nowMs);
+    const sinceMs = nowMs - (this.#reportedMs.get(peer) ?? this.#startedMs);
+    this.#reportedMs.delete(peer);
+    this.#reportedMs.set(peer, Math.floor(nowMs));
     const nowSeconds = Math.floor(env.clock.wallMs() / 1000);
     const downPeers: pdpb.IPeerStats[] = [];
     const pendingPeers: ReturnType<typeof peerToProto>[] = [];
@@ -155,6 +188,7 @@ export class PdReporter {
     this.#catchUp.watch(peer, pendingPeers.length);
     if (misbehaves(env, "a region's heartbeat is left out")) return;
     this.heartbeatsSent++;
+    const flow = peer.takeFlow();
     this.#stream.send({
       header: { clusterId: pd.clusterId },
       region: regionToProto(peer.region),
@@ -162,24 +196,17 @@ export class PdReporter {
       term: peer.term,
       downPeers,
       pendingPeers,
-      bytesWritten: peer.bytesWritten,
-      keysWritten: peer.keysWritten,
-      bytesRead: peer.bytesRead,
-      keysRead: peer.keysRead,
+      ...flow,
       // 0 is "not counted yet": PD then keeps the figure it has.
       approximateSize: peer.approximateBytes,
       approximateKeys: peer.approximateKeys,
       interval: { startTimestamp: nowSeconds - Math.round(sinceMs / 1000), endTimestamp: nowSeconds },
     });
-    this.#host.figures.listener?.regionFlow(peer);
-    this.#flow.bytesWritten += peer.bytesWritten;
-    this.#flow.keysWritten += peer.keysWritten;
-    this.#flow.bytesRead += peer.bytesRead;
-    this.#flow.keysRead += peer.keysRead;
-    peer.bytesWritten = 0;
-    peer.keysWritten = 0;
-    peer.bytesRead = 0;
-    peer.keysRead = 0;
+    this.#host.figures.listener?.regionFlow(flow);
+    this.#flow.bytesWritten += flow.bytesWritten;
+    this.#flow.keysWritten += flow.keysWritten;
+    this.#flow.bytesRead += flow.bytesRead;
+    this.#flow.keysRead += flow.keysRead;
   }
 
   #onResponse(response: pdpb.RegionHeartbeatResponse): void {

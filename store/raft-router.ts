@@ -6,7 +6,7 @@
 import { type Engine, type Env, misbehaves } from "../base/index.js";
 import { raft_serverpb } from "../proto/index.js";
 import type { Message } from "../raft/types.js";
-import { INIT_LOG_INDEX, INIT_LOG_TERM, readRegionState } from "../region/local-state.js";
+import { INIT_LOG_INDEX, INIT_LOG_TERM, readRegionState, regionOfSnapshot } from "../region/local-state.js";
 import type { Peer } from "../region/peer.js";
 import {
   epochFromProto,
@@ -19,7 +19,6 @@ import {
   type Region,
   rangesOverlap,
   type RegionEpoch,
-  regionFromProto,
 } from "../region/region.js";
 import type { DiskGuard, DiskUsage } from "./disk-guard.js";
 import type { PeerRegistry } from "./peers.js";
@@ -169,9 +168,8 @@ export class RaftRouter {
   #refusalOfSnapshot(peer: Peer, message: Message, raw: raft_serverpb.RaftMessage): DropReason | undefined {
     const snapshot = message.snapshot;
     if (snapshot === undefined) return "malformed";
-    const data = raft_serverpb.RaftSnapshotData.decode(snapshot.data);
-    if (data.region == null) return "malformed";
-    const region = regionFromProto(data.region);
+    const region = regionOfSnapshot(snapshot.data);
+    if (region === undefined) return "malformed";
     if (!region.peers.some((meta) => meta.id === raw.toPeer?.id)) return "region_no_peer";
     if (peer.isApplyingSnapshot) return "applying_snap";
     for (const [id, pending] of this.#host.pendingSnapshots) {

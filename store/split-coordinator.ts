@@ -112,9 +112,10 @@ export class SplitCoordinator {
       if (!peer.isLeader || peer.splitInFlight || this.#checking.has(peer)) continue;
       if (misbehaves(this.#host.env, "a split without need", 50)) this.splitInHalf(peer, peer.region.epoch);
       const hasMoreBytes =
-        peer.bytesWrittenSinceCheck >= regionSplitBytes / 16 && peer.approximateBytes >= regionMaxBytes;
+        peer.traffic.bytesWrittenSinceCheck >= regionSplitBytes / 16 &&
+        peer.approximateBytes >= regionMaxBytes;
       const hasMoreKeys =
-        peer.keysWrittenSinceCheck >= regionSplitKeys / 16 && peer.approximateKeys >= regionMaxKeys;
+        peer.traffic.keysWrittenSinceCheck >= regionSplitKeys / 16 && peer.approximateKeys >= regionMaxKeys;
       const isUnknown = peer.approximateBytes === 0;
       const isDue =
         this.#host.env.clock.monotonicMs() >= (this.#retryAtMs.get(peer) ?? Number.POSITIVE_INFINITY);
@@ -127,8 +128,7 @@ export class SplitCoordinator {
     const { regionSplitBytes, regionMaxBytes, regionSplitKeys, regionMaxKeys } = this.#host.config;
     const { epoch } = peer.region;
     this.checks++;
-    peer.bytesWrittenSinceCheck = 0;
-    peer.keysWrittenSinceCheck = 0;
+    peer.traffic.sizeChecked();
     this.#retryAtMs.delete(peer);
     this.#scan(peer, { bytes: regionSplitBytes, keys: regionSplitKeys }, (scan) => {
       if (scan === undefined || !sameEpoch(epoch, peer.region.epoch)) return;

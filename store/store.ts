@@ -399,6 +399,7 @@ export class Store {
       env,
       config: options.config,
       peers: this.peers,
+      awake: () => this.quiet.active,
       figures: this.figures,
       pd: this.#pd,
       splits: this.splits,

@@ -181,9 +181,9 @@ describe("the size of a region", () => {
     for (let i = 100; peer.approximateBytes < 15_900 || i < 140; i++) await put(`k${i}`);
     // What is written over counts as growth until a look corrects it.
     for (let i = 100; i < 110; i++) await put(`k${i}`);
-    await s.until("a look has corrected the size", () => peer.bytesWrittenSinceCheck === 0);
+    await s.until("a look has corrected the size", () => peer.traffic.bytesWrittenSinceCheck === 0);
     const size = peer.approximateBytes;
-    for (let i = 0; peer.approximateBytes < 16_500 && peer.bytesWrittenSinceCheck < 850; i++)
+    for (let i = 0; peer.approximateBytes < 16_500 && peer.traffic.bytesWrittenSinceCheck < 850; i++)
       await put(`m${i}`);
     expect([size < 16_500, peer.approximateBytes >= 16_500]).toEqual([true, true]);
     await s.pass(3_500);
