@@ -54,6 +54,10 @@ export class Contacts {
     return heardMs === undefined ? undefined : nowMs - heardMs;
   }
 
+  get isEmpty(): boolean {
+    return this.#others === undefined && this.#heardMs === undefined && this.#answeredMs === undefined;
+  }
+
   /** The peer falls quiet: who was silent for how long is known of stores then. */
   forgetTimes(): void {
     this.#heardMs = undefined;

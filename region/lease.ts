@@ -34,6 +34,11 @@ export class Lease {
     this.#boundMs = 0;
   }
 
+  /** Another leader may exist. */
+  get isSuspect(): boolean {
+    return this.#state === "suspect";
+  }
+
   inspect(nowMs: number): LeaseState {
     if (this.#state === "valid" && nowMs >= this.#boundMs) this.#state = "expired";
     return this.#state;

@@ -10,7 +10,7 @@
  */
 import { assert, type EngineBatch, type PeerId, type RegionId, misbehaves } from "../base/index.js";
 import type { Entry, Message, RawNode } from "../raft/index.js";
-import type { Append, Apply, Ready, Snapshot, SoftState } from "../raft/types.js";
+import type { Append, Apply, Ready, Snapshot, SoftState, StateType } from "../raft/types.js";
 import {
   type AdminCommand,
   encodeAdminEntry,
@@ -19,7 +19,7 @@ import {
   type PeerChange,
   toConfChange,
 } from "./admin.js";
-import { Applier, type ApplyEffect, type ApplyRun } from "./applier.js";
+import type { ApplyEffect, ApplyRun } from "./applier.js";
 import { matchesOf, refuseChange } from "./change-peer.js";
 import { Contacts } from "./contacts.js";
 import {
@@ -33,10 +33,11 @@ import {
   serverIsBusy,
   staleCommand,
 } from "./errors.js";
-import { Lease } from "./lease.js";
+import type { Lease } from "./lease.js";
 import type { RegionFlow } from "./figures.js";
 import { type ApplyState, regionOfSnapshot } from "./local-state.js";
-import { applyHostOf, type PeerHost, type StagedWork, type WriteRequest } from "./peer-host.js";
+import type { PeerHost, StagedWork, WriteRequest } from "./peer-host.js";
+import { PeerWork } from "./peer-work.js";
 import { PeerStorage } from "./peer-storage.js";
 import type { WriteDone } from "./proposals.js";
 import { raftNode } from "./raft-node.js";
@@ -55,29 +56,21 @@ export class Peer {
   readonly regionId: RegionId;
   readonly peerId: PeerId;
   readonly storage: PeerStorage;
-  readonly lease: Lease;
   readonly #host: PeerHost;
   readonly #node: RawNode;
-  readonly #applier: Applier;
-  /** Undefined while nobody waits and nobody has since the peer fell quiet. */
-  #queues: Waiting | undefined;
-  /** Ids differ between lives of a peer: a late answer to a former one must not confirm a read of this one. */
-  #nextReadId: number;
-  readonly #contacts = new Contacts();
+  /** Undefined while the peer sleeps, unless somebody asked; see there for what may be in it then. */
+  #working: PeerWork | undefined;
+  /** Undefined while there is nothing to remember of others. */
+  #contacts: Contacts | undefined;
+  #traffic: Traffic | undefined;
+  /** Of `Waiting`. Begins at random: a late answer to a former peer of this id must not confirm a read of this one. */
+  #nextLife: number;
 
-  #softState: SoftState = { lead: 0, state: "StateFollower" };
-  #appendsUnderWay = 0;
-  /** Committed entries handed out by Raft whose run was cut short. */
-  #restApply: { apply: Apply; entries: readonly Entry[] } | undefined;
-  #appliesUnderWay = 0;
+  // What Raft's last soft state said.
+  #lead = 0;
+  #state: StateType = "StateFollower";
   #snapshotPhase: SnapshotPhase = "none";
-  #loadingAppend: Append | undefined;
   #removed = false;
-  /** Index of the newest split or conf change proposed in this term and not applied; 0 when none. */
-  #splitInFlight = 0;
-  #confChangeInFlight = 0;
-  #committedSplit = 0;
-  #leadTransferee = 0;
 
   /** The peer gets no ticks: everything is at rest on all replicas. Set by the store. */
   isQuiet = false;
@@ -86,7 +79,6 @@ export class Peer {
   /** Bytes of data in the region, estimated; 0 = unknown. */
   approximateBytes = 0;
   approximateKeys = 0;
-  #traffic: Traffic | undefined;
   /** Bytes of the log that is not cut yet, estimated, on leaders and followers alike. */
   logBytesSinceGc = 0;
 
@@ -96,9 +88,8 @@ export class Peer {
     this.peerId = peerId;
     const { config, env } = host;
     this.storage = new PeerStorage(host.engine, region, config.entryCacheBytesMax, host.budgets.entryCache);
-    this.lease = new Lease(config.leaseMs);
-    this.#nextReadId = env.random.u32() * 2 ** 16 + 1;
-    this.#applier = new Applier(host.engine, applyHostOf(host), region, this.storage.applyState);
+    // 31 bits: a larger number would be an object of its own.
+    this.#nextLife = env.random.u32() >>> 1;
     this.#node = raftNode(peerId, this.storage, config, env.random);
   }
 
@@ -111,7 +102,7 @@ export class Peer {
     return isInitialized(this.storage.region);
   }
   get isLeader(): boolean {
-    return this.#softState.state === "StateLeader" && !this.#removed;
+    return this.#state === "StateLeader" && !this.#removed;
   }
   get isRemoved(): boolean {
     return this.#removed;
@@ -120,7 +111,7 @@ export class Peer {
     return this.#snapshotPhase !== "none";
   }
   get leaderId(): number {
-    return this.#softState.lead;
+    return this.#lead;
   }
   get term(): number {
     return this.#node.term;
@@ -132,20 +123,30 @@ export class Peer {
     return findPeer(this.region, this.peerId);
   }
   get leader(): PeerMeta | undefined {
-    return this.#softState.lead === 0 ? undefined : this.peerById(this.#softState.lead);
+    return this.#lead === 0 ? undefined : this.peerById(this.#lead);
   }
   get workUnderWay(): boolean {
-    return this.#appendsUnderWay > 0 || this.#appliesUnderWay > 0;
+    return this.#working?.isUnderWay === true;
   }
   get appliedIndex(): number {
     return this.storage.applyState.appliedIndex;
   }
   get splitInFlight(): boolean {
-    return this.#splitInFlight > 0;
+    return (this.#working?.splitInFlight ?? 0) > 0;
+  }
+  get lease(): Lease {
+    return this.#work.lease;
   }
 
+  get #work(): PeerWork {
+    return (this.#working ??= new PeerWork(this.#host, this.storage));
+  }
+  get #queues(): Waiting | undefined {
+    return this.#working?.queues;
+  }
   get #waiting(): Waiting {
-    return (this.#queues ??= new Waiting(this.peerId, this.#nextReadId, this.#host));
+    const work = this.#work;
+    return (work.queues ??= new Waiting(this.peerId, this.#nextLife, this.#host));
   }
 
   get traffic(): Traffic {
@@ -159,17 +160,21 @@ export class Peer {
     return flow;
   }
 
+  get #known(): Contacts {
+    return (this.#contacts ??= new Contacts());
+  }
+
   peerById(id: number): PeerMeta | undefined {
-    return this.#contacts.find(this.region, id);
+    return this.#contacts?.find(this.region, id) ?? findPeer(this.region, id as PeerId);
   }
 
   rememberPeer(meta: PeerMeta): void {
-    this.#contacts.remember(this.region, meta);
+    if (findPeer(this.region, meta.id) === undefined) this.#known.remember(this.region, meta);
   }
 
   /** Milliseconds since this peer was heard from; undefined when never. */
   silentMs(peerId: number, nowMs: number): number | undefined {
-    return this.#contacts.silentMs(peerId, nowMs);
+    return this.#contacts?.silentMs(peerId, nowMs);
   }
 
   // ---- input
@@ -181,8 +186,8 @@ export class Peer {
     if (!this.#isPlainHeartbeat(message)) this.#touch(message.from === this.leaderId);
     else if (!this.isLeader) {
       if (this.isQuiet) this.#host.heardLeader(this);
-    } else if (!this.isQuiet && !this.#contacts.takesAnswer(message.from, nowMs, raftBaseTickMs)) return;
-    if (!this.isQuiet) this.#contacts.heard(message.from, nowMs);
+    } else if (!this.isQuiet && !this.#known.takesAnswer(message.from, nowMs, raftBaseTickMs)) return;
+    if (!this.isQuiet) this.#known.heard(message.from, nowMs);
     this.#node.step(message);
     this.#host.wake(this);
   }
@@ -207,8 +212,9 @@ export class Peer {
     // Never with a leader known: having answered it this peer owes it the time of its lease.
     const mayCampaign = !this.isLeader && this.leaderId === 0;
     if (mayCampaign && misbehaves(this.#host.env, "an election too early", 400)) this.#node.campaign();
-    if (this.#leadTransferee !== 0 && this.#node.leadTransferee === 0) this.#leadTransferee = 0;
-    if (this.isLeader && this.lease.inspect(nowMs) === "suspect" && this.#leadTransferee === 0) {
+    const work = this.#work;
+    if (work.leadTransferee !== 0 && this.#node.leadTransferee === 0) work.leadTransferee = 0;
+    if (this.isLeader && work.lease.isSuspect && work.leadTransferee === 0) {
       // After a transfer that failed only an entry of our own makes the lease usable again.
       this.#propose(new Uint8Array(0), [], nowMs);
     }
@@ -260,8 +266,9 @@ export class Peer {
     const refuse = (error: RegionError): void => request.done(error, undefined);
     if (this.#removed) return refuse(regionNotFound(this.regionId));
     this.#touch();
-    if (!this.isLeader || this.#leadTransferee !== 0) {
-      if (this.#queues?.awaitedElection.wait(request.bytes, () => this.write(request)) === true) return;
+    const work = this.#work;
+    if (!this.isLeader || work.leadTransferee !== 0) {
+      if (work.queues?.awaitedElection.wait(request.bytes, () => this.write(request)) === true) return;
       return refuse(this.notLeaderError());
     }
     if (request.bytes > config.raftEntryBytesMax) {
@@ -270,7 +277,7 @@ export class Peer {
     }
     if (request.epoch.version !== this.region.epoch.version) return refuse(this.epochError(request.epoch));
     if (misbehaves(this.#host.env, "a write is refused", 8)) return refuse(serverIsBusy("mischief", 20));
-    if (this.#splitInFlight > 0 && !misbehaves(this.#host.env, "a write is proposed behind a split", 2)) {
+    if (work.splitInFlight > 0 && !misbehaves(this.#host.env, "a write is proposed behind a split", 2)) {
       this.#waiting.park(request.done);
       return;
     }
@@ -291,8 +298,9 @@ export class Peer {
 
   /** Proposes what this turn has gathered. */
   flushWrites(): void {
-    if (this.#queues === undefined || this.#queues.gatherer.isEmpty) return;
-    const { data, waiters, createdMs } = this.#queues.gatherer.take();
+    const queues = this.#queues;
+    if (queues === undefined || queues.gatherer.isEmpty) return;
+    const { data, waiters, createdMs } = queues.gatherer.take();
     if (data.length > this.#host.config.raftEntryBytesMax) {
       const error = raftEntryTooLarge(this.regionId, data.length, this.#host.config.raftEntryBytesMax);
       for (const waiter of waiters) waiter.done(error, undefined);
@@ -316,14 +324,15 @@ export class Peer {
     if (!epochMatches(epochCheckOf(command), epoch, this.region.epoch)) return refuse(this.epochError(epoch));
     this.flushWrites();
     if (command.kind === "changePeer") return this.#proposeConfChange(epoch, command.changes, done);
-    if (command.kind === "split" && (this.#splitInFlight > 0 || this.#confChangeInFlight > 0)) {
+    const work = this.#work;
+    if (command.kind === "split" && (work.splitInFlight > 0 || work.confChangeInFlight > 0)) {
       return refuse(serverIsBusy(`region ${this.regionId} is being changed already`, 100));
     }
     const nowMs = this.#host.env.clock.monotonicMs();
     this.#host.figures.adminProposed[command.kind]++;
     const index = this.#propose(encodeAdminEntry(epoch, command), [{ done, swapIndex: -1 }], nowMs);
     if (command.kind === "split" && index > 0) {
-      this.#splitInFlight = index;
+      work.splitInFlight = index;
       // The parts cannot elect leaders before their replicas know that they exist.
       this.#node.setSkipBroadcastCommit(false);
     }
@@ -335,17 +344,13 @@ export class Peer {
     if (misbehaves(this.#host.env, "a transfer of leadership is refused")) return "mischief";
     if (!this.isLeader) return "this peer is not the leader";
     if (target === this.peerId) return undefined;
-    if (this.#confChangeInFlight > 0) return "a change of peers is under way";
-    const refusal = refuseTransfer(
-      this.region,
-      target,
-      this.#node,
-      this.#host.config.leaderTransferLogLagMax,
-    );
+    if (this.#work.confChangeInFlight > 0) return "a change of peers is under way";
+    const { leaderTransferLogLagMax } = this.#host.config;
+    const refusal = refuseTransfer(this.region, target, this.#node, leaderTransferLogLagMax);
     if (refusal !== undefined) return refusal;
     this.#touch();
     this.flushWrites();
-    this.#leadTransferee = target;
+    this.#work.leadTransferee = target;
     this.#node.transferLeader(target);
     this.#host.figures.transfers++;
     this.#host.wake(this);
@@ -359,13 +364,16 @@ export class Peer {
    * caller queues it with `queueRead`.
    */
   mayReadLocally(nowMs: number): boolean {
+    if (this.#snapshotPhase !== "none" || !this.#isLeased(nowMs)) return false;
+    return this.storage.applyState.appliedIndex >= this.#node.commitIndex;
+  }
+
+  #isLeased(nowMs: number): boolean {
     return (
       this.isLeader &&
-      this.#snapshotPhase === "none" &&
       this.storage.applyState.appliedTerm === this.term &&
       this.#node.inLease() &&
-      this.lease.inspect(nowMs) === "valid" &&
-      this.storage.applyState.appliedIndex >= this.#node.commitIndex
+      this.lease.inspect(nowMs) === "valid"
     );
   }
 
@@ -389,25 +397,21 @@ export class Peer {
     if (this.#removed) return request.fail(regionNotFound(this.regionId));
     if (!this.isLeader) {
       if (this.isQuiet) this.#host.needed(this);
-      if (this.#queues?.awaitedElection.wait(0, () => this.queueRead(request, isReplicaRead)) === true)
-        return;
+      const again = (): void => this.queueRead(request, isReplicaRead);
+      if (this.#queues?.awaitedElection.wait(0, again) === true) return;
       if (!isReplicaRead) return request.fail(this.notLeaderError());
-      if (this.#softState.lead === 0) return request.fail(notLeader(this.regionId, undefined));
+      if (this.#lead === 0) return request.fail(notLeader(this.regionId, undefined));
     }
     const { reads } = this.#waiting;
     if (reads.waiting >= this.#host.config.readsWaitingMax) {
       this.#host.refused("region has too many reads");
       return request.fail(serverIsBusy(`region ${this.regionId} has too many reads waiting`, 200));
     }
-    if (this.#committedSplit > 0)
+    if (this.#work.committedSplit > 0)
       return request.fail(readIndexNotReady(this.regionId, "the region is being split"));
     this.#touch();
     const nowMs = this.#host.env.clock.monotonicMs();
-    const leased =
-      this.isLeader &&
-      this.storage.applyState.appliedTerm === this.term &&
-      this.#node.inLease() &&
-      this.lease.inspect(nowMs) === "valid";
+    const leased = this.#isLeased(nowMs);
     if (leased) reads.addConfirmed(request, this.#node.commitIndex, nowMs);
     else reads.add(request);
     this.#host.wake(this);
@@ -440,9 +444,10 @@ export class Peer {
     if (appliedIndex !== lastIndex || commitIndex !== lastIndex || this.storage.lastIndex() !== lastIndex)
       return false;
     if (this.#queues?.isEmpty === false) return false;
-    if (this.#leadTransferee + this.#splitInFlight + this.#confChangeInFlight > 0) return false;
+    if (this.#working?.isChanging === true) return false;
     return (
-      !this.isLeader || (appliedTerm === this.term && !this.#leaseIsSuspect() && this.approximateBytes > 0)
+      !this.isLeader ||
+      (appliedTerm === this.term && this.#working?.lease.isSuspect !== true && this.approximateBytes > 0)
     );
   }
 
@@ -459,18 +464,19 @@ export class Peer {
   fallQuiet(): void {
     this.isQuiet = true;
     this.storage.dropCache();
-    this.#contacts.forgetTimes();
+    this.#contacts?.forgetTimes();
+    if (this.#contacts?.isEmpty === true) this.#contacts = undefined;
     this.#node.releaseBuffers();
     if (this.#traffic?.isEmpty === true) this.#traffic = undefined;
-    if (this.#queues === undefined || !this.#queues.isEmpty) return;
-    this.#nextReadId = this.#queues.reads.nextId;
-    this.#queues = undefined;
+    if (this.#working?.isOver !== true) return;
+    this.#nextLife = this.#queues?.nextLife ?? this.#nextLife;
+    this.#working = undefined;
   }
 
   /** As leader, after ticks were left out: for how long each peer was silent is known of its store. */
   resumeLeading(deadMs: (meta: PeerMeta) => number): void {
     const nowMs = this.#host.env.clock.monotonicMs();
-    for (const meta of this.region.peers) this.#contacts.heard(meta.id, nowMs - deadMs(meta));
+    for (const meta of this.region.peers) this.#known.heard(meta.id, nowMs - deadMs(meta));
     this.#node.restartTicks();
   }
 
@@ -495,7 +501,8 @@ export class Peer {
 
   /** Stages everything the node wants written into `batch`, hands out its messages; undefined when there is nothing. */
   collect(batch: EngineBatch): StagedWork | undefined {
-    if (this.#removed || this.#applier.isRemoved || this.#snapshotPhase !== "none") return undefined;
+    if (this.#removed || this.#working?.applier.isRemoved === true || this.#snapshotPhase !== "none")
+      return undefined;
     // Those who waited for the election come into the Ready that begins the term.
     if (this.awaitsElection && this.#node.isLeading)
       this.#onSoftState({ lead: this.peerId, state: "StateLeader" });
@@ -505,7 +512,7 @@ export class Peer {
     this.#serveReads();
     const rest = this.#collectRest(batch);
     if (rest !== undefined) return rest;
-    if (this.#restApply !== undefined || !this.#node.hasReady()) return undefined;
+    if (this.#working?.restApply !== undefined || !this.#node.hasReady()) return undefined;
     if (this.#node.hasPendingSnapshot && this.workUnderWay) return undefined;
     const ready = this.#node.ready();
     if (ready.softState !== undefined) this.#onSoftState(ready.softState);
@@ -514,7 +521,7 @@ export class Peer {
     for (const message of ready.messages) this.#send(message);
     for (const state of ready.readStates) {
       const createdMs = this.#queues?.reads.confirm(state.requestContext, state.index);
-      if (createdMs !== undefined && this.#mayRenewLease() && !this.#leaseIsSuspect())
+      if (createdMs !== undefined && this.#mayRenewLease() && !this.lease.isSuspect)
         this.lease.renew(createdMs);
     }
     // Those that wait for no apply: maybe nothing of this Ready is to be written, then no `written` would serve them.
@@ -522,7 +529,7 @@ export class Peer {
     const snapshot =
       ready.append?.snapshot === undefined ? undefined : this.#stageSnapshot(batch, ready.append);
     if (ready.append !== undefined) {
-      this.#appendsUnderWay++;
+      this.#work.appendsUnderWay++;
       for (const entry of ready.append.entries) this.logBytesSinceGc += entry.data.length;
       if (snapshot === undefined) this.storage.stageAppend(batch, ready.append);
     }
@@ -540,12 +547,12 @@ export class Peer {
   /** The batch with this work is in the engine (and on disk, if it was synced). */
   written(work: StagedWork): void {
     if (this.#removed) {
-      if (work.append !== undefined) this.#appendsUnderWay--;
+      if (work.append !== undefined) this.#work.appendsUnderWay--;
       if (work.run !== undefined) this.#runWritten(work.run, undefined);
       return;
     }
     if (work.append !== undefined) {
-      this.#appendsUnderWay--;
+      this.#work.appendsUnderWay--;
       if (work.snapshot !== undefined) {
         this.#snapshotStaged(work.append, work.snapshot.state, work.snapshot.region);
         return;
@@ -556,16 +563,17 @@ export class Peer {
     if (work.run !== undefined) this.#runWritten(work.run, work.apply);
     if (this.#removed) return;
     this.#serveReads();
-    if (this.#node.hasReady() || this.#restApply !== undefined) this.#host.wake(this);
+    if (this.#node.hasReady() || this.#working?.restApply !== undefined) this.#host.wake(this);
   }
 
   /** The data of an accepted snapshot is loaded and its region state is `normal`. */
   snapshotApplied(): void {
-    const append = this.#loadingAppend;
+    const work = this.#work;
+    const append = work.loadingAppend;
     assert(this.#snapshotPhase === "loading" && append !== undefined, "no snapshot is being loaded");
     this.#snapshotPhase = "none";
-    this.#loadingAppend = undefined;
-    this.#applier.reset(this.region, this.storage.applyState);
+    work.loadingAppend = undefined;
+    work.applier.reset(this.region, this.storage.applyState);
     for (const message of this.#node.ackAppend(append)) this.#send(message);
     this.#queues?.proposals.failAll(staleCommand());
     this.#serveReads();
@@ -585,8 +593,8 @@ export class Peer {
   destroy(): void {
     this.#removed = true;
     this.storage.dropCache();
-    this.#contacts.forgetTimes();
-    this.lease.expire();
+    this.#contacts?.forgetTimes();
+    this.#working?.lease.expire();
     this.#queues?.end(regionNotFound(this.regionId));
   }
 
@@ -619,7 +627,7 @@ export class Peer {
     if (result.kind === "dropped") return done(this.notLeaderError(), undefined);
     this.#host.figures.adminProposed.changePeer++;
     const index = this.#node.lastIndex;
-    this.#confChangeInFlight = index;
+    this.#work.confChangeInFlight = index;
     const waiters = [{ done, swapIndex: -1 }];
     this.#waiting.proposals.push({ term: this.term, index, createdMs: nowMs, bytes: 0, waiters });
     this.#host.wake(this);
@@ -627,14 +635,16 @@ export class Peer {
 
   #confChangeRefusal(changes: readonly PeerChange[]): string | undefined {
     if (misbehaves(this.#host.env, "a change of peers is refused")) return "mischief";
-    if (this.#confChangeInFlight > 0 || this.#splitInFlight > 0) return "the region is being changed already";
+    const work = this.#work;
+    if (work.confChangeInFlight > 0 || work.splitInFlight > 0) return "the region is being changed already";
     return refuseChange(this.region, changes, this.peerId, matchesOf(this.#node), this.storage.firstIndex());
   }
 
   #collectRest(batch: EngineBatch): StagedWork | undefined {
-    const rest = this.#restApply;
-    if (rest === undefined || this.#appliesUnderWay > 0) return undefined;
-    this.#restApply = undefined;
+    const work = this.#working;
+    const rest = work?.restApply;
+    if (work === undefined || rest === undefined || work.appliesUnderWay > 0) return undefined;
+    work.restApply = undefined;
     const run = this.#apply(rest.apply, rest.entries, batch);
     const apply = run.rest.length > 0 ? undefined : rest.apply;
     return { peer: this, append: undefined, apply, run, snapshot: undefined };
@@ -643,22 +653,24 @@ export class Peer {
   #apply(apply: Apply, entries: readonly Entry[], batch: EngineBatch): ApplyRun {
     const isSlow = entries.length > 1 && misbehaves(this.#host.env, "entries are applied one by one");
     const now = isSlow ? entries.slice(0, 1) : entries;
-    const run = this.#applier.run(now, batch, this.#appliesUnderWay > 0);
-    const behind = this.#applier.isRemoved ? [] : entries.slice(now.length);
+    const work = this.#work;
+    const run = work.applier.run(now, batch, work.appliesUnderWay > 0);
+    const behind = work.applier.isRemoved ? [] : entries.slice(now.length);
     const rest = behind.length === 0 ? run.rest : [...run.rest, ...behind];
-    if (rest.length > 0) this.#restApply = { apply, entries: rest };
-    this.#appliesUnderWay++;
+    if (rest.length > 0) work.restApply = { apply, entries: rest };
+    work.appliesUnderWay++;
     this.storage.applyStaged();
     const staged = behind.length === 0 ? run : { ...run, rest };
-    this.#queues?.proposals.staged(staged);
+    work.queues?.proposals.staged(staged);
     return staged;
   }
 
   #runWritten(run: ApplyRun, apply: Apply | undefined): void {
-    this.#appliesUnderWay--;
+    const work = this.#work;
+    work.appliesUnderWay--;
     const before = this.region;
     this.storage.applyWritten(run.state, run.region);
-    this.#contacts.rememberGone(before, this.region);
+    if (run.region !== undefined) this.#known.rememberGone(before, this.region);
     if (run.keysWritten > 0) this.traffic.wrote(run.bytesWritten, run.keysWritten);
     if (this.approximateBytes > 0) {
       this.approximateBytes += run.bytesWritten;
@@ -666,21 +678,20 @@ export class Peer {
     }
     // Of a peer that was told to go meanwhile the parts of a split live on.
     for (const effect of run.effects) if (!this.#removed || effect.kind === "split") this.#follow(effect);
-    this.#queues?.proposals.written(run);
+    work.queues?.proposals.written(run);
     if (this.#removed) return;
     const applied = run.state.appliedIndex;
-    if (this.#splitInFlight > 0 && applied >= this.#splitInFlight) this.#splitOver(epochNotMatch);
-    if (this.#confChangeInFlight > 0 && applied >= this.#confChangeInFlight) this.#confChangeInFlight = 0;
-    if (this.#committedSplit > 0 && applied >= this.#committedSplit) this.#committedSplit = 0;
+    if (work.splitInFlight > 0 && applied >= work.splitInFlight) this.#splitOver(work);
+    work.changesApplied(applied);
     if (apply !== undefined) this.#node.ackApply(apply);
   }
 
-  #splitOver(error: typeof epochNotMatch): void {
-    this.#splitInFlight = 0;
+  #splitOver(work: PeerWork): void {
+    work.splitInFlight = 0;
     this.#node.setSkipBroadcastCommit(true);
-    const parked = this.#queues?.takeParked() ?? [];
+    const parked = work.queues?.takeParked() ?? [];
     if (parked.length === 0) return;
-    const answer = error(this.region, this.#host.siblings(this, this.region.epoch.version - 1));
+    const answer = epochNotMatch(this.region, this.#host.siblings(this, this.region.epoch.version - 1));
     for (const done of parked) done(answer, undefined);
   }
 
@@ -690,8 +701,7 @@ export class Peer {
       const result = this.#node.applyConfChange(effect.change);
       assert(result.kind === "applied", () => `region ${this.regionId}: raft refused an applied conf change`);
       const nowMs = this.#host.env.clock.monotonicMs();
-      for (const { id } of effect.region.peers)
-        if (!this.#contacts.wasHeard(id)) this.#contacts.heard(id, nowMs);
+      for (const { id } of effect.region.peers) if (!this.#known.wasHeard(id)) this.#known.heard(id, nowMs);
     }
     if (effect.kind === "compactLog") {
       const last = this.storage.lastIndex() as number;
@@ -704,27 +714,25 @@ export class Peer {
   }
 
   #onSoftState(next: SoftState): void {
-    const was = this.#softState;
-    if (next.state === was.state && next.lead === was.lead) return;
-    this.#softState = next;
+    const before = this.#state;
+    if (next.state === before && next.lead === this.#lead) return;
+    this.#state = next.state;
+    this.#lead = next.lead;
     this.#touch();
     const nowMs = this.#host.env.clock.monotonicMs();
-    if (next.state === "StateLeader" && was.state !== "StateLeader") {
+    if (next.state === "StateLeader" && before !== "StateLeader") {
       // Harmless: reads also need an applied entry of this term, which a quorum has to acknowledge first.
       this.lease.expire();
       this.lease.renew(nowMs);
       // Others had no reason to talk to a follower: their silence counts from now, also of those never heard of.
-      for (const meta of this.region.peers) this.#contacts.heard(meta.id, nowMs);
+      for (const meta of this.region.peers) this.#known.heard(meta.id, nowMs);
       this.approximateBytes = 0;
       this.approximateKeys = 0;
     }
-    if (next.state !== "StateLeader" && was.state === "StateLeader") {
-      this.lease.expire();
-      this.#leadTransferee = 0;
-      this.#splitInFlight = 0;
+    if (next.state !== "StateLeader" && before === "StateLeader") {
+      const work = this.#work;
+      work.leadershipOver();
       this.#node.setSkipBroadcastCommit(true);
-      this.#confChangeInFlight = 0;
-      this.#committedSplit = 0;
       for (const done of this.#queues?.takeParked() ?? []) done(this.notLeaderError(), undefined);
     }
     this.#queues?.reads.fail(this.notLeaderError(), "unconfirmed");
@@ -737,19 +745,16 @@ export class Peer {
     const entries = ready.apply?.entries;
     const last = entries?.[entries.length - 1];
     if (last === undefined || !this.isLeader) return;
-    if (this.#splitInFlight > 0 && last.index >= this.#splitInFlight)
-      this.#committedSplit = this.#splitInFlight;
-    const createdMs = this.#queues?.proposals.createdMsUpTo(this.term, last.index);
+    const work = this.#work;
+    if (work.splitInFlight > 0 && last.index >= work.splitInFlight) work.committedSplit = work.splitInFlight;
+    const createdMs = work.queues?.proposals.createdMsUpTo(this.term, last.index);
     if (createdMs === undefined) return;
     if (this.#mayRenewLease()) this.lease.renew(createdMs);
     this.#host.figures.time("commit", this.#host.env.clock, createdMs);
   }
 
   #mayRenewLease(): boolean {
-    return this.isLeader && this.#committedSplit === 0;
-  }
-  #leaseIsSuspect(): boolean {
-    return this.lease.inspect(this.#host.env.clock.monotonicMs()) === "suspect";
+    return this.isLeader && this.#work.committedSplit === 0;
   }
 
   #send(message: Message): void {
@@ -768,7 +773,7 @@ export class Peer {
   #serveReads(): void {
     const reads = this.#queues?.reads;
     if (reads === undefined || reads.length === 0) return;
-    if (this.#snapshotPhase !== "none" || this.#committedSplit > 0) return;
+    if (this.#snapshotPhase !== "none" || this.#work.committedSplit > 0) return;
     if (this.isLeader && this.storage.applyState.appliedTerm !== this.term) return;
     for (const request of reads.takeReady(this.storage.applyState.appliedIndex)) request.run();
   }
@@ -783,9 +788,9 @@ export class Peer {
   #snapshotStaged(append: Append, state: ApplyState, region: Region): void {
     const previous = this.region;
     this.storage.snapshotWritten(append, state, region);
-    this.#contacts.rememberGone(previous, region);
+    this.#known.rememberGone(previous, region);
     this.#snapshotPhase = "loading";
-    this.#loadingAppend = append;
+    this.#work.loadingAppend = append;
     this.#host.loadSnapshot(this, append.snapshot as Snapshot, previous);
   }
 }

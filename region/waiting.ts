@@ -10,6 +10,9 @@ import { ProposalQueue, type WriteDone } from "./proposals.js";
 import { ReadQueue } from "./reads.js";
 import { WriteGatherer } from "./write-gatherer.js";
 
+/** Ids that the read requests of one life may take, mostly; the next life begins behind all that were taken. */
+const READS_OF_A_LIFE = 2 ** 16;
+
 export class Waiting {
   readonly gatherer = new WriteGatherer();
   readonly proposals: ProposalQueue;
@@ -18,12 +21,17 @@ export class Waiting {
   /** Writers whose region is being split. */
   #parked: WriteDone[] = [];
 
-  /** `firstReadId`: beyond the ids of all read requests that this peer has made. */
-  constructor(peerId: number, firstReadId: number, host: Pick<PeerHost, "budgets" | "figures" | "env">) {
+  /** `life`: beyond those of all `Waiting` that this peer had, so that no read request has the id of an earlier one. */
+  constructor(peerId: number, life: number, host: Pick<PeerHost, "budgets" | "figures" | "env">) {
     const { budgets, figures, env } = host;
     this.proposals = new ProposalQueue(budgets.proposals, figures, env.clock);
     this.awaitedElection = new AwaitedElection(budgets.proposals);
-    this.reads = new ReadQueue(peerId, firstReadId);
+    this.reads = new ReadQueue(peerId, life * READS_OF_A_LIFE + 1);
+  }
+
+  /** The least life that may follow this one. */
+  get nextLife(): number {
+    return Math.floor((this.reads.nextId - 1) / READS_OF_A_LIFE) + 1;
   }
 
   get isEmpty(): boolean {
