@@ -9,4 +9,5 @@ export { RaftwerkError } from "./errors.js";
 export type { ErrorCode, RaftwerkErrorOptions, RetryClass } from "./errors.js";
 export * from "./ids.js";
 export * from "./memcomparable.js";
+export { packBytes } from "./packed.js";
 export { SeededRandom } from "./random.js";

@@ -15,7 +15,8 @@ import type { Entry, Snapshot } from "./types.js";
 export class Unstable {
   snapshot: Snapshot | undefined = undefined;
   snapshotInProgress = false;
-  entries: Entry[] = [];
+  /** Of its own unless empty. */
+  entries: readonly Entry[] = NO_ENTRIES;
   offset: number;
   offsetInProgress: number;
   readonly #log: Logger;
@@ -81,7 +82,7 @@ export class Unstable {
       return;
     }
     const count = index + 1 - this.offset;
-    this.entries = count === this.entries.length ? [] : this.entries.slice(count);
+    this.entries = count === this.entries.length ? NO_ENTRIES : this.entries.slice(count);
     this.offset = index + 1;
     if (this.offsetInProgress < this.offset) this.offsetInProgress = this.offset;
     this.#forgetSlice();
@@ -97,7 +98,7 @@ export class Unstable {
   restore(snapshot: Snapshot): void {
     this.offset = snapshot.metadata.index + 1;
     this.offsetInProgress = this.offset;
-    this.entries = [];
+    this.entries = NO_ENTRIES;
     this.snapshot = snapshot;
     this.snapshotInProgress = false;
     this.#forgetSlice();
@@ -108,7 +109,8 @@ export class Unstable {
     const from = (entries[0] as Entry).index;
     const end = this.offset + this.entries.length;
     if (from === end) {
-      for (let i = 0; i < entries.length; i++) this.entries.push(entries[i] as Entry);
+      if (this.entries.length === 0) this.entries = entries.slice();
+      else for (let i = 0; i < entries.length; i++) (this.entries as Entry[]).push(entries[i] as Entry);
       return;
     }
     if (from <= this.offset) {

@@ -4,8 +4,10 @@
  */
 import {
   assert,
+  EMPTY_BYTES,
   logIndex,
   type LogIndex,
+  packBytes,
   type PeerId,
   peerId,
   type RegionId,
@@ -137,7 +139,8 @@ function decodeAdminRequest(admin: raft_cmdpb.IAdminRequest): AdminCommand {
         kind: "split",
         rightDerive: admin.splits?.rightDerive ?? false,
         splits: (admin.splits?.requests ?? []).map((split) => ({
-          splitKey: new Uint8Array(split.splitKey ?? []),
+          // Becomes a border of regions.
+          splitKey: packBytes(split.splitKey ?? EMPTY_BYTES),
           newRegionId: regionId(split.newRegionId ?? 0),
           newPeerIds: (split.newPeerIds ?? []).map(peerId),
         })),

@@ -5,6 +5,7 @@
 import {
   compareBytes,
   EMPTY_BYTES,
+  packBytes,
   type PeerId,
   peerId,
   type RegionId,
@@ -70,7 +71,7 @@ export const regionToProto = (region: Region): metapb.IRegion => ({
 
 /** A copy: what was decoded may be a view on much more. */
 const border = (key: Uint8Array | null | undefined): Uint8Array =>
-  key == null || key.length === 0 ? EMPTY_BYTES : new Uint8Array(key);
+  key == null ? EMPTY_BYTES : packBytes(key);
 
 export const regionFromProto = (region: metapb.IRegion): Region => ({
   id: regionId(region.id ?? 0),

@@ -35,7 +35,7 @@ describe("ranges of regions", () => {
             registry.remove(registry.get(id) as Peer);
             known.delete(id);
           } else if (!isTaken) {
-            if (known.has(id)) registry.updateRange(region);
+            if (known.has(id)) registry.update(region);
             else registry.add(peerOf(region));
             known.set(id, region);
           }

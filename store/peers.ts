@@ -1,22 +1,18 @@
 /**
- * The peers of a store and the ranges they own. Invariant: ranges of initialized peers never overlap; `#ranges` is
+ * The peers of a store and the ranges they own. Invariant: ranges of initialized peers never overlap; `#regions` is
  * sorted by start key. Uninitialized peers are known by id only. (raftstore rules 0, tables)
+ *
+ * The table holds regions as they were told last, immutable values: a peer's own may be a step ahead, and the order
+ * must hold all the same. Whoever changes a region tells it, so that no old value is kept alive here.
  */
 import { assert, compareBytes } from "../base/index.js";
 import type { Peer } from "../region/peer.js";
 import { isInitialized, type Region, rangesOverlap } from "../region/region.js";
 
-interface OwnedRange {
-  readonly regionId: number;
-  readonly startKey: Uint8Array;
-  readonly endKey: Uint8Array;
-}
-
 export class PeerRegistry {
   readonly #peers = new Map<number, Peer>();
   /** Sorted by start key; a look-up by key is a binary search. */
-  readonly #ranges: OwnedRange[] = [];
-  readonly #rangeOf = new Map<number, OwnedRange>();
+  readonly #regions: Region[] = [];
 
   get size(): number {
     return this.#peers.size;
@@ -41,12 +37,19 @@ export class PeerRegistry {
   remove(peer: Peer): void {
     assert(this.#peers.get(peer.regionId) === peer, () => `region ${peer.regionId} belongs to another peer`);
     this.#peers.delete(peer.regionId);
-    this.#removeRange(peer.regionId);
+    const at = peer.isInitialized ? this.#placeOf(peer.region) : -1;
+    if (at >= 0) this.#regions.splice(at, 1);
   }
 
-  /** The region's range changed (split, snapshot). */
-  updateRange(region: Region): void {
-    this.#removeRange(region.id);
+  /** The region changed: its range (split, snapshot), or its peers. */
+  update(region: Region): void {
+    const at = this.#placeOf(region);
+    const known = this.#regions[at];
+    if (known !== undefined && known.startKey === region.startKey && known.endKey === region.endKey) {
+      this.#regions[at] = region;
+      return;
+    }
+    if (known !== undefined) this.#regions.splice(at, 1);
     this.#insertRange(region);
   }
 
@@ -54,11 +57,11 @@ export class PeerRegistry {
   overlapping(start: Uint8Array, end: Uint8Array, exceptId: number): Peer[] {
     const found: Peer[] = [];
     // The one before the first that begins at or behind `start` may reach into the range.
-    for (let at = Math.max(0, this.#position(start) - 1); at < this.#ranges.length; at++) {
-      const range = this.#ranges[at] as OwnedRange;
+    for (let at = Math.max(0, this.#position(start) - 1); at < this.#regions.length; at++) {
+      const range = this.#regions[at] as Region;
       if (end.length > 0 && compareBytes(range.startKey, end) >= 0) break;
-      if (range.regionId === exceptId || !rangesOverlap(range.startKey, range.endKey, start, end)) continue;
-      found.push(this.#peers.get(range.regionId) as Peer);
+      if (range.id === exceptId || !rangesOverlap(range.startKey, range.endKey, start, end)) continue;
+      found.push(this.#peers.get(range.id) as Peer);
     }
     return found;
   }
@@ -68,7 +71,7 @@ export class PeerRegistry {
     const at = this.#position(region.startKey);
     const found: Peer[] = [];
     for (let i = at - 1; i >= 0 && found.length < limit; i--) {
-      found.push(this.#peers.get((this.#ranges[i] as OwnedRange).regionId) as Peer);
+      found.push(this.#peers.get((this.#regions[i] as Region).id) as Peer);
     }
     return found;
   }
@@ -77,7 +80,7 @@ export class PeerRegistry {
   gaps(): { readonly start: Uint8Array; readonly end: Uint8Array }[] {
     const gaps: { start: Uint8Array; end: Uint8Array }[] = [];
     let from: Uint8Array = new Uint8Array(0);
-    for (const range of this.#ranges) {
+    for (const range of this.#regions) {
       if (compareBytes(from, range.startKey) < 0) gaps.push({ start: from, end: range.startKey });
       if (range.endKey.length === 0) return gaps;
       from = range.endKey;
@@ -89,38 +92,36 @@ export class PeerRegistry {
   /** First position whose start key is >= `key`. */
   #position(key: Uint8Array): number {
     let low = 0;
-    let high = this.#ranges.length;
+    let high = this.#regions.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (compareBytes((this.#ranges[middle] as OwnedRange).startKey, key) < 0) low = middle + 1;
+      if (compareBytes((this.#regions[middle] as Region).startKey, key) < 0) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  #removeRange(regionId: number): void {
-    const range = this.#rangeOf.get(regionId);
-    if (range === undefined) return;
-    this.#rangeOf.delete(regionId);
-    const at = this.#position(range.startKey);
-    assert(this.#ranges[at] === range, () => `the range of region ${regionId} is not where it should be`);
-    this.#ranges.splice(at, 1);
+  /** Where a region stands, under its present range or a former one; -1: nowhere. */
+  #placeOf({ id, startKey }: Region): number {
+    const at = this.#position(startKey);
+    // A split takes from one end: what began before begins here, or is the last that begins before.
+    if (this.#regions[at]?.id === id) return at;
+    if (this.#regions[at - 1]?.id === id) return at - 1;
+    return this.#regions.findIndex((region) => region.id === id);
   }
 
   #insertRange(region: Region): void {
     assert(isInitialized(region), "an uninitialized region has no range");
     const at = this.#position(region.startKey);
-    const before = this.#ranges[at - 1];
-    const after = this.#ranges[at];
+    const before = this.#regions[at - 1];
+    const after = this.#regions[at];
     for (const neighbour of [before, after]) {
       assert(
         neighbour === undefined ||
           !rangesOverlap(neighbour.startKey, neighbour.endKey, region.startKey, region.endKey),
-        () => `region ${region.id} overlaps region ${neighbour?.regionId} on this store`,
+        () => `region ${region.id} overlaps region ${neighbour?.id} on this store`,
       );
     }
-    const range = { regionId: region.id, startKey: region.startKey, endKey: region.endKey };
-    this.#ranges.splice(at, 0, range);
-    this.#rangeOf.set(region.id, range);
+    this.#regions.splice(at, 0, region);
   }
 }

@@ -593,6 +593,7 @@ export class Store {
     if (effect.kind === "compactLog") return this.#deleteLog(peer.regionId, effect.fromIndex, effect.toIndex);
     if (effect.kind === "split") return this.#onSplit(peer, effect);
     if (effect.removedSelf) return this.#destroyPeer(peer, "it was removed from its region");
+    this.peers.update(effect.region);
     this.#addresses.learn(peer.region, this.#id);
     if (peer.isLeader) {
       // New peers come into being by the leader's heartbeat.
@@ -603,7 +604,7 @@ export class Store {
 
   #onSplit(peer: Peer, effect: Extract<ApplyEffect, { kind: "split" }>): void {
     const wasLeader = peer.isLeader;
-    this.peers.updateRange(effect.derived);
+    this.peers.update(effect.derived);
     const share = effect.regions.length;
     peer.approximateBytes = Math.ceil(peer.approximateBytes / share);
     peer.approximateKeys = Math.ceil(peer.approximateKeys / share);
@@ -726,7 +727,7 @@ export class Store {
   #loadSnapshot(peer: Peer, snapshot: Snapshot, previous: Region): void {
     const { region } = peer;
     this.#pendingSnapshots.delete(region.id);
-    this.peers.updateRange(region);
+    this.peers.update(region);
     this.#addresses.learn(region, this.#id);
     const { term, index } = snapshot.metadata;
     const startMs = this.env.clock.monotonicMs();
