@@ -474,7 +474,10 @@ export class RawNode {
 
   /** Visits the progress of every member without copying; of use on a leader. The visitor must not keep it. */
   withProgress(visitor: ProgressVisitor): void {
-    for (const member of this.#raft.tracker.members) visitor(member.id, member);
+    const { tracker } = this.#raft;
+    const wasAtRest = tracker.isAtRest;
+    for (const member of tracker.members) visitor(member.id, member);
+    if (wasAtRest) this.releaseBuffers();
   }
 
   // Options of raft-rs.
@@ -556,8 +559,11 @@ export class RawNode {
 
   /** Gives back what only work needs; for groups that go idle. It is made again when it is asked for. */
   releaseBuffers(): void {
-    const { state, tracker } = this.#raft;
+    const { state, tracker, log, readOnly, id } = this.#raft;
+    const last = log.lastIndex();
+    const isDone = log.committed === last && (readOnly?.pending ?? 0) === 0;
     if (state === "StateFollower") tracker.rest();
+    else if (state === "StateLeader" && isDone) tracker.restReplicated(id, last);
     else for (const member of tracker.members) member.releaseWindow();
   }
 

@@ -189,6 +189,8 @@ export class Peer {
     } else if (!this.isQuiet && !this.#known.takesAnswer(message.from, nowMs, raftBaseTickMs)) return;
     if (!this.isQuiet) this.#known.heard(message.from, nowMs);
     this.#node.step(message);
+    // The last answers to heartbeats come when a leader sleeps already.
+    if (this.isQuiet) this.#node.releaseBuffers();
     this.#host.wake(this);
   }
 

@@ -53,6 +53,25 @@ describe("ranges of regions", () => {
     );
   });
 
+  test("keep no former value of a region, whose peers or borders changed", () => {
+    const registry = new PeerRegistry();
+    registry.add(peerOf(ranged(1, 5, 9)));
+    const peer = peerOf(ranged(2, 9, 20));
+    registry.add(peer);
+    const changed = { ...peer.region, peers: [...peer.region.peers] };
+    registry.update(changed);
+    expect(registry.regions()).toEqual([ranged(1, 5, 9), changed]);
+    expect(registry.regions()[1]).toBe(changed);
+    const right = { ...changed, startKey: key(12) };
+    registry.update(right);
+    registry.add(peerOf(ranged(3, 9, 12)));
+    expect(registry.regions().map(({ id }) => id)).toEqual([1, 3, 2]);
+    expect(registry.regions()[2]).toBe(right);
+    // A peer may be a step behind or ahead of what was told.
+    registry.remove(peer);
+    expect(registry.regions().map(({ id }) => id)).toEqual([1, 3]);
+  });
+
   test("must not be taken twice", () => {
     const registry = new PeerRegistry();
     registry.add(peerOf(ranged(1, 5, 9)));

@@ -27,6 +27,11 @@ export class PeerRegistry {
     return this.#peers.values();
   }
 
+  /** Those with a range, in key order. */
+  regions(): readonly Region[] {
+    return this.#regions;
+  }
+
   /** Adds a peer; its range too if it has one, which must be free. */
   add(peer: Peer): void {
     assert(!this.#peers.has(peer.regionId), () => `region ${peer.regionId} is on this store already`);

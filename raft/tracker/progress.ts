@@ -82,6 +82,20 @@ export class Progress {
     this.requestedSnapshot = 0;
   }
 
+  /** Of a leader whose whole log is committed and ends at `last`: nothing is owed to this member, and nothing open. */
+  isDone(self: NodeId, last: number): boolean {
+    if (this.match !== last || this.next !== last + 1 || this.state !== "StateReplicate") return false;
+    if (this.paused || this.commitGroup !== 0 || this.requestedSnapshot !== 0 || this.committed !== 0)
+      return false;
+    return this.id === self || this.sentCommit === last;
+  }
+
+  /** A member made anew that was done. */
+  resumeDone(): void {
+    this.state = "StateReplicate";
+    this.sentCommit = this.match;
+  }
+
   /** A window of its own, to put something into. */
   ownWindow(): Inflights {
     if (this.inflights.isShared) this.inflights = new Inflights(this.inflights.limits);

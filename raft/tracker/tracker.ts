@@ -2,8 +2,8 @@
  * The configuration of a group together with the progress of its members, always both of the same configuration.
  *
  * Members are few: sorted arrays and linear searches, no maps, which also keeps idle groups small. `Config` values are
- * immutable; a change installs a new one. A follower at rest has no progress: what a leader knows of others begins anew
- * with every term.
+ * immutable; a change installs a new one. At rest there is no progress: what a leader knows of others begins anew with
+ * every term, and of a leader all of whose members hold its whole log that one index says everything.
  */
 import { jointCommitted, jointGroupCommitted, jointVote } from "../quorum/joint.js";
 import type { GroupCommit, VoteResult } from "../quorum/majority.js";
@@ -41,8 +41,8 @@ export class ProgressTracker {
   /** Of the windows of new members. */
   readonly limits: WindowLimits;
   config: TrackerConfig = EMPTY_CONFIG;
-  /** Undefined at rest. */
-  #members: readonly Progress[] | undefined = NO_MEMBERS;
+  /** At rest the index up to which all members hold the log; 0: nothing is known of them. */
+  #members: readonly Progress[] | number = NO_MEMBERS;
   #voters: readonly Progress[] = NO_MEMBERS;
   #outgoing: readonly Progress[] = NO_MEMBERS;
   groupCommit = false;
@@ -61,29 +61,56 @@ export class ProgressTracker {
 
   /** All members ascending by id. */
   get members(): readonly Progress[] {
-    if (this.#members === undefined) this.install(this.config, this.#made());
+    if (typeof this.#members === "number") this.install(this.config, this.#made(this.#members));
     return this.#members as readonly Progress[];
   }
 
   /** Asked before `#outgoing`, which it makes as well. */
   get #incoming(): readonly Progress[] {
-    if (this.#members === undefined) this.install(this.config, this.#made());
+    if (typeof this.#members === "number") this.install(this.config, this.#made(this.#members));
     return this.#voters;
+  }
+
+  get isAtRest(): boolean {
+    return typeof this.#members === "number";
   }
 
   /** For followers: all progress is as at the beginning of a term, and goes until it is asked for. */
   rest(): void {
-    if (this.#members?.some((member) => member.commitGroup !== 0 || !member.hasIdleWindow(this.limits)))
-      return;
-    this.#members = undefined;
+    if (this.#members === 0) return;
+    const { members } = this;
+    if (members.every((member) => member.commitGroup === 0 && member.hasIdleWindow(this.limits)))
+      this.#restAt(0);
+  }
+
+  /**
+   * For a leader whose log ends at `last`, all of it committed: progress goes until it is asked for if every member
+   * holds that log and was told so; windows are given back in any case. No read may wait for a quorum: who confirmed
+   * what is forgotten as well, and so are the votes of the last election.
+   */
+  restReplicated(self: NodeId, last: number): void {
+    if (this.#members === last) return;
+    const { members } = this;
+    for (const member of members) member.releaseWindow();
+    if (members.every((member) => member.isDone(self, last) && member.hasIdleWindow(this.limits)))
+      this.#restAt(last);
+  }
+
+  #restAt(index: number): void {
+    this.#members = index;
     this.#voters = NO_MEMBERS;
     this.#outgoing = NO_MEMBERS;
   }
 
-  #made(): readonly Progress[] {
+  #made(held: number): readonly Progress[] {
     const { voters, votersOutgoing, learners } = this.config;
     const ids = [...new Set([...voters, ...votersOutgoing, ...learners])].sort((a, b) => a - b);
-    return ids.map((id) => new Progress(id, 0, 1, this.newInflights(), learners.includes(id), false));
+    return ids.map((id) => {
+      const isLearner = learners.includes(id);
+      const member = new Progress(id, held, held + 1, this.newInflights(), isLearner, held > 0);
+      if (held > 0) member.resumeDone();
+      return member;
+    });
   }
 
   newInflights(): Inflights {

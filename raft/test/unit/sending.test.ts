@@ -178,6 +178,31 @@ describe("the window", () => {
   });
 });
 
+describe("a leader at rest", () => {
+  it("tells what it knows of members without keeping it, and replicates as before", () => {
+    const member = replicating();
+    propose(member);
+    drain(member);
+    say(member, answer(2, 1, 2));
+    member.raw.ping();
+    drain(member);
+    const held = (): unknown[] => {
+      const found: unknown[] = [];
+      member.raw.withProgress((_id, progress) => found.push(progress));
+      return found;
+    };
+    const before = progressOf(member, 2);
+    const [kept] = held();
+    member.raw.releaseBuffers();
+    expect(held()[0]).not.toBe(kept);
+    expect(held()[0]).not.toBe(held()[0]);
+    expect(progressOf(member, 2)).toEqual(before);
+    member.raw.releaseBuffers();
+    propose(member);
+    expect(appends(member).map(({ to, index, entries }) => [to, index, entries.length])).toEqual([[2, 2, 1]]);
+  });
+});
+
 describe("finding where logs agree", () => {
   // Leader's log, follower's log (terms), follower compacted to, hint index and term, next probe (index, term).
   const table: [number[], number[], number, number, number, number, number][] = [

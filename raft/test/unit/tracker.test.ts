@@ -190,6 +190,55 @@ describe("the window", () => {
   });
 });
 
+describe("progress of a leader at rest", () => {
+  const replicated = (): ProgressTracker => {
+    const tracker = new ProgressTracker({ countMax: 8, bytesMax: NO_LIMIT });
+    const made = [1, 2, 3].map((id) => new Progress(id, 9, 10, tracker.newInflights(), id === 3, true));
+    for (const member of made) {
+      member.becomeReplicate();
+      if (member.id !== 1) member.sentCommit = 9;
+    }
+    tracker.install(
+      { voters: [1, 2], votersOutgoing: [], learners: [3], learnersNext: [], autoLeave: false },
+      made,
+    );
+    return tracker;
+  };
+  const known = (tracker: ProgressTracker): unknown[] =>
+    tracker.members.map(({ id, match, next, state, isLearner, recentActive, paused }) => {
+      return [id, match, next, state, isLearner, recentActive, paused];
+    });
+
+  it("is one index while all members hold the log and know that it is committed, and is the same again", () => {
+    const tracker = replicated();
+    const before = known(tracker);
+    tracker.restReplicated(1, 9);
+    expect(tracker.isAtRest).toBe(true);
+    expect(known(tracker)).toEqual(before);
+    expect([tracker.isAtRest, tracker.committed(), tracker.quorumActive(1)]).toEqual([false, 9, true]);
+    expect(tracker.members.map(({ sentCommit }) => sentCommit)).toEqual([9, 9, 9]);
+    tracker.restReplicated(1, 9);
+    expect(tracker.committed()).toBe(9);
+  });
+
+  it.each([
+    ["lacks entries", (member: Progress) => void (member.match = 8)],
+    ["was not told of the commit", (member: Progress) => void (member.sentCommit = 8)],
+    ["is probed", (member: Progress) => member.becomeProbe()],
+    ["is paused", (member: Progress) => void (member.paused = true)],
+    ["is being sent a snapshot", (member: Progress) => member.becomeSnapshot(9)],
+    ["asked for a snapshot", (member: Progress) => void (member.requestedSnapshot = 9)],
+    ["has a commit group", (member: Progress) => void (member.commitGroup = 1)],
+    ["has an append in flight", (member: Progress) => member.ownWindow().add(9, 1)],
+  ])("stays when a member %s", (_what, spoil) => {
+    const tracker = replicated();
+    const spoilt = tracker.progress(2) as Progress;
+    spoil(spoilt);
+    tracker.restReplicated(1, 9);
+    expect([tracker.isAtRest, tracker.progress(2)]).toEqual([false, spoilt]);
+  });
+});
+
 describe("progress", () => {
   it("prints as etcd does", () => {
     const made = new Progress(1, 1, 2, window(1), true, true);
