@@ -108,7 +108,11 @@ export interface Settings
   readonly window: WindowLimits;
 }
 
-let shared: Settings | undefined;
+/** A node's configuration, checked: its own part, and what it has in common with others. */
+export interface NodeConfig
+  extends Pick<Config, "id" | "storage" | "random" | "applied" | "priority" | "traceHook"> {
+  readonly settings: Settings;
+}
 
 /** What names a node, or is its own. */
 const OWN_KEYS: ReadonlySet<string> = new Set([
@@ -119,28 +123,52 @@ const OWN_KEYS: ReadonlySet<string> = new Set([
   "priority",
   "traceHook",
 ]);
-const SETTING_KEYS = (Object.keys(DEFAULT_CONFIG) as (keyof Config)[]).filter((key) => !OWN_KEYS.has(key));
+type DefaultKey = keyof typeof DEFAULT_CONFIG;
+const SETTING_KEYS = (Object.keys(DEFAULT_CONFIG) as DefaultKey[]).filter((key) => !OWN_KEYS.has(key));
+const given = (init: ConfigInit, key: DefaultKey): unknown => (key in init ? init[key] : DEFAULT_CONFIG[key]);
 
-/** The settings of a configuration; those of the last one if they are the same, so that idle groups stay small. */
-export function settingsOf(config: Config): Settings {
-  const last = shared as Partial<Config> | undefined;
-  if (last !== undefined && SETTING_KEYS.every((key) => Object.is(config[key], last[key]))) {
-    return shared as Settings;
+/** The settings of the last node, and what they were made of, in the order of `SETTING_KEYS`. */
+let last: { readonly given: readonly unknown[]; readonly settings: Settings } | undefined;
+
+/**
+ * As `validateConfig`. A store makes a hundred thousand nodes at its start, all with the same settings: those are
+ * checked once, and kept once.
+ */
+export function nodeConfig(init: ConfigInit): NodeConfig {
+  const known = last;
+  if (known === undefined || !SETTING_KEYS.every((key, i) => Object.is(given(init, key), known.given[i]))) {
+    const { id, storage, random, applied, priority, traceHook, ...settings } = validateConfig(init);
+    const window = { countMax: settings.maxInflightMessages, bytesMax: settings.maxInflightBytes };
+    last = { given: SETTING_KEYS.map((key) => given(init, key)), settings: { ...settings, window } };
+    return { id, storage, random, applied, priority, traceHook, settings: last.settings };
   }
-  const { id: _id, storage: _s, random: _r, applied: _a, priority: _p, traceHook: _t, ...settings } = config;
-  shared = {
-    ...settings,
-    window: { countMax: config.maxInflightMessages, bytesMax: config.maxInflightBytes },
-  };
-  return shared;
+  const { id, storage, random } = init;
+  const [applied, priority] = [given(init, "applied") as number, given(init, "priority") as number];
+  const { traceHook } = init;
+  const own = { id, storage, random, applied, priority, traceHook, settings: known.settings };
+  const reason = ownProblem(own);
+  if (reason !== undefined) throw invalidConfig(id, reason);
+  return own;
 }
 
-/** The first thing wrong with a configuration, as a sentence; undefined when it is sound. */
-function problem(config: Config): string | undefined {
+const invalidConfig = (id: number, reason: string): RaftwerkError =>
+  new RaftwerkError("invalidConfig", `Raft configuration of node ${id}: ${reason}`, { retry: "never" });
+
+/** The first thing wrong with what is a node's own. */
+function ownProblem(
+  config: Pick<Config, "id" | "storage" | "random" | "applied" | "priority">,
+): string | undefined {
   if (!Number.isSafeInteger(config.id) || config.id <= 0) return "id must be a safe integer >= 1";
   if (typeof config.storage?.initialState !== "function") return "storage must be given";
   if (typeof config.random?.u32 !== "function") return "random must be given";
   if (!isCount(config.applied)) return "applied must be a log index";
+  return Number.isSafeInteger(config.priority) ? undefined : "priority must be a safe integer";
+}
+
+/** The first thing wrong with a configuration, as a sentence; undefined when it is sound. */
+function problem(config: Config): string | undefined {
+  const own = ownProblem(config);
+  if (own !== undefined) return own;
   if (!isCount(config.heartbeatTicks) || config.heartbeatTicks === 0) return "heartbeatTicks must be >= 1";
   if (!isCount(config.electionTicks) || config.electionTicks <= config.heartbeatTicks) {
     return "electionTicks must be greater than heartbeatTicks";
@@ -166,7 +194,6 @@ function problem(config: Config): string | undefined {
   const high = config.maxElectionTicks || config.electionTicks * 2;
   if (low < config.electionTicks) return "minElectionTicks must be at least electionTicks";
   if (low >= high) return "minElectionTicks must be less than maxElectionTicks";
-  if (!Number.isSafeInteger(config.priority)) return "priority must be a safe integer";
   if (!isLimit(config.maxApplyUnpersistedEntries)) return "maxApplyUnpersistedEntries must be >= 0";
   return undefined;
 }
@@ -177,12 +204,7 @@ type Draft = { -readonly [K in keyof Config]: Config[K] };
 export function validateConfig(init: ConfigInit): Config {
   const config: Draft = { ...DEFAULT_CONFIG, ...init };
   const reason = problem(config);
-  if (reason !== undefined) {
-    throw new RaftwerkError("invalidConfig", `Raft configuration of node ${config.id}: ${reason}`, {
-      retry: "never",
-    });
-  }
-  // In place: a store makes a hundred thousand of these at its start.
+  if (reason !== undefined) throw invalidConfig(config.id, reason);
   config.maxCommittedSizePerReadyBytes ||= config.maxSizePerMessageBytes;
   config.maxUncommittedEntriesBytes ||= NO_LIMIT;
   config.maxInflightBytes ||= NO_LIMIT;

@@ -11,8 +11,7 @@ import { assert } from "../base/assert.js";
 import type { Logger, Random } from "../base/env.js";
 import { randomBelow } from "../base/env.js";
 import type { LogIndex, Term } from "../base/ids.js";
-import type { Config, Settings } from "./config.js";
-import { settingsOf } from "./config.js";
+import type { NodeConfig, Settings } from "./config.js";
 import { RaftLog } from "./log.js";
 import type { MessageDraft } from "./message.js";
 import { NO_MESSAGES, NO_READ_STATES } from "./message.js";
@@ -72,19 +71,19 @@ export class Raft {
   batchAppend: boolean;
   skipBroadcastCommit: boolean;
 
-  /** `config` must have passed `validateConfig`. */
-  constructor(config: Config) {
+  constructor(config: NodeConfig) {
+    const { settings } = config;
     this.id = config.id;
-    this.config = settingsOf(config);
-    this.logger = config.logger;
+    this.config = settings;
+    this.logger = settings.logger;
     this.random = config.random;
     this.traceHook = config.traceHook;
     this.priority = config.priority;
-    this.batchAppend = config.batchAppend;
-    this.skipBroadcastCommit = config.skipBroadcastCommit;
-    this.log = new RaftLog(config.storage, config.logger, config.maxCommittedSizePerReadyBytes, 0);
-    this.tracker = new ProgressTracker(this.config.window);
-    this.tracker.groupCommit = config.groupCommit;
+    this.batchAppend = settings.batchAppend;
+    this.skipBroadcastCommit = settings.skipBroadcastCommit;
+    this.log = new RaftLog(config.storage, settings.logger, settings.maxCommittedSizePerReadyBytes, 0);
+    this.tracker = new ProgressTracker(settings.window);
+    this.tracker.groupCommit = settings.groupCommit;
   }
 
   softState(): SoftState {

@@ -10,8 +10,8 @@ import { assert } from "../base/assert.js";
 import type { LogIndex, Term } from "../base/ids.js";
 import { encodeConfChange } from "./confchange-codec.js";
 import { restoreConfig } from "./confchange/restore.js";
-import type { Config, ConfigInit } from "./config.js";
-import { isCount, validateConfig } from "./config.js";
+import type { ConfigInit } from "./config.js";
+import { isCount, nodeConfig } from "./config.js";
 import { hup } from "./election.js";
 import { sendRequestSnapshot } from "./follower.js";
 import type { ApplyConfChangeResult } from "./membership.js";
@@ -90,7 +90,7 @@ export class RawNode {
   #appliesAcknowledged = 0;
 
   constructor(init: ConfigInit) {
-    const config: Config = validateConfig(init);
+    const config = nodeConfig(init);
     const raft = new Raft(config);
     this.#raft = raft;
     const { hardState, confState } = config.storage.initialState();

@@ -9,7 +9,7 @@
 import { assert, type Engine, type LogIndex, logIndex, type Term, term } from "../base/index.js";
 import { raft_serverpb } from "../proto/index.js";
 import type { HardState } from "../raft/types.js";
-import { applyStateKey, raftStateKey, regionStateKey } from "./keys.js";
+import { applyStateKey, regionStateKey } from "./keys.js";
 import { isInitialized, type Region, regionFromProto, regionToProto } from "./region.js";
 
 export const INIT_LOG_INDEX: LogIndex = logIndex(5);
@@ -121,14 +121,16 @@ export function readRegionState(engine: Engine, region: number): RegionState | u
   return bytes === undefined ? undefined : decodeRegionState(bytes);
 }
 
-export function readApplyState(engine: Engine, region: Region): ApplyState {
-  const bytes = engine.get("raft", applyStateKey(region.id));
+export const readApplyState = (engine: Engine, region: Region): ApplyState =>
+  applyStateOf(engine.get("raft", applyStateKey(region.id)), region);
+
+/** `bytes`: what is stored, if anything. */
+export function applyStateOf(bytes: Uint8Array | undefined, region: Region): ApplyState {
   if (bytes !== undefined) return decodeApplyState(bytes);
   return isInitialized(region) ? INIT_APPLY_STATE : EMPTY_APPLY_STATE;
 }
 
-export function readRaftState(engine: Engine, region: Region): RaftState {
-  const bytes = engine.get("raft", raftStateKey(region.id));
+export function raftStateOf(bytes: Uint8Array | undefined, region: Region): RaftState {
   if (bytes !== undefined) return decodeRaftState(bytes);
   return isInitialized(region) ? INIT_RAFT_STATE : EMPTY_RAFT_STATE;
 }

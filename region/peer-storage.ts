@@ -25,9 +25,8 @@ import {
   encodeRaftState,
   encodeRegionState,
   type RaftState,
-  readApplyState,
-  readRaftState,
 } from "./local-state.js";
+import { missingEntry, readStoredStates, type StoredStates } from "./stored-states.js";
 import { confStateOf, isInitialized, type Region, regionToProto } from "./region.js";
 
 export class PeerStorage implements Storage {
@@ -50,19 +49,26 @@ export class PeerStorage implements Storage {
   /** Apply batches staged and not yet written: a snapshot cannot be taken between. */
   #appliesUnderWay = 0;
 
-  constructor(engine: Engine, region: Region, entryCacheBytesMax: number, budget?: ByteBudget) {
+  /** `states`: what is stored of the region, if that was read already. */
+  constructor(
+    engine: Engine,
+    region: Region,
+    entryCacheBytesMax: number,
+    budget?: ByteBudget,
+    states = readStoredStates(engine, [region])[0] as StoredStates,
+  ) {
     this.#engine = engine;
     this.#regionId = region.id;
     this.#region = region;
     this.#cacheBytesMax = entryCacheBytesMax;
     this.#cacheBudget = budget;
-    this.#applyState = readApplyState(engine, region);
-    const raftState = this.#startRaftState(region);
-    this.#hardState = raftState.hardState;
-    this.#lastIndex = raftState.lastIndex;
-    this.#stagedHardState = raftState.hardState;
-    this.#stagedLastIndex = raftState.lastIndex;
-    this.#lastTerm = this.#checkStates();
+    const { hardState, lastIndex } = states.raftState;
+    this.#applyState = states.applyState;
+    this.#hardState = hardState;
+    this.#lastIndex = lastIndex;
+    this.#stagedHardState = hardState;
+    this.#stagedLastIndex = lastIndex;
+    this.#lastTerm = states.lastTerm;
   }
 
   get region(): Region {
@@ -246,42 +252,9 @@ export class PeerStorage implements Storage {
     return { hardState: this.#stagedHardState, lastIndex: this.#stagedLastIndex };
   }
 
-  /** A vote given before the peer had data still binds it: terms never go back and nobody votes twice. */
-  #startRaftState(region: Region): RaftState {
-    const stored = readRaftState(this.#engine, region);
-    const voteBytes = this.#engine.get("raft", uninitializedVoteKey(region.id));
-    if (voteBytes === undefined) return stored;
-    const early = raft_serverpb.RaftLocalState.decode(voteBytes).hardState;
-    const earlyTerm = early?.term ?? 0;
-    if (earlyTerm < stored.hardState.term) return stored;
-    const vote = earlyTerm > stored.hardState.term || stored.hardState.vote === 0 ? (early?.vote ?? 0) : 0;
-    return {
-      lastIndex: stored.lastIndex,
-      hardState: { ...stored.hardState, term: earlyTerm as Term, vote: vote || stored.hardState.vote },
-    };
-  }
-
-  /** Refuses to start on states that no crash can leave (rule 1.2.9). The term of the last entry. */
-  #checkStates(): Term {
-    const { appliedIndex, truncatedIndex } = this.#applyState;
-    const what = (): string =>
-      `region ${this.#regionId}: log [${truncatedIndex + 1}, ${this.#lastIndex}], applied ${appliedIndex}, ` +
-      `commit ${this.#hardState.commit}: the data directory is damaged or was written by something else`;
-    assert(truncatedIndex <= appliedIndex, what);
-    assert(appliedIndex <= this.#lastIndex, what);
-    assert(this.#hardState.commit <= this.#lastIndex, what);
-    if (this.#hardState.commit < appliedIndex) {
-      // The commit index may ride on a later batch than the entries it let us apply; applied entries are committed.
-      this.#hardState = { ...this.#hardState, commit: appliedIndex };
-      this.#stagedHardState = this.#hardState;
-    }
-    if (this.#lastIndex === truncatedIndex) return this.#applyState.truncatedTerm;
-    return this.#readEntry(this.#lastIndex).term;
-  }
-
   #readEntry(index: LogIndex): Entry {
     const bytes = this.#engine.get("raft", raftLogKey(this.#regionId, index));
-    assert(bytes !== undefined, () => `region ${this.#regionId}: log entry ${index} is missing on disk`);
+    assert(bytes !== undefined, () => missingEntry(this.#regionId, index));
     return decodeEntry(bytes);
   }
 

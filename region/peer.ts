@@ -39,11 +39,13 @@ import { type ApplyState, regionOfSnapshot } from "./local-state.js";
 import type { PeerHost, StagedWork, WriteRequest } from "./peer-host.js";
 import { PeerWork } from "./peer-work.js";
 import { PeerStorage } from "./peer-storage.js";
+import { isPlainHeartbeat } from "./plain-heartbeat.js";
 import type { WriteDone } from "./proposals.js";
 import { raftNode } from "./raft-node.js";
 import type { ReadRequest } from "./reads.js";
 import { findPeer, isInitialized, type PeerMeta, type Region, type RegionEpoch } from "./region.js";
 import { NO_FLOW, Traffic } from "./traffic.js";
+import type { StoredStates } from "./stored-states.js";
 import { refuseTransfer } from "./transfer.js";
 import { Waiting } from "./waiting.js";
 import { refuseWrite, tooManyWrites } from "./write-admission.js";
@@ -82,12 +84,13 @@ export class Peer {
   /** Bytes of the log that is not cut yet, estimated, on leaders and followers alike. */
   logBytesSinceGc = 0;
 
-  constructor(host: PeerHost, region: Region, peerId: PeerId) {
+  /** `states`: what is stored of the region, if that was read already. */
+  constructor(host: PeerHost, region: Region, peerId: PeerId, states?: StoredStates) {
     this.#host = host;
     this.regionId = region.id;
     this.peerId = peerId;
-    const { config, env } = host;
-    this.storage = new PeerStorage(host.engine, region, config.entryCacheBytesMax, host.budgets.entryCache);
+    const { config, env, engine, budgets } = host;
+    this.storage = new PeerStorage(engine, region, config.entryCacheBytesMax, budgets.entryCache, states);
     // 31 bits: a larger number would be an object of its own.
     this.#nextLife = env.random.u32() >>> 1;
     this.#node = raftNode(peerId, this.storage, config, env.random);
@@ -183,7 +186,7 @@ export class Peer {
     if (this.#removed) return;
     const nowMs = this.#host.env.clock.monotonicMs();
     const { raftBaseTickMs } = this.#host.config;
-    if (!this.#isPlainHeartbeat(message)) this.#touch(message.from === this.leaderId);
+    if (!isPlainHeartbeat(message, this)) this.#touch(message.from === this.leaderId);
     else if (!this.isLeader) {
       if (this.isQuiet) this.#host.heardLeader(this);
     } else if (!this.isQuiet && !this.#known.takesAnswer(message.from, nowMs, raftBaseTickMs)) return;
@@ -192,13 +195,6 @@ export class Peer {
     // The last answers to heartbeats come when a leader sleeps already.
     if (this.isQuiet) this.#node.releaseBuffers();
     this.#host.wake(this);
-  }
-
-  /** One that asks for nothing and tells nothing: it lets a quiet peer sleep. */
-  #isPlainHeartbeat({ type, term, from, context, commit }: Message): boolean {
-    if (term !== this.term || context.length > 0) return false;
-    if (type === "MsgHeartbeatResp") return this.isLeader;
-    return type === "MsgHeartbeat" && from === this.leaderId && commit <= this.#node.commitIndex;
   }
 
   #touch(byLeader = false): void {

@@ -1,6 +1,6 @@
 /**
  * What went into a region and out of it since somebody took note: PD, with each report, and whoever watches the size.
- * Most regions are idle: a peer has one of these from the first byte on, and lets it go when it sleeps with nothing in it.
+ * Most regions are idle: a peer has one from the first byte on, and lets it go when it sleeps and this is empty.
  */
 import type { RegionFlow } from "./figures.js";
 

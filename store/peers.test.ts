@@ -72,6 +72,19 @@ describe("ranges of regions", () => {
     expect(registry.regions().map(({ id }) => id)).toEqual([1, 3]);
   });
 
+  test("are the same when all are loaded at once", () => {
+    const loaded = new PeerRegistry();
+    const all = [ranged(7, 9, 12), ranged(3, 20, -1), ranged(5, 0, 9)].map(peerOf);
+    loaded.addLoaded(all);
+    expect([...loaded.all()]).toEqual(all);
+    expect(loaded.regions().map(({ id }) => id)).toEqual([5, 7, 3]);
+    expect(() => loaded.addLoaded(all)).toThrow("empty table");
+    const overlapping = [ranged(1, 0, 9), ranged(2, 8, 10)].map(peerOf);
+    expect(() => new PeerRegistry().addLoaded(overlapping)).toThrow("overlaps region 1");
+    const twice = [ranged(1, 0, 9), ranged(1, 9, 10)].map(peerOf);
+    expect(() => new PeerRegistry().addLoaded(twice)).toThrow("on this store already");
+  });
+
   test("must not be taken twice", () => {
     const registry = new PeerRegistry();
     registry.add(peerOf(ranged(1, 5, 9)));

@@ -4,7 +4,7 @@
  * bug that another order had.
  */
 import { type Engine, type Env, misbehaves } from "../base/index.js";
-import { raft_serverpb } from "../proto/index.js";
+import type { raft_serverpb } from "../proto/index.js";
 import type { Message } from "../raft/types.js";
 import { INIT_LOG_INDEX, INIT_LOG_TERM, readRegionState, regionOfSnapshot } from "../region/local-state.js";
 import type { Peer } from "../region/peer.js";

@@ -3,7 +3,7 @@
  * writes nothing special. Tombstones make no peer; `applying` makes one whose snapshot is loaded again from the
  * beginning. (raftstore rules 1.2)
  */
-import { compareBytes, type Engine, RaftwerkError, storeId } from "../base/index.js";
+import { compareBytes, type Engine, peerId as toPeerId, RaftwerkError, storeId } from "../base/index.js";
 import {
   applyStateKey,
   raftStateKey,
@@ -13,6 +13,8 @@ import {
   snapshotRegionRange,
 } from "../region/keys.js";
 import { decodeRegionState } from "../region/local-state.js";
+import { Peer, type PeerHost } from "../region/peer.js";
+import { readStoredStates } from "../region/stored-states.js";
 import { findPeerOnStore, type Region } from "../region/region.js";
 import { deleteLogRange } from "./destroy.js";
 import { toldByEngine } from "./guarded-engine.js";
@@ -25,6 +27,7 @@ export interface LoadedRegion {
 }
 
 const PAGE_ROWS = 1_024;
+const STATES_AT_ONCE = 256;
 
 export function loadRegions(
   engine: Engine,
@@ -67,6 +70,21 @@ function withSharedBorders(regions: readonly LoadedRegion[]): LoadedRegion[] {
     const endKey = starts.get(loaded.region);
     return endKey === undefined ? loaded : { ...loaded, region: { ...loaded.region, endKey } };
   });
+}
+
+/** Their peers, in the same order. */
+export function loadPeers(host: PeerHost, regions: readonly LoadedRegion[]): Peer[] {
+  const peers: Peer[] = [];
+  for (let from = 0; from < regions.length; from += STATES_AT_ONCE) {
+    const page = regions.slice(from, from + STATES_AT_ONCE);
+    const states = readStoredStates(
+      host.engine,
+      page.map(({ region }) => region),
+    );
+    for (const [i, { region, peerId }] of page.entries())
+      peers.push(new Peer(host, region, toPeerId(peerId), states[i]));
+  }
+  return peers;
 }
 
 function loaded(region: Region, applying: boolean, ownStoreId: number): LoadedRegion {

@@ -50,7 +50,7 @@ import { QuietRegions, TICK_LEAST } from "./quiet-regions.js";
 import { clusterMetadata, RaftStreams } from "./raft-streams.js";
 import { RawCommands } from "./raw-commands.js";
 import { ReadBatcher } from "./reads.js";
-import { clearChunks, type LoadedRegion, loadRegions } from "./recovery.js";
+import { clearChunks, type LoadedRegion, loadPeers, loadRegions } from "./recovery.js";
 import { clusterIdOfBatched, dispatchBatch, storeMethods } from "./service.js";
 import { loadSnapshot } from "./snapshot-loader.js";
 import { SnapshotReceiver } from "./snapshot-receiver.js";
@@ -412,9 +412,10 @@ export class Store {
       snapshotCounts: () => ({ sending: this.snapshots.sending, receiving: this.#receiver?.receiving ?? 0 }),
     };
     this.#reporter = new PdReporter(reporterHost);
-    for (const { region, peerId, applying } of regions) {
-      const peer = new Peer(this.#peerHost, region, toPeerId(peerId));
-      this.peers.add(peer);
+    const peers = loadPeers(this.#peerHost, regions);
+    this.peers.addLoaded(peers);
+    for (const [i, peer] of peers.entries()) {
+      const { region, applying } = regions[i] as LoadedRegion;
       if (applying || region.peers.length === 1) this.quiet.add(peer);
       else this.quiet.addStarted(peer);
       this.#addresses.learn(region, this.#id);

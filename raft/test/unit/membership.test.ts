@@ -1,7 +1,7 @@
 /** Configuration changes: proposed, refused, applied, and what follows from them. */
 import { describe, expect, it } from "vitest";
 import { confChangeMode, encodeConfChange, makeConfChange } from "../../confchange-codec.js";
-import { restoreConfig } from "../../confchange/restore.js";
+import { restoreConfig, stepByStep } from "../../confchange/restore.js";
 import { EMPTY_CONF_STATE, equalConfState, makeEntry, makeHardState } from "../../message.js";
 import { MemStorage } from "../../storage.js";
 import { ProgressTracker } from "../../tracker/tracker.js";
@@ -274,6 +274,26 @@ describe("configurations", () => {
       count++;
     }
     expect(count).toBeGreaterThan(500);
+  });
+
+  it("are restored at once as step by step, in any order, and refused alike", () => {
+    const odd: Partial<ConfState>[] = [
+      {},
+      { voters: [3, 1, 2] },
+      { voters: [2, 1], learners: [9, 5] },
+      { voters: [1, 1, 2] },
+      { voters: [1, 2], learners: [2] },
+      { voters: [0, 1] },
+      { learners: [4] },
+      { voters: [1], autoLeave: true },
+    ];
+    for (const state of [...states(), ...odd.map((part) => ({ ...EMPTY_CONF_STATE, ...part }))]) {
+      for (const last of [0, 10]) {
+        const tracker = new ProgressTracker({ countMax: 10, bytesMax: Number.POSITIVE_INFINITY });
+        const atOnce = restoreConfig(tracker, last, state);
+        expect(atOnce, JSON.stringify(state)).toEqual(stepByStep(tracker, last, state));
+      }
+    }
   });
 
   it("are the same by simple steps and by one joint change", () => {
