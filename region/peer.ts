@@ -371,6 +371,7 @@ export class Peer {
       this.isLeader &&
       this.storage.applyState.appliedTerm === this.term &&
       this.#node.inLease() &&
+      this.#working !== undefined &&
       this.lease.inspect(nowMs) === "valid"
     );
   }
