@@ -89,6 +89,7 @@ beforeEach(() => {
     capacity: () => undefined,
     slowScore: () => 1,
     snapshotCounts: () => ({ sending: 0, receiving: 0 }),
+    takeSnapshotStats: () => [],
     storeId: 1,
     startSeconds: 0,
   } as unknown as PdReporterHost);
