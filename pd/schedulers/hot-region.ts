@@ -127,15 +127,18 @@ export class HotRegion extends BaseScheduler {
     for (const one of types) {
       const move = this.#solve(this.#round(one));
       if (move instanceof Operator) return this.submit(move) === undefined ? 1 : 0;
-      if (
-        this.#settings.version !== "v1" &&
-        (move === undefined || move.rank === 2 || move.revert !== undefined)
-      )
-        this.#exchanges.add(one);
-      else this.#exchanges.delete(one);
+      this.#setExchanges(one, move);
       if (move !== undefined && (best === undefined || move.rank > best.rank)) best = move;
     }
     return best === undefined ? 0 : this.#start(best);
+  }
+
+  /** A round that its time ended has not seen all single moves yet: those come first. */
+  #setExchanges(type: HotType, move: Move | undefined): void {
+    const none = move === undefined && !this.#seenInVain.has(type);
+    const wants = none || move?.rank === 2 || move?.revert !== undefined;
+    if (wants && this.#settings.version !== "v1") this.#exchanges.add(type);
+    else this.#exchanges.delete(type);
   }
 
   // What is.
