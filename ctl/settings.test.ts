@@ -9,6 +9,7 @@ import { loadPdConfig } from "./pd-config.js";
 import { registerPd } from "./pd-command.js";
 import { loadStoreConfig } from "./store-config.js";
 import { registerStore } from "./store-command.js";
+import { advertisedAddress } from "./units.js";
 
 let directory = "";
 beforeAll(() => {
@@ -105,6 +106,15 @@ test("a store that listens on all addresses is known to others under its own, it
   expect(await known(...everywhere, "--status-addr", "10.0.0.2:7")).toBe("10.0.0.2:7");
   const told = ["--advertise-status-addr", "store.example:80"];
   expect(await known(...everywhere, "--status-addr", "0.0.0.0:7", ...told)).toBe("store.example:80");
+});
+
+test("an address that others are told is one of this machine alone", () => {
+  for (const everywhere of ["0.0.0.0:20160", "[::]:20160", "[0:0:0:0:0:0:0:0]:1"])
+    expect(() => advertisedAddress("--advertise-addr", everywhere)).toThrow(
+      "--advertise-addr: others cannot reach",
+    );
+  for (const text of ["10.0.0.1:20160", "[::1]:20160", "store:1"])
+    expect(advertisedAddress("--advertise-addr", text)).toBe(text);
 });
 
 test("what PD prints is a file that says the same", async () => {

@@ -16,7 +16,14 @@ import { boundedByMemory, defaultMemoryBytes, engineMemory, memoryBytes } from "
 import { exitWithError, fatalExit, promised, stopOnSignal } from "./process.js";
 import { runFleet } from "./store-fleet.js";
 import { describeStoreConfig, loadStoreConfig, type StoreFileConfig } from "./store-config.js";
-import { parseAddress, parseLabels, reachableAddress, sizeBytes, sizeText } from "./units.js";
+import {
+  advertisedAddress,
+  parseAddress,
+  parseLabels,
+  reachableAddress,
+  sizeBytes,
+  sizeText,
+} from "./units.js";
 import { RAFTWERK_VERSION, TIKV_VERSION } from "./version.js";
 
 /** Half of what a clean stop may take in all. */
@@ -95,17 +102,22 @@ function settings(flags: StoreFlags, file: StoreFileConfig) {
   const memory = flags.memory ?? file.memory;
   const stores = flags.count === undefined ? 1 : Math.max(1, Number(flags.count) || 1);
   for (const { key, value } of parseLabels("--labels", flags.labels ?? "")) labels[key] = value;
-  const advertiseAddr = flags.advertiseAddr ?? file.advertiseAddr ?? addr;
+  const advertiseAddr = advertisedAddress(
+    "--advertise-addr",
+    flags.advertiseAddr ?? file.advertiseAddr ?? addr,
+  );
   const statusAddr = flags.statusAddr ?? file.statusAddr ?? "127.0.0.1:20180";
   return {
     addr,
     listen: parseAddress("--addr", addr),
     advertiseAddr,
     statusAddr,
-    advertiseStatusAddr:
+    advertiseStatusAddr: advertisedAddress(
+      "--advertise-status-addr",
       flags.advertiseStatusAddr ??
-      file.advertiseStatusAddr ??
-      reachableAddress("--status-addr", statusAddr, advertiseAddr),
+        file.advertiseStatusAddr ??
+        reachableAddress("--status-addr", statusAddr, advertiseAddr),
+    ),
     dataDir: flags.dataDir ?? file.dataDir ?? "raftwerk-store",
     engine: engine as (typeof ENGINES)[number],
     memoryBytes: memory === undefined ? defaultMemoryBytes(stores) : memoryBytes("--memory", memory),

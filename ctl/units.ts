@@ -63,8 +63,15 @@ export const addressText = (host: string, port: number): string =>
 /** Under which others reach what listens on all addresses of a machine: the host by which they know it otherwise. */
 export function reachableAddress(name: string, listened: string, knownAs: string): string {
   const { host, port } = parseAddress(name, listened);
-  if (host !== "0.0.0.0" && !/^[0:]+$/.test(host)) return listened;
-  return addressText(parseAddress(name, knownAs).host, port);
+  return isEverywhere(host) ? addressText(parseAddress(name, knownAs).host, port) : listened;
+}
+
+const isEverywhere = (host: string): boolean => host === "0.0.0.0" || /^[0:]+$/.test(host);
+
+/** What others are told: on each machine 0.0.0.0 would be another, its own. */
+export function advertisedAddress(name: string, text: string): string {
+  if (!isEverywhere(parseAddress(name, text).host)) return text;
+  return refuse(name, `others cannot reach "${text}"; give the address by which they know this machine`);
 }
 
 /** `zone=a,host=b` */
