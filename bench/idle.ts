@@ -84,14 +84,18 @@ export async function idle(cluster: BenchCluster, probe: Probe, options: IdleOpt
   };
 }
 
-/** So few awake ones cost nothing that would be seen. */
-const AWAKE_SHARE = 0.01;
+/**
+ * Awake ones so few that they cost nothing that would be seen. At a hundred times as many PD may still be at work: moving
+ * some leaders a second of 100,000 regions took half a core of each store.
+ */
+const AWAKE_SHARE = 0.0001;
+const AWAKE_LEAST = 3;
 const LOOK_MS = 3_000;
 
 async function untilAsleep(cluster: BenchCluster, regions: number, options: IdleOptions): Promise<number> {
   const began = performance.now();
   const seconds = (): number => (performance.now() - began) / 1000;
-  const few = Math.max(3, AWAKE_SHARE * regions);
+  const few = Math.max(AWAKE_LEAST, AWAKE_SHARE * regions);
   while (seconds() < options.asleepSecondsMax) {
     const awake = await cluster.awake();
     options.say(`${awake} replicas are awake after ${seconds().toFixed(0)} s`);

@@ -23,3 +23,12 @@ test("hot-write: load that sits on few stores is spread and then stays", () => {
   expect(result.movedPeers).toBeLessThan(48);
   expect(result.movedAfterRest).toBe(0);
 });
+
+test("hot-read: reads that sit on few stores are spread and then stay", () => {
+  const result = runCase("hot-read", SIZE);
+  expect(result.restSeconds).toBeDefined();
+  expect(Number(/load ([0-9.]+)/.exec(result.figure)?.[1])).toBeLessThan(1.5);
+  expect(result.movedPeers).toBeLessThan(24);
+  expect(result.mostOfRegion).toBeLessThanOrEqual(2);
+  expect(result.movedAfterRest).toBe(0);
+});

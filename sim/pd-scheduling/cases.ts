@@ -10,7 +10,7 @@ export interface CaseSize {
   readonly watchSeconds?: number;
   /**
    * The share of the cluster to which the case happens, where it is not that of the case: stores that come or leave, of
-   * a zone that is lost, keys whose rule changes. Large clusters in bounded time.
+   * a zone that is lost, that lead what is hot, keys whose rule changes. Large clusters in bounded time.
    */
   readonly share?: number;
   /** Peers a minute that each store may take and give. */
@@ -44,6 +44,8 @@ const ZONES = 4;
 const MIB = 2 ** 20;
 const MORE_REPLICAS = 5;
 const STORE_LIMIT = 600;
+/** Hot regions for each of the stores that lead them at first. */
+const HOT_OF_STORE = 32;
 
 interface Case {
   readonly settings?: Readonly<Record<string, unknown>>;
@@ -89,11 +91,11 @@ export function imbalance(world: ScheduleWorld, stores: readonly number[], leade
 }
 
 /** Regions led by few stores carry all of the load. */
-function hotRegions(world: ScheduleWorld, stores: number, kind: "read" | "write"): HotLoad[] {
-  const few = all(Math.max(2, Math.floor(stores / 4)));
+function hotRegions(world: ScheduleWorld, size: CaseSize, kind: "read" | "write"): HotLoad[] {
+  const few = all(Math.max(2, countOf(size, QUARTER)));
   const found: HotLoad[] = [];
   for (const region of world.cluster.regions.all()) {
-    if (found.length >= stores * 8) break;
+    if (found.length >= few.length * HOT_OF_STORE) break;
     if (!few.includes(region.leader?.storeId ?? 0)) continue;
     const rate = MIB * (1 + (region.meta.id % 3));
     found.push({
@@ -189,8 +191,8 @@ export const CASES: Readonly<Record<string, Case>> = {
     filled: whole,
     even: true,
     settings: { "hot-region-schedule-limit": 16 },
-    begin(world, { stores }) {
-      world.hot = hotRegions(world, stores, "write");
+    begin(world, size) {
+      world.hot = hotRegions(world, size, "write");
       return 0;
     },
     isAtRest: (world, { stores }) => world.second > 900 && imbalance(world, all(stores), false) < 2,
@@ -201,8 +203,8 @@ export const CASES: Readonly<Record<string, Case>> = {
     filled: whole,
     even: true,
     settings: { "hot-region-schedule-limit": 16 },
-    begin(world, { stores }) {
-      world.hot = hotRegions(world, stores, "read");
+    begin(world, size) {
+      world.hot = hotRegions(world, size, "read");
       return 0;
     },
     isAtRest: (world, { stores }) => world.second > 600 && imbalance(world, all(stores), true) < 2,
