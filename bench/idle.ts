@@ -85,8 +85,8 @@ export async function idle(cluster: BenchCluster, probe: Probe, options: IdleOpt
 }
 
 /**
- * Awake ones so few that they cost nothing that would be seen. At a hundred times as many PD may still be at work: moving
- * some leaders a second of 100,000 regions took half a core of each store.
+ * Awake ones so few that they cost nothing that would be seen. At a hundred times as many PD may still be at work:
+ * moving some leaders a second of 100,000 regions took half a core of each store.
  */
 const AWAKE_SHARE = 0.0001;
 const AWAKE_LEAST = 3;
