@@ -5,6 +5,7 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import { utf8 } from "../base/index.js";
 import type { kvrpcpb } from "../proto/index.js";
+import type { Progress } from "../raft/index.js";
 import { addressOf, peerOf, regionOf, Stores } from "./test/harness.js";
 
 const ALL = [1, 2, 3];
@@ -300,6 +301,29 @@ describe("a quiet region", () => {
     for (const id of [2, 3]) stores.member(id).pause.resume();
     stores.pass(5_000);
     expect(leaders()).toHaveLength(1);
+  });
+
+  test("keeps nothing of its replicas' progress, nor when one of their stores cannot be reached", () => {
+    const progress = (): Readonly<Progress>[] => {
+      const found: Readonly<Progress>[] = [];
+      stores.peer().node.withProgress((_id, one) => found.push(one));
+      return found;
+    };
+    const isKept = (): boolean => progress()[0] === progress()[0];
+    expect(isKept()).toBe(false);
+    stores.crash(3);
+    stores.pass(5_000);
+    expect([quiet(1), stores.store().transport.unreachable.get(3), isKept()]).toEqual([
+      true,
+      expect.any(Number),
+      false,
+    ]);
+    expect(progress().map(({ state }) => state)).toEqual(progress().map(() => "StateReplicate"));
+    stores.put("k", "w");
+    expect(isKept()).toBe(true);
+    stores.restart(3);
+    stores.pass(4_000);
+    expect(stores.peer(3).appliedIndex).toBe(stores.peer().appliedIndex);
   });
 
   test("tells PD of a replica that is down, though nobody asks that replica (19)", () => {

@@ -762,8 +762,9 @@ export class Store {
     });
   }
 
+  /** A quiet leader has nothing on its way. When it wakes its first heartbeats find out. */
   #unreachable(id: number): void {
-    for (const peer of this.peers.all()) {
+    for (const peer of this.quiet.active) {
       if (!peer.isLeader) continue;
       for (const meta of peer.region.peers) if (meta.storeId === id) peer.reportUnreachable(meta.id);
     }
