@@ -35,6 +35,12 @@ export class Traffic {
     this.keysWrittenSinceCheck += keys;
   }
 
+  /** A pair was given to a reader. `keyBytes`: of the engine's key. */
+  read(keyBytes: number, valueBytes: number): void {
+    this.bytesRead += keyBytes + valueBytes;
+    this.keysRead++;
+  }
+
   /** For a report to PD: the next one begins at nothing. */
   takeFlow(): RegionFlow {
     const { bytesWritten, keysWritten, bytesRead, keysRead } = this;

@@ -57,7 +57,6 @@ export class RawCommands {
     this.#points(request.context, peer.peer, [key], (error, values) => {
       if (error !== undefined) return reply({ regionError: error });
       const value = liveValue(values[0], this.#nowSeconds());
-      peer.peer.traffic.keysRead++;
       reply(value === undefined ? { notFound: true } : { value });
     });
   }

@@ -128,7 +128,6 @@ export class RawScanner {
       bytesMax: this.#config.scanBytesMax,
       onError: done,
       onRows: (rows, finished) => {
-        peer.traffic.keysRead += rows.length;
         const pairs = this.#livePairs(rows, scan.keysOnly);
         const refusal = onPairs(pairs);
         if (refusal !== undefined) return done(refusal);

@@ -130,8 +130,14 @@ export class ReadBatcher {
     const refusal = read.peer.refusalAfterRead(read.version);
     if (refusal !== undefined) read.onError(refusal);
     else if (!isHeld) this.#queue(read);
-    else if (count === 1) read.onValues([values[at]]);
-    else read.onValues(values.slice(at, at + count));
+    else {
+      const found = count === 1 ? [values[at]] : values.slice(at, at + count);
+      for (let i = 0; i < count; i++) {
+        const value = found[i];
+        if (value !== undefined) read.peer.traffic.read((read.keys[i] as Uint8Array).length, value.length);
+      }
+      read.onValues(found);
+    }
     return at + count;
   }
 
@@ -149,6 +155,7 @@ export class ReadBatcher {
         this.#wake();
         return;
       }
+      for (const { key, value } of result.rows) read.peer.traffic.read(key.length, value.length);
       read.onRows(result.rows, result.finished);
     });
   }

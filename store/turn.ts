@@ -11,8 +11,8 @@
  * A batch that must be synced waits for the next turn of the event loop, so that the messages handed out with it are
  * on the wire while this thread waits for the disk, and takes in what comes meanwhile; without messages, as mostly on
  * followers, it is written at once, and so is a batch that needs no sync (only applied effects and commit indexes).
- * Under load a turn puts off the next one: what a region costs in a turn, and a turn itself, is paid once for all
- * commands that came meanwhile. The pause is as long as the turn took, so that a store that is not pressed knows none.
+ * Under load a turn puts off the next one by a millisecond: what a region costs in a turn, and a turn itself, is paid
+ * once for all commands that came meanwhile.
  * With an engine that writes asynchronously several batches may be under way; they finish in order.
  */
 import { type Engine, type EngineBatch, type Env, misbehaves } from "../base/index.js";
@@ -37,8 +37,10 @@ interface StagedBatch {
 
 /** Fewer regions at once are not worth a pause: what a single one is asked for is answered without any. */
 const CROWD_MIN = 4;
-/** pause = min(busy time since the last pause, this). */
-const PAUSE_MS_MAX = 4;
+/** pause = min(busy time since the last pause, this). Longer ones cost more in waiting than they save in turns. */
+const PAUSE_MS_MAX = 1;
+/** How late a turn is where that is tried. */
+const LATE_TURN_MS = 4;
 /** Rounds without sync in one turn before input gets its chance again. */
 const ROUNDS_MAX = 16;
 
@@ -122,7 +124,7 @@ export class TurnLoop {
     };
     const pauseMs = this.#staged === undefined ? this.#pausedUntilMs - this.#env.clock.monotonicMs() : 0;
     // Timers know milliseconds.
-    if (misbehaves(this.#env, "a turn is put off", 16)) this.#env.timers.set(PAUSE_MS_MAX, run);
+    if (misbehaves(this.#env, "a turn is put off", 16)) this.#env.timers.set(LATE_TURN_MS, run);
     else if (pauseMs >= 0.5) this.#env.timers.set(Math.ceil(pauseMs), run);
     else this.#env.timers.nextTurn(run);
   }
