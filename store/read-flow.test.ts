@@ -12,8 +12,8 @@ test("keys and bytes of gets, batches and scans reach PD with the region's next 
     let [keys, bytes] = [0, 0];
     for (const { region, keysRead, bytesRead } of stores.pd.heartbeats.slice(from)) {
       if (region?.id !== 2) continue;
-      keys += Number(keysRead ?? 0);
-      bytes += Number(bytesRead ?? 0);
+      keys += keysRead ?? 0;
+      bytes += bytesRead ?? 0;
     }
     return { keys, bytes };
   };
