@@ -23,19 +23,41 @@ const SETS = {
   all: { seeds: 20_000, allProbes: true },
 } as const;
 
-const { values } = parseArgs({
-  options: {
-    set: { type: "string" },
-    seeds: { type: "string" },
-    seed: { type: "string", default: "1" },
-    minutes: { type: "string" },
-    jobs: { type: "string", default: String(availableParallelism()) },
-    verbose: { type: "boolean", default: false },
-    shrink: { type: "boolean", default: false },
-    script: { type: "string" },
-    "stop-at-first": { type: "boolean", default: false },
-  },
-});
+const USAGE = `usage: npm run sim -- [--set ${Object.keys(SETS).join("|")}]
+         [--seeds N] [--seed FIRST] [--minutes M] [--jobs J] [--stop-at-first]
+         [--verbose] [--shrink] [--script FILE]: these three are for one seed, that of --seed
+`;
+
+/** Ends the process where they are none of ours. */
+function flags<T>(parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n${USAGE}`);
+    process.exit(2);
+  }
+}
+
+const parseFlags = () =>
+  parseArgs({
+    options: {
+      help: { type: "boolean", default: false },
+      set: { type: "string" },
+      seeds: { type: "string" },
+      seed: { type: "string", default: "1" },
+      minutes: { type: "string" },
+      jobs: { type: "string", default: String(availableParallelism()) },
+      verbose: { type: "boolean", default: false },
+      shrink: { type: "boolean", default: false },
+      script: { type: "string" },
+      "stop-at-first": { type: "boolean", default: false },
+    },
+  });
+const { values } = flags(parseFlags);
+if (values.help) {
+  process.stdout.write(USAGE);
+  process.exit(0);
+}
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 
