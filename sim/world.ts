@@ -141,13 +141,14 @@ export class World {
     const node = this.nodes[event.node];
     this.nowUs = Math.max(this.nowUs, event.atUs);
     if (node !== undefined && event.incarnation !== node.incarnation) return false;
-    if (node?.isPaused) {
-      node.hold(event);
-      return false;
-    }
+    // Also of a process that stands still again: what it was to read first may not wait behind this.
     const { lane } = event;
     if (lane !== undefined && lane.readAtUs > this.nowUs) {
       this.schedule(lane.readAtUs, event.kind, event.node, event.incarnation, run, lane);
+      return false;
+    }
+    if (node?.isPaused) {
+      node.hold(event);
       return false;
     }
     event.run = undefined;
