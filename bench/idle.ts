@@ -47,6 +47,7 @@ export async function idle(cluster: BenchCluster, probe: Probe, options: IdleOpt
     .catch(async () => (await cluster.regions()).length);
   const splitSeconds = (performance.now() - began) / 1000;
   say(`${reached} regions after ${splitSeconds.toFixed(1)} s; waiting until they are quiet`);
+  await cluster.post("config", NOTHING_MOVES);
   const asleepSeconds = await untilAsleep(cluster, reached, options);
   await delay(restMs);
   const full = await probe.read(first);
@@ -90,6 +91,10 @@ export async function idle(cluster: BenchCluster, probe: Probe, options: IdleOpt
  */
 const AWAKE_SHARE = 0.0001;
 const AWAKE_LEAST = 3;
+/** Until all leaders are even PD would move some a second, minutes long with 100,000 regions, and wake each. */
+const NOTHING_MOVES = Object.fromEntries(
+  "leader region replica merge hot-region".split(" ").map((kind) => [`${kind}-schedule-limit`, 0]),
+);
 const LOOK_MS = 3_000;
 
 async function untilAsleep(cluster: BenchCluster, regions: number, options: IdleOptions): Promise<number> {
