@@ -35,10 +35,10 @@ export class Traffic {
     this.keysWrittenSinceCheck += keys;
   }
 
-  /** A pair was given to a reader. `keyBytes`: of the engine's key. */
-  read(keyBytes: number, valueBytes: number): void {
-    this.bytesRead += keyBytes + valueBytes;
-    this.keysRead++;
+  /** Pairs were given to a reader; bytes as they are stored, keys included. */
+  read(bytes: number, keys: number): void {
+    this.bytesRead += bytes;
+    this.keysRead += keys;
   }
 
   /** For a report to PD: the next one begins at nothing. */

@@ -132,10 +132,14 @@ export class ReadBatcher {
     else if (!isHeld) this.#queue(read);
     else {
       const found = count === 1 ? [values[at]] : values.slice(at, at + count);
+      let [bytes, pairs] = [0, 0];
       for (let i = 0; i < count; i++) {
         const value = found[i];
-        if (value !== undefined) read.peer.traffic.read((read.keys[i] as Uint8Array).length, value.length);
+        if (value === undefined) continue;
+        bytes += (read.keys[i] as Uint8Array).length + value.length;
+        pairs++;
       }
+      if (pairs > 0) read.peer.traffic.read(bytes, pairs);
       read.onValues(found);
     }
     return at + count;
@@ -155,8 +159,10 @@ export class ReadBatcher {
         this.#wake();
         return;
       }
-      for (const { key, value } of result.rows) read.peer.traffic.read(key.length, value.length);
-      read.onRows(result.rows, result.finished);
+      const { rows } = result;
+      const bytes = rows.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+      if (rows.length > 0) read.peer.traffic.read(bytes, rows.length);
+      read.onRows(rows, result.finished);
     });
   }
 }

@@ -441,18 +441,20 @@ describe("the hot-region scheduler", () => {
     expect(one.hot.limitReached()).toBeUndefined();
   });
 
+  /** Of stores 1 to 5, bytes and keys. */
+  const LOADS = [
+    [15, 15],
+    [16, 20],
+    [15, 15],
+    [15, 15],
+    [14, 10],
+  ] as const;
+
   /** Stores 2 and 5 differ little in bytes and much in keys; regions 6 and 8 are on the one, region 7 on the other. */
   function unlike(versions: { readonly rank?: string } = {}, bytesOfSeven = 1.2): Scene {
     const one = scene(5);
     const { mock, statistics, hot } = one;
     if (versions.rank !== undefined) hot.change({ "rank-formula-version": versions.rank });
-    const loads = [
-      [15, 15],
-      [16, 20],
-      [15, 15],
-      [15, 15],
-      [14, 10],
-    ] as const;
     const flow = (bytes: number, keys: number): Partial<RegionFlow> => ({
       intervalSeconds: 60,
       writtenBytes: 60 * bytes * MIB,
@@ -463,7 +465,7 @@ describe("the hot-region scheduler", () => {
       const seven = mock.put(7, [1, 4, 5], { start: "m", end: "t", flow: flow(bytesOfSeven, 0.1) });
       const eight = mock.put(8, [3, 2, 4], { start: "t", flow: flow(2, 3) });
       for (const region of [six, seven, eight]) statistics.onRegionHeartbeat(region, undefined);
-      for (const [i, [bytes, keys]] of loads.entries()) {
+      for (const [i, [bytes, keys]] of LOADS.entries()) {
         const stats = storeStats({ bytesWritten: bytes * 10 * MIB, keysWritten: keys * 10 * MIB });
         statistics.onStoreHeartbeat(mock.store(i + 1), stats);
       }
@@ -489,17 +491,10 @@ describe("the hot-region scheduler", () => {
   test("exchanges two leaders of reads likewise (TestHotReadRegionScheduleWithRevertRegionsDimSecond)", () => {
     const one = scene(5);
     const { mock, statistics, hot } = one;
-    const loads = [
-      [15, 15],
-      [16, 20],
-      [15, 15],
-      [15, 15],
-      [14, 10],
-    ] as const;
     mock.put(6, [2, 5, 4], { end: "m" });
     mock.put(7, [5, 2, 1], { start: "m" });
     for (let round = 0; round < 3; round++) {
-      for (const [i, [bytes, keys]] of loads.entries()) {
+      for (const [i, [bytes, keys]] of LOADS.entries()) {
         const amount = (rate: number): number => Math.floor(rate * 10 * MIB);
         const peerStats =
           i === 1
